@@ -1,0 +1,44 @@
+# `make` alone lists what there is. Everything is compiled once, with the release profile, into one folder
+# outside the checkout.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aegis/target
+# A Rust installed by scripts/install-tools.sh a moment ago is not yet on this shell's PATH.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# What `make bench` generates, and where.
+BENCH_ALERTS ?= 1000000
+BENCH_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aegis/bench
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-long bench lint docs
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## install what is missing, build, run the demo on the embedded log
+	"$(CARGO_TARGET_DIR)/release/aegis" demo
+
+build: ## install what is missing and build the binary aegis
+	scripts/install-tools.sh
+	cargo build --release -p pipeline --bin aegis
+
+test: ## every test, against real Kafka, PostgreSQL, Prometheus and Alertmanager
+	scripts/install-tools.sh
+	scripts/test.sh
+
+test-long: ## the same, with the long variants of the tests (AEGIS_TEST_LONG=1)
+	scripts/install-tools.sh
+	AEGIS_TEST_LONG=1 scripts/test.sh
+
+bench: ## generate alerts and run the core job on them (BENCH_ALERTS, BENCH_DIR)
+	scripts/install-tools.sh
+	cargo build --release -p bench --bin bench
+	mkdir -p "$(BENCH_DIR)"
+	"$(CARGO_TARGET_DIR)/release/bench" generate "$(BENCH_DIR)" --alerts $(BENCH_ALERTS)
+	"$(CARGO_TARGET_DIR)/release/bench" core "$(BENCH_DIR)"
+
+lint: ## formatting and clippy, warnings denied
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+docs: ## the API documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps

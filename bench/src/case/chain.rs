@@ -1,0 +1,180 @@
+//! A chain of stages over a log of the chosen kind, run as the product runs them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::topics;
+use stream::driver::{Mode, Runtime, Stage, StageError, run_stage};
+use stream::health::Health;
+use stream::log::memory::MemoryLog;
+use stream::log::{LogId, Record};
+use stream::progress::{IngressPolicy, is_data};
+use stream::snapshot::MemorySnapshots;
+use stream::task::{DeadLetters, Role, TaskSettings};
+use stream::time::WallClock;
+use stream::{Clock, Log, NewRecord, Operator, TopicPartition, TopicSpec};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{CaseArguments, LogKind};
+
+/// Lines gathered into one append by the feeder, as a producer with a small linger does.
+const APPEND: usize = 512;
+
+pub struct Chain {
+    runtime: Runtime,
+    partitions: u32,
+    policy: IngressPolicy,
+    /// Holds the embedded log's folder until the end.
+    _folder: Option<tempfile::TempDir>,
+}
+
+type Again = Box<dyn Fn(Mode, CancellationToken) -> JoinHandle<Result<(), StageError>>>;
+
+pub struct Running<'a> {
+    chain: &'a Chain,
+    stages: Vec<(CancellationToken, JoinHandle<Result<(), StageError>>, Again)>,
+}
+
+impl Chain {
+    pub async fn open(arguments: &CaseArguments, policy: IngressPolicy) -> anyhow::Result<Self> {
+        let mut folder = None;
+        let log: Arc<dyn Log> = match arguments.log {
+            LogKind::Memory => Arc::new(MemoryLog::with_id(LogId("bench".into()))),
+            LogKind::Embedded => {
+                let folder = folder.insert(tempfile::tempdir()?);
+                super::logs::embedded(folder.path()).await?
+            }
+            LogKind::Kafka => super::logs::kafka(&arguments.kafka).await?,
+        };
+        let specs: Vec<TopicSpec> = topics::ALL
+            .iter()
+            .map(|name| TopicSpec { name: (*name).into(), partitions: arguments.partitions, retention: Default::default() })
+            .collect();
+        log.ensure_topics(&specs).await?;
+        let runtime = Runtime {
+            log,
+            snapshots: Arc::new(MemorySnapshots::default()),
+            clock: Arc::new(WallClock),
+            health: Health::default(),
+            snapshot_every: Duration::from_secs(3600),
+        };
+        Ok(Chain { runtime, partitions: arguments.partitions, policy, _folder: folder })
+    }
+
+    pub fn start(&self) -> Running<'_> {
+        Running { chain: self, stages: Vec::new() }
+    }
+
+    pub async fn feeder(&self) -> anyhow::Result<Feeder> {
+        let waiting = vec![Vec::new(); self.partitions as usize];
+        Ok(Feeder { log: self.runtime.log.clone(), clock: self.runtime.clock.clone(), waiting, next: 0 })
+    }
+
+    /// Every data record of a topic.
+    pub async fn read_all(&self, topic: &str, mut take: impl FnMut(&Record) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        for partition in 0..self.partitions {
+            let partition = TopicPartition::new(topic, partition);
+            let bounds = self.runtime.log.bounds(&partition).await?;
+            let mut reader = self.runtime.log.reader(&partition, bounds.start).await?;
+            let mut at = bounds.start;
+            while at < bounds.end {
+                let (records, next) = reader.read(10_000, Duration::from_secs(5)).await?;
+                records.iter().filter(|record| is_data(record)).try_for_each(&mut take)?;
+                if records.is_empty() && next == at {
+                    break;
+                }
+                at = next;
+            }
+        }
+        Ok(())
+    }
+
+    fn settings(&self, output: &str, role: Role) -> TaskSettings {
+        TaskSettings {
+            topology: "bench".into(),
+            role,
+            output: (output.into(), self.partitions),
+            sides: topics::ALL.iter().map(|name| ((*name).into(), self.partitions)).collect(),
+            accounting: topics::ACCOUNTING.into(),
+            dead_letters: DeadLetters {
+                topic: topics::DEAD_LETTER.into(),
+                encode: Arc::new(|refused| NewRecord { value: refused.record.value.clone(), ..NewRecord::default() }),
+            },
+            progress_step: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Running<'_> {
+    /// The first stage.
+    pub fn ingress<O: Operator>(&mut self, input: &'static str, output: &'static str, make: impl Fn() -> O + Send + Sync + Clone + 'static) {
+        self.add(input, self.chain.settings(output, Role::Ingress(self.chain.policy)), make);
+    }
+
+    /// A later stage.
+    pub fn stage<O: Operator>(&mut self, input: &'static str, output: &'static str, make: impl Fn() -> O + Send + Sync + Clone + 'static) {
+        let role = Role::Downstream { upstream_partitions: self.chain.partitions };
+        self.add(input, self.chain.settings(output, role), make);
+    }
+
+    fn add<O: Operator>(&mut self, input: &'static str, settings: TaskSettings, make: impl Fn() -> O + Send + Sync + Clone + 'static) {
+        let runtime = self.chain.runtime.clone();
+        let again: Again = Box::new(move |mode, stop| {
+            let make = make.clone();
+            let stage =
+                Stage { input: input.into(), settings: settings.clone(), make: Box::new(move |_| make()), call: None };
+            tokio::spawn(run_stage(stage, runtime.clone(), mode, stop))
+        });
+        let stop = CancellationToken::new();
+        self.stages.push((stop.clone(), again(Mode::Live, stop), again));
+    }
+
+    /// The input has ended: stage by stage, downstream, stop, restore, run to the end and close event time.
+    pub async fn finish(self) -> anyhow::Result<()> {
+        for (stop, running, again) in self.stages {
+            stop.cancel();
+            running.await??;
+            again(Mode::ToEnd { close: true }, CancellationToken::new()).await??;
+        }
+        Ok(())
+    }
+}
+
+/// Appends lines to `events.raw`, spread over its partitions.
+pub struct Feeder {
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    waiting: Vec<Vec<NewRecord>>,
+    next: usize,
+}
+
+impl Feeder {
+    pub async fn push(&mut self, line: Bytes) -> anyhow::Result<()> {
+        let lane = self.next / APPEND % self.waiting.len();
+        self.next += 1;
+        self.waiting[lane].push(NewRecord { value: line, ..NewRecord::default() });
+        if self.waiting[lane].len() >= APPEND {
+            self.send(lane).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn flush(&mut self) -> anyhow::Result<()> {
+        for lane in 0..self.waiting.len() {
+            self.send(lane).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, lane: usize) -> anyhow::Result<()> {
+        let mut records = std::mem::take(&mut self.waiting[lane]);
+        if !records.is_empty() {
+            let now = self.clock.now();
+            records.iter_mut().for_each(|record| record.timestamp = now);
+            self.log.append(&TopicPartition::new(topics::EVENTS_RAW, lane as u32), records).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! The query string of `/api/v1/incidents`. Unknown and repeated parameters are refused: a misspelt filter must not
+//! show everything.
+
+use axum::extract::Query;
+use axum::http::Uri;
+use model::{Severity, Status};
+
+use crate::problem::Problem;
+use crate::reads::{IncidentFilter, Page};
+
+const DEFAULT_LIMIT: u32 = 50;
+/// Higher: answers of many megabytes.
+const MAX_LIMIT: u32 = 500;
+/// Higher: the store walks over more rows to throw them away.
+const MAX_OFFSET: u32 = 100_000;
+
+const STATUSES: &[Status] = &[Status::Open, Status::Investigating, Status::Resolved];
+
+pub fn parse(query: &str) -> Result<(IncidentFilter, Page), Problem> {
+    let mut filter = IncidentFilter::default();
+    let (mut limit, mut offset) = (None, None);
+    for (name, value) in pairs(query)? {
+        let field = name.as_str();
+        let repeated = match field {
+            "status" => {
+                let status = STATUSES.iter().copied().find(|status| status.as_str() == value);
+                let unknown = || Problem::bad(field, format!("{value:?} is none of open, investigating, resolved"));
+                filter.status.replace(status.ok_or_else(unknown)?).is_some()
+            }
+            "severity" => {
+                let severity: Severity = value.parse().map_err(|error: String| Problem::bad(field, error))?;
+                filter.severity.replace(severity).is_some()
+            }
+            "service" => filter.service.replace(value).is_some(),
+            "limit" => limit.replace(number(field, &value, 1, MAX_LIMIT)?).is_some(),
+            "offset" => offset.replace(number(field, &value, 0, MAX_OFFSET)?).is_some(),
+            _ => {
+                let detail = format!("unknown parameter {field:?}: known are status, severity, service, limit, offset");
+                return Err(Problem::bad(field, detail));
+            }
+        };
+        if repeated {
+            return Err(Problem::bad(field, format!("{field} is given twice")));
+        }
+    }
+    let page = Page {
+        limit: limit.unwrap_or(DEFAULT_LIMIT),
+        offset: offset.unwrap_or(0),
+    };
+    Ok((filter, page))
+}
+
+/// Decoded names and values, in order.
+fn pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
+    let unreadable = || Problem::bad("query", "the query string cannot be decoded");
+    let uri: Uri = format!("/?{query}").parse().map_err(|_| unreadable())?;
+    let Query(pairs) = Query::try_from_uri(&uri).map_err(|_| unreadable())?;
+    Ok(pairs)
+}
+
+fn number(field: &str, value: &str, min: u32, max: u32) -> Result<u32, Problem> {
+    let number = value.parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| Problem::bad(field, format!("{value:?} is not a number from {min} to {max}")))
+}

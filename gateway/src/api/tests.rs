@@ -1,0 +1,55 @@
+use model::{Severity, Status};
+
+use super::query::parse;
+use crate::reads::{IncidentFilter, Page};
+
+#[test]
+fn understood() {
+    let check = |query: &str, status, severity, service: Option<&str>, limit, offset| {
+        let filter = IncidentFilter {
+            status,
+            severity,
+            service: service.map(str::to_owned),
+        };
+        assert_eq!(parse(query), Ok((filter, Page { limit, offset })), "{query}");
+    };
+    check("", None, None, None, 50, 0);
+    check("status=open", Some(Status::Open), None, None, 50, 0);
+    check(
+        "severity=critical&limit=500&offset=100000",
+        None,
+        Some(Severity::Critical),
+        None,
+        500,
+        100_000,
+    );
+    check(
+        "service=check%20out%26+x&limit=1",
+        None,
+        None,
+        Some("check out& x"),
+        1,
+        0,
+    );
+}
+
+#[test]
+fn refused() {
+    let check = |query: &str, field: &str| {
+        let problem = parse(query).unwrap_err();
+        assert_eq!(
+            (problem.field.as_deref(), problem.status.as_u16()),
+            (Some(field), 400),
+            "{query}: {problem:?}"
+        );
+    };
+    check("status=closed", "status");
+    check("severity=page", "severity");
+    check("limit=0", "limit");
+    check("limit=501", "limit");
+    check("limit=-1", "limit");
+    check("offset=100001", "offset");
+    check("limit=99999999999999999999", "limit");
+    check("state=open", "state");
+    check("status=open&status=open", "status");
+}

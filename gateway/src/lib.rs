@@ -1,0 +1,187 @@
+//! The gateway: metrics, health, readiness, and the read side over REST.
+//!
+//! ```text
+//!   GET /metrics                  Prometheus text
+//!   GET /healthz                  200 while the process runs
+//!   GET /readyz                   200, or 503 with what fails and why
+//!   GET /api/v1/incidents         ?status= &severity= &service= &limit= &offset=
+//!   GET /api/v1/incidents/{id}    with members and events
+//! ```
+//!
+//! It only reads. Read tokens guard `/api` alone: probes and scrapers carry none, and the other paths show counts and
+//! stage names, no alert. Errors are `application/problem+json`. It knows no store: whoever has one implements
+//! [`IncidentReads`]. Plain HTTP/1.1; TLS and limits on strangers' connections are a reverse proxy's business.
+
+mod api;
+mod guard;
+mod problem;
+mod readiness;
+mod reads;
+mod settings;
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{OriginalUri, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use guard::Guard;
+use problem::Problem;
+
+pub use readiness::{Failing, Readiness, ReadinessBounds, Report};
+pub use reads::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
+pub use settings::GatewaySettings;
+
+/// How often histograms are folded when nobody scrapes. Higher: samples pile up in memory between folds.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How long requests in flight may take once told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the gateway shows.
+#[derive(Clone)]
+pub struct Shown {
+    pub metrics: PrometheusHandle,
+    pub readiness: Readiness,
+    pub incidents: Arc<dyn IncidentReads>,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("gateway settings cannot be used: {}", .0.join("; "))]
+    Settings(Vec<String>),
+    #[error(
+        "cannot listen on {address}: {cause}. Is another program (another aegis?) using the port? Stop it, or set another `listen`"
+    )]
+    Listen { address: SocketAddr, cause: std::io::Error },
+    #[error("serving on {address}: {cause}")]
+    Serve { address: SocketAddr, cause: std::io::Error },
+}
+
+/// The gateway, bound and not yet serving.
+pub struct Gateway {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    metrics: PrometheusHandle,
+}
+
+impl Gateway {
+    /// Takes the port. Connections wait until [`Gateway::serve`].
+    pub async fn bind(
+        settings: GatewaySettings,
+        metrics: PrometheusHandle,
+        readiness: Readiness,
+        incidents: Arc<dyn IncidentReads>,
+    ) -> Result<Self, GatewayError> {
+        let shown = Shown {
+            metrics: metrics.clone(),
+            readiness,
+            incidents,
+        };
+        let router = router(&settings, shown)?;
+        let listen_error = |cause| GatewayError::Listen {
+            address: settings.listen,
+            cause,
+        };
+        let listener = TcpListener::bind(settings.listen).await.map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+        Ok(Gateway {
+            listener,
+            address,
+            router,
+            metrics,
+        })
+    }
+
+    /// Where it listens; tells the port when `listen` asks for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`, then finishes the requests in flight.
+    pub async fn serve(self, stop: CancellationToken) -> Result<(), GatewayError> {
+        let Gateway {
+            listener,
+            address,
+            router,
+            metrics,
+        } = self;
+        tracing::info!(%address, "gateway listens");
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let cut = async {
+            stop.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            served = serving.into_future() => served.map_err(|cause| GatewayError::Serve { address, cause }),
+            () = cut => {
+                tracing::warn!("requests still open after the grace period are cut");
+                Ok(())
+            }
+            () = upkeep(metrics) => Ok(()),
+        }
+    }
+}
+
+/// The gateway's routes.
+pub fn router(settings: &GatewaySettings, shown: Shown) -> Result<Router, GatewayError> {
+    let faults = settings.faults();
+    if !faults.is_empty() {
+        return Err(GatewayError::Settings(faults));
+    }
+    let guard = Guard::new(&settings.read_tokens);
+    let api = api::routes(shown.incidents).layer(middleware::from_fn_with_state(guard, guard::admit));
+    let routes = Router::new()
+        .route("/metrics", get(metrics_text).with_state(shown.metrics))
+        .route("/healthz", get(async || Json(serde_json::json!({"status": "ok"}))))
+        .route("/readyz", get(ready).with_state(shown.readiness))
+        .nest("/api/v1", api)
+        .fallback(async |OriginalUri(uri): OriginalUri| {
+            Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
+        })
+        .method_not_allowed_fallback(async |method: Method| {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("{method} is not possible here: the gateway only reads"),
+            )
+        });
+    Ok(routes.layer(CatchPanicLayer::new()))
+}
+
+async fn upkeep(metrics: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+async fn metrics_text(State(metrics): State<PrometheusHandle>) -> Response {
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        metrics.render(),
+    )
+        .into_response()
+}
+
+async fn ready(State(readiness): State<Readiness>) -> Response {
+    let report = readiness.check(Instant::now());
+    let status = if report.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(report)).into_response()
+}

@@ -1,0 +1,96 @@
+//! What the REST read side asks of a store, and the shapes that it answers with.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use model::{CanonicalKey, IncidentId, Member, Severity, Status};
+use serde::{Deserialize, Serialize};
+
+/// Reads incidents. The pipeline implements it over the store that it writes.
+#[async_trait]
+pub trait IncidentReads: Send + Sync + 'static {
+    /// Incidents that match, newest `created_at` first, equal times by id.
+    async fn incidents(&self, filter: &IncidentFilter, page: Page) -> Result<Vec<IncidentView>, ReadError>;
+
+    /// One incident, `None` if there is none of this id.
+    async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, ReadError>;
+}
+
+/// All given conditions must hold; values are compared for equality.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IncidentFilter {
+    pub status: Option<Status>,
+    pub severity: Option<Severity>,
+    pub service: Option<String>,
+}
+
+/// A cut of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub limit: u32,
+    pub offset: u32,
+}
+
+/// Why a store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Trying again later may work.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// It will not work again without a person.
+    #[error("reading the store failed: {0}")]
+    Failed(String),
+}
+
+/// A row of `incidents`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IncidentView {
+    pub id: IncidentId,
+    pub canonical_key: CanonicalKey,
+    pub revision: u64,
+    pub tenant: String,
+    pub environment: String,
+    pub alert_id: String,
+    pub source: String,
+    pub severity: Severity,
+    pub status: Status,
+    pub title: String,
+    pub service: Option<String>,
+    pub root_cause: Option<String>,
+    pub resolution: Option<String>,
+    pub auto_resolved: bool,
+    /// `agent` or `human:NAME`.
+    pub resolved_by: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// The incident that this one was merged into.
+    pub merged_into: Option<IncidentId>,
+    /// Members so far, and how many of them still fire.
+    pub members: u32,
+    pub firing: u32,
+    pub metadata: serde_json::Value,
+}
+
+/// An incident with everything that led to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IncidentDetail {
+    pub incident: IncidentView,
+    /// By start, equal starts by episode.
+    pub members: Vec<Member>,
+    /// By revision.
+    pub events: Vec<EventView>,
+}
+
+/// A row of `incident_events`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    pub revision: u64,
+    /// Event time.
+    pub at: DateTime<Utc>,
+    /// When Aegis saw what caused it.
+    pub observed_at: DateTime<Utc>,
+    /// The fact's name: `opened`, `signal_joined`, …
+    pub fact: String,
+    /// The fact in full.
+    pub payload: serde_json::Value,
+}

@@ -1,0 +1,9 @@
+DROP TABLE sink_positions;
+DROP TABLE notifications;
+DROP TABLE dead_letters;
+DROP TABLE signals;
+DROP TABLE incident_members;
+DROP TABLE incident_events;
+DROP TABLE remediations;
+DROP TABLE agent_executions;
+DROP TABLE incidents;

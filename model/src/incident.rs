@@ -1,0 +1,127 @@
+//! An incident is the fold of its events. Each event carries one fact and the incident as it stands after it, so a
+//! table is kept by "write the newest revision", and a reader of the log alone sees every step.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{CanonicalKey, EpisodeId, IncidentId, Severity, SignalId};
+
+/// Where an incident stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    #[default]
+    Open,
+    Investigating,
+    Resolved,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Open => "open",
+            Status::Investigating => "investigating",
+            Status::Resolved => "resolved",
+        }
+    }
+}
+
+/// The incident after a fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    pub id: IncidentId,
+    pub canonical_key: CanonicalKey,
+    /// Rises by one with every fact; guards upserts.
+    pub revision: u64,
+    pub tenant: String,
+    pub environment: String,
+    /// Dedup key of the earliest member.
+    pub alert_id: String,
+    /// Sender of the earliest member.
+    pub source: String,
+    pub severity: Severity,
+    pub status: Status,
+    pub title: String,
+    pub service: Option<String>,
+    /// Event time of the earliest member.
+    pub created_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// `agent` or `human:NAME`; absent when the members' own resolution closed it.
+    pub resolved_by: Option<String>,
+    /// The incident that this one was merged into.
+    pub merged_into: Option<IncidentId>,
+    /// Members so far, and how many of them still fire.
+    pub members: u32,
+    pub firing: u32,
+}
+
+/// Why a signal belongs to an incident: enough for a checker that shares no code with the engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub episode: EpisodeId,
+    pub signal: SignalId,
+    pub dedup_key: String,
+    pub source: String,
+    pub title: String,
+    pub severity: Severity,
+    pub service: Option<String>,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: Option<DateTime<Utc>>,
+    /// Rule and version that admitted it, e.g. `same-service@1`; `opened@1` for the first.
+    pub rule: String,
+    /// The shared value: `service:prod/checkout`.
+    pub key: Option<String>,
+    /// The member it was linked to, and how far apart they started.
+    pub linked_to: Option<EpisodeId>,
+    pub apart_ms: Option<i64>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Fact {
+    Opened { member: Member },
+    SignalJoined { member: Member },
+    /// A member's content changed or it ended; the member as it stands now.
+    MemberChanged { member: Member },
+    Escalated { from: Severity },
+    /// Every member ended.
+    Resolved,
+    Reopened { episode: EpisodeId },
+    /// This incident absorbed `other`, whose members are now its own.
+    Absorbed { other: IncidentId, members: Vec<Member> },
+    /// This incident lives on in `into`.
+    Merged { into: IncidentId },
+}
+
+impl Fact {
+    /// The tag as it is written in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Fact::Opened { .. } => "opened",
+            Fact::SignalJoined { .. } => "signal_joined",
+            Fact::MemberChanged { .. } => "member_changed",
+            Fact::Escalated { .. } => "escalated",
+            Fact::Resolved => "resolved",
+            Fact::Reopened { .. } => "reopened",
+            Fact::Absorbed { .. } => "absorbed",
+            Fact::Merged { .. } => "merged",
+        }
+    }
+}
+
+/// Payload of `incidents` (JSON, schema 1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentEvent {
+    pub schema: u32,
+    pub incident: Incident,
+    pub fact: Fact,
+    /// Event time of the fact.
+    pub at: DateTime<Utc>,
+    /// When Aegis saw what caused it.
+    pub observed_at: DateTime<Utc>,
+}
+
+impl IncidentEvent {
+    pub const SCHEMA: u32 = 1;
+}

@@ -1,0 +1,22 @@
+//! What flows through Aegis: signals, transitions, incidents, and the payloads of every topic.
+//!
+//! Pure data. No I/O, no clock, no randomness: ids derive from content, times are arguments.
+
+pub mod batch;
+pub mod dead_letter;
+pub mod ids;
+pub mod incident;
+pub mod notification;
+pub mod raw;
+pub mod severity;
+pub mod signal;
+pub mod topics;
+
+pub use batch::{BatchError, SignalBatch, SignalBatchBuilder};
+pub use dead_letter::DeadLetter;
+pub use ids::{CanonicalKey, EpisodeId, IncidentId, SignalId};
+pub use incident::{Fact, Incident, IncidentEvent, Member, Status};
+pub use notification::Notification;
+pub use raw::RawEvent;
+pub use severity::Severity;
+pub use signal::{Origin, Signal, SignalKind, SignalRow, SignalState, Transition, TransitionKind};

@@ -1,0 +1,28 @@
+//! A notification: one message per fact that people should hear of. Delivery (Slack, PagerDuty, webhooks) reads this topic.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{IncidentId, Severity, Status};
+
+/// Payload of `notifications` (JSON, schema 1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    pub schema: u32,
+    /// Derived from incident and revision: a second delivery carries the same id.
+    pub id: Uuid,
+    pub incident_id: IncidentId,
+    pub revision: u64,
+    /// `opened`, `escalated`, `resolved`, `reopened`, `merged`.
+    pub event: String,
+    pub severity: Severity,
+    pub status: Status,
+    pub title: String,
+    pub service: Option<String>,
+    pub at: DateTime<Utc>,
+}
+
+impl Notification {
+    pub const SCHEMA: u32 = 1;
+}

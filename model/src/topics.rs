@@ -1,0 +1,32 @@
+//! The topics, by name. Keys and retention are described in `docs/topics.md`.
+
+/// Raw bodies as they came, with origin, verdict and delivery key in the headers. Any key.
+pub const EVENTS_RAW: &str = "events.raw";
+/// Log lines. Key: tenant/service.
+pub const LOGS: &str = "logs";
+/// Normalised signals of every kind. Key: dedup key.
+pub const SIGNALS: &str = "signals";
+/// What survived dedupe. Key: correlation domain.
+pub const TRANSITIONS: &str = "transitions";
+/// Facts about incidents. Key: correlation domain.
+pub const INCIDENTS: &str = "incidents";
+/// Change signals, public projection. Key: service.
+pub const DEPLOYMENTS: &str = "deployments";
+/// Security signals, public projection. Key: service.
+pub const COMPLIANCE: &str = "compliance";
+pub const REMEDIATIONS: &str = "remediations";
+/// One message per fact worth telling. Key: incident.
+pub const NOTIFICATIONS: &str = "notifications";
+pub const LEDGER: &str = "ledger";
+/// What came too late for its window, whole.
+pub const LATE: &str = "late";
+/// What was refused, with bytes and provenance.
+pub const DEAD_LETTER: &str = "dead-letter";
+/// One accounting record per stage, partition and commit.
+pub const ACCOUNTING: &str = "accounting";
+
+/// Every topic, in the order of the dataflow.
+pub const ALL: &[&str] = &[
+    EVENTS_RAW, LOGS, SIGNALS, TRANSITIONS, INCIDENTS, DEPLOYMENTS, COMPLIANCE, REMEDIATIONS, NOTIFICATIONS, LEDGER, LATE, DEAD_LETTER,
+    ACCOUNTING,
+];

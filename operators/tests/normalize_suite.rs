@@ -1,0 +1,15 @@
+//! Normalize, fed with what senders send.
+
+#[path = "normalize_suite/support.rs"]
+mod support;
+
+#[path = "normalize_suite/captured.rs"]
+mod captured;
+#[path = "normalize_suite/faults.rs"]
+mod faults;
+#[path = "normalize_suite/properties.rs"]
+mod properties;
+#[path = "normalize_suite/rules.rs"]
+mod rules;
+#[path = "normalize_suite/senders.rs"]
+mod senders;

@@ -1,0 +1,56 @@
+//! `aegis ingest`: its arguments.
+
+use clap::{Args, ValueEnum};
+
+/// Take recorded alerts in from files
+///
+/// A file holds one webhook body, one recorded request, or one of either per line. A running aegis on the same data folder takes
+/// them over; without one, this command opens the folder, works everything off on the clock of the files' own times and
+/// ends. The files of one call are one replay, in any order; those of separate calls are late for each other where they lie too far apart.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aegis ingest alerts.json
+  aegis ingest --from alertmanager recorded/*.json
+  kubectl logs relay | aegis ingest --from events -
+  aegis ingest --close storm.jsonl        and close what is still open in event time
+
+Exits with 6 when part of the input was refused (see the table dead_letters).")]
+pub struct IngestArgs {
+    /// Who sent it
+    #[arg(long, value_enum, default_value_t, value_name = "SENDER")]
+    pub from: Sender,
+    /// Files, or - for standard input
+    #[arg(required = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub files: Vec<String>,
+    /// Move event time past the lateness bound at the end, so that open windows close
+    #[arg(long)]
+    pub close: bool,
+    /// The summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whose bodies the files hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sender {
+    /// The shape of each body decides
+    #[default]
+    Auto,
+    Alertmanager,
+    Grafana,
+    /// CloudEvents
+    Events,
+}
+
+impl Sender {
+    /// The decoder's name; empty leaves it to the shape of the body.
+    pub fn decoder(self) -> &'static str {
+        match self {
+            Sender::Auto => "",
+            Sender::Alertmanager => "alertmanager",
+            Sender::Grafana => "grafana",
+            Sender::Events => "events",
+        }
+    }
+}

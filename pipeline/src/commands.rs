@@ -1,0 +1,193 @@
+//! What the commands do, between the command line and the parts of the pipeline.
+
+use std::io::{self, Read as _, Write as _};
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use sinks::sql::{IncidentFilter, Store};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::cli::render::{self, Format, Progress};
+use crate::cli::{DemoArgs, Exit, IncidentsArgs, IngestArgs, RunArgs, Session, SqlArgs, Work};
+use crate::config::Config;
+use crate::run::{Addresses, signalled};
+use crate::world::World;
+use crate::{demo, ingest, run};
+
+/// Carries out a command that needs the pipeline.
+pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match work {
+            Work::Run(arguments) => run_command(session, arguments).await,
+            Work::Demo(arguments) => demo_command(session, arguments).await,
+            Work::Ingest(arguments) => ingest_command(session, arguments).await,
+            Work::Incidents(arguments) => incidents_command(session, arguments).await,
+            Work::Sql(arguments) => sql_command(session, arguments).await,
+        }
+    })
+}
+
+/// Buckets for latencies in seconds: from an in-process hop to a stalled broker.
+const LATENCY_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+fn recorder() -> anyhow::Result<PrometheusHandle> {
+    let builder = PrometheusBuilder::new();
+    let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), LATENCY_BUCKETS)?;
+    Ok(builder.install_recorder()?)
+}
+
+/// A token that is cancelled by the first SIGINT or SIGTERM; the second ends the process at once.
+fn stop_on_signal() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        if signalled().await.is_ok() {
+            told.cancel();
+        }
+        if signalled().await.is_ok() {
+            tracing::error!("second signal: ending at once");
+            std::process::exit(130);
+        }
+    });
+    stop
+}
+
+async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exit> {
+    let stop = stop_on_signal();
+    let metrics = recorder()?;
+    let world = World::open(&session.config).await?;
+    run::run(world, &arguments, metrics, stop, |Addresses { dispatcher, gateway }| {
+        let shown = |address: Option<std::net::SocketAddr>| address.map(|a| a.to_string()).unwrap_or_default();
+        tracing::info!(dispatcher = shown(dispatcher), gateway = shown(gateway), "aegis runs");
+    })
+    .await?;
+    Ok(Exit::Done)
+}
+
+async fn demo_command(session: Session, arguments: DemoArgs) -> anyhow::Result<Exit> {
+    let mut config = session.config.clone();
+    for listen in [&mut config.dispatcher.listen, &mut config.gateway.listen] {
+        let port = listen.port().checked_add(arguments.port_offset);
+        listen.set_port(port.context("--port-offset leads beyond port 65535")?);
+    }
+    let stop = stop_on_signal();
+    let metrics = recorder()?;
+    let world = World::open(&config).await?;
+    let screen = session.screen.clone();
+    let bar = Progress::bytes("storm", None, &screen);
+    let progress = |_sent: u64, size: u64| bar.add(size);
+    let (keep, json) = (arguments.keep, arguments.json);
+    let ending = stop.clone();
+    let data_dir = config.data.dir.display().to_string();
+    demo::demo(world, metrics, stop, progress, |summary| {
+        bar.finish();
+        let mut out = io::stdout().lock();
+        let shown = if json {
+            render::json_line(&summary, &mut out)
+        } else {
+            demo::show(&summary, &data_dir, keep, &screen, &mut out)
+        };
+        if shown.is_err() || !keep {
+            ending.cancel();
+        }
+    })
+    .await?;
+    Ok(Exit::Done)
+}
+
+async fn ingest_command(session: Session, arguments: IngestArgs) -> anyhow::Result<Exit> {
+    let sizes = arguments.files.iter().map(|file| std::fs::metadata(file).map(|m| m.len()).ok());
+    let bar = Progress::bytes("ingest", sizes.sum::<Option<u64>>(), &session.screen);
+    let summary = ingest::ingest(
+        &session.config,
+        arguments.from.decoder(),
+        &arguments.files,
+        arguments.close,
+        &|bytes| bar.add(bytes),
+    )
+    .await;
+    bar.finish();
+    let summary = summary?;
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        render::json_line(&summary, &mut out)?;
+    } else {
+        summary.show(&mut out)?;
+    }
+    Ok(if summary.dead_lettered > 0 { Exit::InPart } else { Exit::Done })
+}
+
+/// The store as it stands. Missing means that nothing ever ran here.
+async fn existing_store(config: &Config) -> anyhow::Result<Store> {
+    let url = config.store.url_in(&config.data.dir);
+    if let Some(path) = url.strip_prefix("sqlite://")
+        && !std::path::Path::new(path).exists()
+    {
+        let problem = format!("there are no tables at {path} yet: start with `aegis demo`, `aegis run` or `aegis ingest`");
+        return Err(Exit::NotFound.because(problem));
+    }
+    let store = config.store.open(&config.data.dir).await?;
+    // Also an older program's tables can be read: they are brought up to date first.
+    store.migrate().await?;
+    Ok(store)
+}
+
+async fn incidents_command(session: Session, arguments: IncidentsArgs) -> anyhow::Result<Exit> {
+    let store = existing_store(&session.config).await?;
+    let format = Format::of(arguments.json, false);
+    let mut out = io::stdout().lock();
+    match &arguments.id {
+        None => {
+            let filter = IncidentFilter {
+                status: arguments.status.as_deref().and_then(|word| serde_json::from_value(word.into()).ok()),
+                severity: arguments.severity,
+                service: arguments.service.clone(),
+                ..IncidentFilter::default()
+            };
+            let rows = store.incidents(&filter, arguments.limit, 0).await?;
+            render::incidents(&rows, format, &session.screen, &mut out)?;
+        }
+        Some(id) => {
+            let found = match Uuid::parse_str(id) {
+                Ok(id) => store.incident(id).await?,
+                Err(_) => return Err(Exit::Usage.because(format!("{id:?} is no incident id: they are UUIDs, see `aegis incidents`"))),
+            };
+            let Some(detail) = found else {
+                return Err(Exit::NotFound.because(format!("there is no incident {id}")));
+            };
+            render::incident(&detail, format, &session.screen, &mut out)?;
+        }
+    }
+    out.flush()?;
+    store.close().await;
+    Ok(Exit::Done)
+}
+
+async fn sql_command(session: Session, arguments: SqlArgs) -> anyhow::Result<Exit> {
+    let config = &session.config;
+    existing_store(config).await?.close().await;
+    let query = match arguments.query.as_str() {
+        "-" => {
+            let mut text = String::new();
+            io::stdin().lock().read_to_string(&mut text).context("cannot read the query from standard input")?;
+            text
+        }
+        query => query.to_owned(),
+    };
+    let source = sql::SqlSourceConfig {
+        url: config.store.url_in(&config.data.dir),
+        password: config.store.password.clone(),
+    };
+    let archive = config.archive.enabled.then(|| config.archive.path_in(&config.data.dir));
+    let options = sql::EngineOptions { max_rows: arguments.max_rows, ..sql::EngineOptions::default() };
+    let engine = sql::Engine::open_with(source, archive, options).await?;
+    let (schema, batches) = engine.query(&query).await?;
+    let format = Format::of(arguments.json, arguments.csv);
+    let mut out = io::stdout().lock();
+    render::batches(&schema, &batches, format, &session.screen, &mut out)?;
+    out.flush()?;
+    Ok(Exit::Done)
+}

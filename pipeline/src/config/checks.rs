@@ -1,0 +1,230 @@
+//! What no schema can say: settings that are right alone and wrong together, or wrong on this machine.
+//!
+//! Nothing is changed and no network is used: `aegis check` runs anywhere.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use model::topics;
+use stream::human::HumanDuration;
+
+use super::fault::{Fault, Place, Warning, nearest};
+use super::sections::LogKind;
+use super::{Config, walk};
+
+/// One run over one configuration.
+pub struct Checks<'a> {
+    config: &'a Config,
+    place_of: &'a dyn Fn(&[&str]) -> Place,
+    pub faults: Vec<Fault>,
+    pub warnings: Vec<Warning>,
+}
+
+impl<'a> Checks<'a> {
+    pub fn new(config: &'a Config, place_of: &'a dyn Fn(&[&str]) -> Place) -> Self {
+        Checks {
+            config,
+            place_of,
+            faults: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub fn run(&mut self) {
+        self.log();
+        self.topics();
+        self.listeners();
+        self.folders();
+        self.store();
+        self.logging();
+    }
+
+    fn log(&mut self) {
+        let kafka = &self.config.log.kafka;
+        match self.config.log.kind {
+            LogKind::Kafka => {
+                if let Err(e) = kafka.validate() {
+                    self.fault(&format!("log.kafka.{}", e.field), e.problem, None);
+                }
+            }
+            LogKind::Embedded => {
+                let place = (self.place_of)(&["log", "kafka"]);
+                if place != Place::Default {
+                    self.warnings.push(Warning(Fault {
+                        place,
+                        key: "log.kafka".to_owned(),
+                        problem: "not used, because log.kind is \"embedded\"".to_owned(),
+                        help: Some("write kind = \"kafka\" in [log] to use it".to_owned()),
+                    }));
+                }
+            }
+        }
+    }
+
+    fn topics(&mut self) {
+        for name in self.config.topics.each.keys() {
+            if !topics::ALL.contains(&name.as_str()) {
+                let help = match nearest(name, topics::ALL.iter().copied()) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => format!("the topics are {}", topics::ALL.join(", ")),
+                };
+                let path = ["topics", "each", name.as_str()];
+                self.fault_at(&path, "there is no topic of this name".to_owned(), Some(help));
+            }
+        }
+        // A record must outlive the time for which it may still be on time, and two snapshots after it.
+        let progress = &self.config.progress;
+        let late = progress.lateness.get().saturating_add(progress.idle_after.get());
+        let needed = late.saturating_add(self.config.data.snapshot_every.get().saturating_mul(2));
+        for topic in [topics::EVENTS_RAW, topics::SIGNALS, topics::TRANSITIONS] {
+            let Some(kept) = self.config.retention(topic).time else {
+                continue;
+            };
+            if kept < needed {
+                let own = self.config.topics.each.contains_key(topic);
+                let path: &[&str] = if own {
+                    &["topics", "each", topic, "retention"]
+                } else {
+                    &["topics", "retention"]
+                };
+                let problem = format!(
+                    "{topic} is kept for {}, shorter than lateness, idle_after and two snapshots together",
+                    HumanDuration(kept)
+                );
+                self.fault_at(
+                    path,
+                    problem,
+                    Some(format!("write at least \"{}\"", HumanDuration(needed))),
+                );
+            }
+        }
+    }
+
+    fn listeners(&mut self) {
+        for fault in self.config.dispatcher.faults() {
+            self.component_fault("dispatcher", &fault);
+        }
+        for fault in self.config.gateway.faults() {
+            self.component_fault("gateway", &fault);
+        }
+        let mut taken: BTreeMap<u16, (&str, SocketAddr)> = BTreeMap::new();
+        for (key, address) in self.config.listeners() {
+            // Port 0 asks for any free port.
+            if address.port() == 0 {
+                continue;
+            }
+            match taken.get(&address.port()) {
+                Some((other, at)) if same_interface(*at, address) => {
+                    let problem = format!("{address} is taken by {other} ({at})");
+                    self.fault(key, problem, Some("give each listener a port of its own".to_owned()));
+                }
+                _ => {
+                    taken.insert(address.port(), (key, address));
+                }
+            }
+        }
+    }
+
+    fn folders(&mut self) {
+        let help = || Some("name a folder that can be written, or one that can be made".to_owned());
+        if let Some(problem) = cannot_write(&self.config.data.dir) {
+            self.fault("data.dir", problem, help());
+        }
+        // The default lies in the data folder, which was looked at.
+        if self.config.archive.enabled
+            && !self.config.archive.path.is_empty()
+            && let Some(problem) = cannot_write(&self.config.archive_dir())
+        {
+            self.fault("archive.path", problem, help());
+        }
+    }
+
+    fn store(&mut self) {
+        let url = self.config.store.url.as_str();
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.trim_start_matches("//").split('?').next().unwrap_or_default();
+            if path.is_empty() {
+                let help = Some("write for example \"sqlite:///var/lib/aegis/aegis.db\"".to_owned());
+                return self.fault("store.url", "no path after sqlite:".to_owned(), help);
+            }
+            let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
+            if Path::new(path).is_dir() {
+                self.fault(
+                    "store.url",
+                    format!("{path} is a folder"),
+                    Some("name a file in it".to_owned()),
+                );
+            } else if let Some(problem) = cannot_write(folder.unwrap_or(Path::new("."))) {
+                let help = Some("name a file in a folder that can be written".to_owned());
+                self.fault("store.url", problem, help);
+            }
+        } else if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            // The URL itself may hold a password.
+            let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme);
+            let problem = format!("the store can be SQLite or PostgreSQL, and this is {scheme:?}");
+            let help = "write \"sqlite://PATH\" or \"postgres://USER@HOST:5432/DATABASE\"".to_owned();
+            self.fault("store.url", problem, Some(help));
+        }
+    }
+
+    fn logging(&mut self) {
+        if let Err(problem) = crate::logging::parse_filter(&self.config.logging.filter) {
+            let help = Some("write for example \"info\" or \"info,sources=debug\"".to_owned());
+            self.fault("logging.filter", problem, help);
+        }
+    }
+
+    /// A component's own words: `field…: problem`, or `field is …`.
+    fn component_fault(&mut self, table: &str, fault: &str) {
+        let end = fault.find([' ', ':']).unwrap_or(fault.len());
+        let (field, rest) = fault.split_at(end);
+        self.fault(
+            &format!("{table}.{field}"),
+            rest.trim_start_matches([':', ' ']).to_owned(),
+            None,
+        );
+    }
+
+    fn fault(&mut self, key: &str, problem: String, help: Option<String>) {
+        let path: Vec<&str> = key.split('.').collect();
+        self.fault_at(&path, problem, help);
+    }
+
+    fn fault_at(&mut self, path: &[&str], problem: String, help: Option<String>) {
+        let key = path.iter().fold(String::new(), |key, step| walk::join(&key, step));
+        self.faults.push(Fault {
+            place: (self.place_of)(path),
+            key,
+            problem,
+            help,
+        });
+    }
+}
+
+fn same_interface(a: SocketAddr, b: SocketAddr) -> bool {
+    a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified()
+}
+
+/// Why nothing can be written to `folder`, as far as can be seen without writing.
+fn cannot_write(folder: &Path) -> Option<String> {
+    if folder.as_os_str().is_empty() {
+        return Some("the path is empty".to_owned());
+    }
+    let mut here = folder;
+    loop {
+        match std::fs::metadata(here) {
+            Ok(found) if !found.is_dir() => return Some(format!("{} is not a folder", here.display())),
+            Ok(found) if found.permissions().readonly() => {
+                return Some(format!("folder {} cannot be written", here.display()));
+            }
+            Ok(_) => return None,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => match here.parent() {
+                Some(parent) if parent.as_os_str().is_empty() => here = Path::new("."),
+                Some(parent) => here = parent,
+                None => return None,
+            },
+            Err(e) => return Some(format!("cannot look at {}: {e}", here.display())),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The daemon's private door: HTTP over a Unix socket in the data folder, mode 0600. Commands of the same user use it to
+//! hand files to the process that owns the folder. It is never reachable over the network.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use stream::{Clock, Ingress, IngressError};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::ingest::append;
+
+/// Largest file that may be handed over in one request.
+const MAX_FILE_BYTES: usize = 1 << 30;
+
+/// What the door needs from the daemon.
+#[derive(Clone)]
+pub struct Door {
+    pub ingress: Ingress,
+    pub clock: Arc<dyn Clock>,
+    pub health: stream::health::Health,
+}
+
+/// Answer to an ingest request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    pub bodies: u64,
+}
+
+/// Answer to a status request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    pub version: String,
+    /// Records that wait anywhere between the log and the stores.
+    pub lag: u64,
+    pub troubles: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct IngestQuery {
+    #[serde(default)]
+    from: String,
+}
+
+/// Where the socket of a data folder is.
+pub fn socket_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("aegis.sock")
+}
+
+/// Serves the door until `stop`. A stale socket of a dead process is replaced (the log's lock already proved that no
+/// other process owns the folder).
+pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyhow::Result<()> {
+    let path = socket_path(data_dir);
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).with_context(|| format!("cannot bind control socket {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot restrict {}", path.display()))?;
+    let app = Router::new()
+        .route("/ingest", post(ingest))
+        .route("/status", get(status))
+        .layer(DefaultBodyLimit::max(MAX_FILE_BYTES))
+        .with_state(door);
+    axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await }).await?;
+    let _ = std::fs::remove_file(&path);
+    Ok(())
+}
+
+async fn ingest(
+    State(door): State<Door>,
+    Query(query): Query<IngestQuery>,
+    body: Bytes,
+) -> Result<Json<Accepted>, (StatusCode, String)> {
+    let mut accepted = Accepted::default();
+    for event in sources::replay::read(&body, &query.from, door.clock.now().0) {
+        append(&door.ingress, &event).await.map_err(|error| {
+            let code = match error {
+                IngressError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                IngressError::Log(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            (code, format!("{} bodies were taken, then: {error}", accepted.bodies))
+        })?;
+        accepted.bodies += 1;
+    }
+    Ok(Json(accepted))
+}
+
+async fn status(State(door): State<Door>) -> Json<DaemonStatus> {
+    Json(DaemonStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        lag: door.health.partitions().values().map(|health| health.lag).sum(),
+        troubles: door.health.troubles(),
+    })
+}
+
+/// A connection to a running daemon.
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// `None` when no daemon answers at the folder's socket.
+    pub async fn connect(data_dir: &Path) -> Option<Self> {
+        let path = socket_path(data_dir);
+        UnixStream::connect(&path).await.ok()?;
+        Some(Client { path })
+    }
+
+    /// Hands a file over; returns once all of it is durable in the daemon's log.
+    pub async fn ingest(&self, from: &str, file: Bytes) -> anyhow::Result<Accepted> {
+        self.ask("POST", &format!("/ingest?from={from}"), file).await
+    }
+
+    pub async fn status(&self) -> anyhow::Result<DaemonStatus> {
+        self.ask("GET", "/status", Bytes::new()).await
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(&self, method: &str, target: &str, body: Bytes) -> anyhow::Result<T> {
+        let stream = UnixStream::connect(&self.path).await.context("the daemon went away")?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let request = http::Request::builder()
+            .method(method)
+            .uri(target)
+            .header(http::header::HOST, "aegis")
+            .body(Full::new(body))?;
+        let answer = tokio::time::timeout(Duration::from_secs(600), sender.send_request(request))
+            .await
+            .context("the daemon did not answer within 10 minutes")??;
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        connection.abort();
+        if !status.is_success() {
+            bail!("the daemon refused ({status}): {}", String::from_utf8_lossy(&bytes));
+        }
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+}

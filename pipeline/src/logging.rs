@@ -1,0 +1,148 @@
+//! What the process says about itself: `tracing` events on standard error, as text on a terminal and JSON elsewhere.
+//!
+//! What is logged, first match counts: `-v` (debug of our own crates) and `-vv` (trace), `RUST_LOG`, `logging.filter`.
+//! Commands that end by themselves are quieter (warnings) unless one of the first two says otherwise.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::{LogFormat, LoggingSettings};
+
+/// Our crates: what `-v` speaks of. Dependencies stay at `info`.
+const OWN: &[&str] = &[
+    "aegis",
+    "pipeline",
+    "model",
+    "stream",
+    "sources",
+    "operators",
+    "sinks",
+    "sql",
+    "gateway",
+];
+const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+
+/// How the command line and the terminal bear on logging.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Voice {
+    /// How often `-v` was given.
+    pub verbose: u8,
+    /// The command stays until it is stopped; its log is what one watches.
+    pub daemon: bool,
+    /// Standard error is a terminal.
+    pub terminal: bool,
+    pub colour: bool,
+}
+
+/// Logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    #[error("RUST_LOG: {0}")]
+    RustLog(String),
+    #[error("logging.filter: {0}")]
+    Filter(String),
+    #[error("logging was set up before: {0}")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Sets logging up for the whole process; once.
+pub fn init(
+    settings: &LoggingSettings,
+    environment: &BTreeMap<String, String>,
+    voice: Voice,
+) -> Result<(), LoggingError> {
+    let filter = filter(settings, environment.get("RUST_LOG").map(String::as_str), voice)?;
+    let json = match settings.format {
+        LogFormat::Auto => !voice.terminal,
+        LogFormat::Pretty => false,
+        LogFormat::Json => true,
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    if json {
+        subscriber.json().flatten_event(true).finish().try_init()?;
+    } else {
+        subscriber.with_ansi(voice.colour).finish().try_init()?;
+    }
+    Ok(())
+}
+
+/// Reads a filter as `logging.filter` takes it.
+pub fn parse_filter(text: &str) -> Result<EnvFilter, String> {
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        // A lone word that is no level would be taken for a module, and `inof` would silence everything else.
+        let lone = !part.contains(['=', '[', ':']);
+        if lone && !LEVELS.contains(&part.to_lowercase().as_str()) {
+            return Err(format!(
+                "{part:?} is no level ({}); for a module write {part}=debug",
+                LEVELS.join(", ")
+            ));
+        }
+    }
+    EnvFilter::builder().parse(text).map_err(|e| e.to_string())
+}
+
+fn filter(settings: &LoggingSettings, rust_log: Option<&str>, voice: Voice) -> Result<EnvFilter, LoggingError> {
+    let own = |level: &str| {
+        let own: Vec<String> = OWN.iter().map(|name| format!("{name}={level}")).collect();
+        format!("info,{}", own.join(","))
+    };
+    match (voice.verbose, rust_log.filter(|text| !text.is_empty())) {
+        (1, _) => parse_filter(&own("debug")).map_err(LoggingError::Filter),
+        (2.., _) => parse_filter(&own("trace")).map_err(LoggingError::Filter),
+        (0, Some(text)) => parse_filter(text).map_err(LoggingError::RustLog),
+        (0, None) if voice.daemon => parse_filter(&settings.filter).map_err(LoggingError::Filter),
+        (0, None) => parse_filter("warn").map_err(LoggingError::Filter),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_decides() {
+        let settings = LoggingSettings {
+            filter: "error".to_owned(),
+            format: LogFormat::Auto,
+        };
+        let check = |verbose, daemon, rust_log, expected: &str| {
+            let voice = Voice {
+                verbose,
+                daemon,
+                ..Voice::default()
+            };
+            assert_eq!(filter(&settings, rust_log, voice).unwrap().to_string(), expected);
+        };
+        check(0, true, None, "error");
+        check(0, false, None, "warn");
+        check(0, false, Some("debug"), "debug");
+        check(0, true, Some(""), "error");
+        let verbose = filter(
+            &settings,
+            Some("off"),
+            Voice {
+                verbose: 1,
+                ..Voice::default()
+            },
+        )
+        .unwrap()
+        .to_string();
+        assert!(
+            verbose.contains("stream=debug") && verbose.contains("info"),
+            "{verbose}"
+        );
+    }
+
+    #[test]
+    fn filters() {
+        assert!(parse_filter("info,sources::kafka=debug").is_ok());
+        assert!(parse_filter("").is_ok());
+        assert!(parse_filter("inof").unwrap_err().contains("\"inof\" is no level"));
+        assert!(parse_filter("stream=lots").is_err());
+    }
+}

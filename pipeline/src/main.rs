@@ -1,0 +1,7 @@
+//! The binary `aegis`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pipeline::cli::main(pipeline::commands::carry_out)
+}

@@ -1,0 +1,166 @@
+//! `aegis run`: every role in one process, until SIGINT or SIGTERM.
+//!
+//! Shutdown goes downstream: first the doors close (requests in flight are answered), then each stage commits what it
+//! has read, then the sinks write what they have taken. What is left in the log is there at the next start.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use gateway::{Gateway, Readiness};
+use metrics_exporter_prometheus::PrometheusHandle;
+use model::topics;
+use sources::webhook::WebhookSource;
+use stream::driver::{Mode, run_sink};
+use stream::{Ingress, Source};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Role, RunArgs};
+use crate::control::{self, Door};
+use crate::reads::StoreReads;
+use crate::readiness::watch_health;
+use crate::retention;
+use crate::topology::{STAGES, dead_letters};
+use crate::world::World;
+
+/// Bytes that may wait for their sync before senders are told to come back. Higher: more heap under a slow disk.
+const INGRESS_LIMIT: usize = 64 << 20;
+
+/// Where a running Aegis listens; `None` for a role that this process does not have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Addresses {
+    pub dispatcher: Option<SocketAddr>,
+    pub gateway: Option<SocketAddr>,
+}
+
+/// One layer of the process: it stops as a whole, after the layers above it.
+struct Layer {
+    name: &'static str,
+    stop: CancellationToken,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Layer {
+    fn new(name: &'static str) -> Self {
+        Layer { name, stop: CancellationToken::new(), tasks: JoinSet::new() }
+    }
+
+    async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let mut result = Ok(());
+        while let Some(joined) = self.tasks.join_next().await {
+            let one = joined.unwrap_or_else(|panic| Err(anyhow::anyhow!("{} panicked: {panic}", self.name)));
+            result = result.and(one);
+        }
+        result.with_context(|| format!("while stopping the {}", self.name))
+    }
+}
+
+/// Runs until `stop`; `started` is told the addresses once everything listens.
+pub async fn run(
+    world: World,
+    roles: &RunArgs,
+    prometheus: PrometheusHandle,
+    stop: CancellationToken,
+    started: impl FnOnce(Addresses),
+) -> anyhow::Result<()> {
+    let mut doors = Layer::new("doors");
+    let mut stages = Layer::new("stages");
+    let mut outlets = Layer::new("sinks");
+
+    let sinks = if roles.has(Role::Sinks) { world.sinks()? } else { Vec::new() };
+    for sink in sinks {
+        let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
+        outlets.tasks.spawn(async move { Ok(run_sink(sink, dead_letters(), runtime, Mode::Live, stop).await?) });
+    }
+    for stage in STAGES.iter().filter(|stage| roles.has(role_of(stage.name))) {
+        let running =
+            (stage.run)(&world.topology, &world.config, world.runtime.clone(), Mode::Live, stages.stop.clone());
+        stages.tasks.spawn(async move { running.await.with_context(|| format!("stage {}", stage.name)) });
+    }
+
+    let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
+    let mut addresses = Addresses::default();
+    if roles.has(Role::Dispatcher) {
+        let dispatcher = WebhookSource::bind(world.config.dispatcher.clone()).await?;
+        addresses.dispatcher = Some(dispatcher.local_addr());
+        let (ingress, closing) = (ingress.clone(), doors.stop.clone());
+        doors.tasks.spawn(async move { Box::new(dispatcher).run(ingress, closing).await.map_err(anyhow::Error::msg) });
+    }
+    // Its lock says that this process alone owns the folder; with Kafka several processes may share a machine and
+    // each has a folder of its own.
+    let door = Door { ingress, clock: world.runtime.clock.clone(), health: world.runtime.health.clone() };
+    let (data_dir, closing) = (world.config.data.dir.clone(), doors.stop.clone());
+    doors.tasks.spawn(async move { control::serve(&data_dir, door, closing).await });
+
+    // The gateway answers until the end: it tells how the shutdown goes.
+    let mut last = Layer::new("gateway");
+    let readiness = Readiness::new(world.config.readiness.bounds());
+    if roles.has(Role::Gateway) {
+        let incidents = Arc::new(StoreReads::new(world.store.clone()));
+        let gateway =
+            Gateway::bind(world.config.gateway.clone(), prometheus, readiness.clone(), incidents).await?;
+        addresses.gateway = Some(gateway.local_addr());
+        let closing = last.stop.clone();
+        last.tasks.spawn(async move { Ok(gateway.serve(closing).await?) });
+    }
+    let (health, closing) = (world.runtime.health.clone(), last.stop.clone());
+    last.tasks.spawn(async move {
+        watch_health(health, readiness, closing).await;
+        Ok(())
+    });
+    if let Some(log) = world.embedded.clone() {
+        let (runtime, snapshots, closing) = (world.runtime.clone(), world.snapshots.clone(), last.stop.clone());
+        last.tasks.spawn(async move {
+            retention::keep(log, runtime, snapshots, closing).await;
+            Ok(())
+        });
+    }
+
+    started(addresses);
+    let failed = tokio::select! {
+        () = stop.cancelled() => None,
+        early = doors.tasks.join_next() => early,
+        early = stages.tasks.join_next() => early,
+        early = outlets.tasks.join_next() => early,
+        early = last.tasks.join_next() => early,
+    };
+    let failed = match failed {
+        None => Ok(()),
+        Some(Ok(Ok(()))) => Err(anyhow::anyhow!("a part of the process ended by itself")),
+        Some(Ok(Err(error))) => Err(error),
+        Some(Err(panic)) => Err(anyhow::anyhow!("a part of the process panicked: {panic}")),
+    };
+    tracing::info!("stopping: closing the doors, committing, writing");
+    let mut result = failed;
+    for layer in [doors, stages, outlets, last] {
+        let stopped = layer.stop().await;
+        result = result.and(stopped);
+    }
+    let synced = world.runtime.log.sync().await;
+    world.close().await?;
+    synced?;
+    result
+}
+
+/// Resolves at SIGINT or SIGTERM.
+pub async fn signalled() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// The role that a stage belongs to.
+fn role_of(stage: &str) -> Role {
+    match stage {
+        "normalize" => Role::Normalize,
+        "dedupe" => Role::Dedupe,
+        _ => Role::Correlate,
+    }
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Prometheus, Alertmanager and the pushgateway: only the programs. The end-to-end test starts them itself, with
+# its own settings and ports, because it has to stop and restart them.
+#
+#   prometheus.sh install   programs already on the PATH are used; the others are unpacked from Debian's packages
+#                           into the cache folder, without installing the packages: no service, no user, no root
+#   prometheus.sh env       prints env lines with their paths
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/services/lib.sh
+. "$here/lib.sh"
+
+unpacked="$AEGIS_CACHE/prometheus"
+# The package and the program have the same name in Debian and Ubuntu.
+programs=(prometheus prometheus-alertmanager prometheus-pushgateway)
+
+path_of() { command -v "$1" || { [ -x "$unpacked/usr/bin/$1" ] && echo "$unpacked/usr/bin/$1"; }; }
+
+install() {
+    local missing=() program scratch
+    for program in "${programs[@]}"; do
+        path_of "$program" >/dev/null || missing+=("$program")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    apt_update_if_empty "${missing[@]}"
+    have dpkg-deb || die "dpkg-deb is missing"
+    say "downloading and unpacking Debian packages (not installed) to $unpacked: ${missing[*]}"
+    scratch=$(mktemp -d)
+    # apt downloads as the user _apt, which must be able to write here.
+    chmod 755 "$scratch"
+    [ "$(id -u)" -ne 0 ] || chown _apt "$scratch" 2>/dev/null || true
+    if ! (cd "$scratch" && apt-get download -q "${missing[@]}" >&2); then
+        say "apt-get update and one more try"
+        as_root apt-get update -q >&2
+        (cd "$scratch" && apt-get download -q "${missing[@]}" >&2) ||
+            { rm -rf "$scratch"; die "apt-get could not download: ${missing[*]}"; }
+    fi
+    mkdir -p "$unpacked"
+    local package
+    for package in "$scratch"/*.deb; do dpkg-deb -x "$package" "$unpacked"; done
+    rm -rf "$scratch"
+    for program in "${missing[@]}"; do
+        "$(path_of "$program")" --version >/dev/null 2>&1 || die "$unpacked/usr/bin/$program does not run"
+    done
+}
+
+print_env() {
+    local program
+    for program in "${programs[@]}"; do
+        path_of "$program" >/dev/null || die "$program is missing: run '$0 install' first"
+    done
+    printf "export AEGIS_TEST_PROMETHEUS_BIN='%s'\n" "$(path_of prometheus)"
+    printf "export AEGIS_TEST_ALERTMANAGER_BIN='%s'\n" "$(path_of prometheus-alertmanager)"
+    printf "export AEGIS_TEST_PUSHGATEWAY_BIN='%s'\n" "$(path_of prometheus-pushgateway)"
+}
+
+case "${1:-}:$#" in
+install:1) install ;;
+env:1) print_env ;;
+*) die "usage: $0 install | env" ;;
+esac

@@ -1,0 +1,11 @@
+//! Materialised outputs of the log: SQL tables and a Parquet archive.
+//!
+//! Every sink keeps its own position and moves it together with what it writes (see [`stream::sink`]); the offsets of
+//! its consumer group are for lag tools only. A record that a sink will never be able to write is handed back as a
+//! [`stream::SinkReject`] and stops nobody.
+
+pub mod archive;
+pub mod sql;
+
+pub use archive::{ArchiveSettings, ArchiveSink};
+pub use sql::{SqlSettings, SqlSink, Store};

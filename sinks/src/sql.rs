@@ -1,0 +1,232 @@
+//! The SQL sink: incidents, their members and history, signals, dead letters and notifications as tables of SQLite or
+//! PostgreSQL (with or without TimescaleDB).
+//!
+//! Guarantees: rows and positions move in one transaction, so every record's rows are there exactly once, whatever
+//! stops in the middle. An incident's row is never replaced by an older revision. A record that can never be written
+//! is handed back as a reject and the rest goes on.
+//!
+//! Not here: retention, continuous aggregates, and whatever agents write (agent_executions, remediations).
+//!
+//! On overload the log holds what the store cannot take yet. On restart the sink starts where its stored position says.
+//! A store that is away is [`SinkError::Unavailable`]; the runner sends the batch again. If a commit's answer is lost,
+//! that second attempt finds the position moved, and nothing is written twice.
+//!
+//! | file | what |
+//! |---|---|
+//! | `rows` | a record's rows (pure) |
+//! | `value` | what a cell may hold, and how hostile text is cleaned |
+//! | `tables` | columns and conflict rules |
+//! | `positions` | the rule that moves positions |
+//! | `store`, `sqlite`, `postgres` | connections, transactions, dialects |
+//! | `reads` | typed queries for the command line and the API |
+
+mod error;
+mod positions;
+mod postgres;
+mod reads;
+mod rows;
+mod sqlite;
+mod store;
+mod tables;
+mod value;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+
+use async_trait::async_trait;
+use model::topics;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stream::log::Topic;
+use stream::secret::Secret;
+use stream::{LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
+
+pub use error::StoreError;
+pub use reads::{Counts, EventRow, IncidentDetail, IncidentFilter, IncidentRow, MemberRow};
+pub use store::Store;
+pub(crate) use value::clamp_micros;
+
+use rows::Changes;
+use store::Tx;
+use value::Value;
+
+/// Where the tables are.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SqlSettings {
+    /// `sqlite://PATH` or `postgres://USER@HOST:PORT/DATABASE`. Empty: SQLite in `aegis.db` of the data folder.
+    pub url: String,
+    /// Password for PostgreSQL, by reference, so that it does not have to stand in the URL.
+    pub password: Option<Secret>,
+}
+
+impl SqlSettings {
+    /// The URL to open, once the data folder is known.
+    pub fn url_in(&self, data_dir: &Path) -> String {
+        if self.url.is_empty() { format!("sqlite://{}", data_dir.join("aegis.db").display()) } else { self.url.clone() }
+    }
+
+    pub async fn open(&self, data_dir: &Path) -> Result<Store, StoreError> {
+        Store::open_with(&self.url_in(data_dir), self.password.as_ref().map(Secret::expose)).await
+    }
+}
+
+impl fmt::Debug for SqlSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlSettings").field("url", &without_password(&self.url)).field("password", &self.password).finish()
+    }
+}
+
+/// `url` as it may be printed: a password in it is replaced.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let Some(at) = rest[..end].rfind('@') else { return url.to_owned() };
+    match rest[..at].split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:[secret]{}", &rest[at..]),
+        None => url.to_owned(),
+    }
+}
+
+/// The sink. One instance owns the partitions it is assigned.
+pub struct SqlSink {
+    store: Store,
+    /// Assigned since their last write: the first write counts as a change of owner.
+    newly_owned: BTreeSet<TopicPartition>,
+}
+
+impl SqlSink {
+    /// Part of the stored positions.
+    pub const NAME: &'static str = "sql";
+
+    /// A sink that writes to `store`, whose tables have been migrated.
+    pub fn new(store: Store) -> Self {
+        SqlSink { store, newly_owned: BTreeSet::new() }
+    }
+
+    /// Everything in one go. `Refused` means that the store did not like some row; nothing was written.
+    async fn write_together(&self, log: &LogId, batches: &[SinkBatch]) -> Result<Written, SinkError> {
+        let mut changes = Changes::default();
+        let mut rejects = Vec::new();
+        for batch in batches {
+            for record in &batch.records {
+                rejects.extend(changes.add(&batch.partition, record).err());
+            }
+        }
+        let mut tx = self.begin(log, batches).await?;
+        match apply(&mut tx, changes).await {
+            Ok(()) => tx.commit().await.map_err(|e| e.of(Self::NAME))?,
+            Err(StoreError::Refused { .. }) => return Ok(Written::Refused),
+            Err(e) => return Err(e.of(Self::NAME)),
+        }
+        Ok(Written::Done(rejects))
+    }
+
+    /// The slow way, taken only when the store refuses a row: each record on its own, behind a savepoint.
+    async fn write_singly(&self, log: &LogId, batches: &[SinkBatch]) -> Result<Vec<SinkReject>, SinkError> {
+        let mut rejects = Vec::new();
+        let mut tx = self.begin(log, batches).await?;
+        for batch in batches {
+            for record in &batch.records {
+                let mut changes = Changes::default();
+                if let Err(reject) = changes.add(&batch.partition, record) {
+                    rejects.push(reject);
+                } else if let Err(cause) = apply_or_undo(&mut tx, changes).await.map_err(|e| e.of(Self::NAME))? {
+                    let partition = batch.partition.clone();
+                    rejects.push(SinkReject { partition, offset: record.offset, reason: "refused_by_store", detail: cause });
+                }
+            }
+        }
+        tx.commit().await.map_err(|e| e.of(Self::NAME))?;
+        Ok(rejects)
+    }
+
+    /// A transaction in which the positions have moved already: a second owner waits here, and then finds out.
+    async fn begin(&self, log: &LogId, batches: &[SinkBatch]) -> Result<Tx, SinkError> {
+        let mut tx = self.store.begin().await.map_err(|e| e.of(Self::NAME))?;
+        // One order for everybody, or two owners of several partitions could wait for each other.
+        let mut ordered: Vec<&SinkBatch> = batches.iter().collect();
+        ordered.sort_by(|a, b| a.partition.cmp(&b.partition));
+        for batch in ordered {
+            positions::advance(&mut tx, Self::NAME, log, batch, self.newly_owned.contains(&batch.partition)).await?;
+        }
+        Ok(tx)
+    }
+}
+
+enum Written {
+    Done(Vec<SinkReject>),
+    Refused,
+}
+
+#[async_trait]
+impl Sink for SqlSink {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        [topics::SIGNALS, topics::INCIDENTS, topics::DEAD_LETTER, topics::NOTIFICATIONS].map(Topic::from).to_vec()
+    }
+
+    async fn position(&mut self, log: &LogId, partition: &TopicPartition) -> Result<Option<Offset>, SinkError> {
+        let position = positions::read(&self.store, Self::NAME, log, partition).await?;
+        self.newly_owned.insert(partition.clone());
+        Ok(position)
+    }
+
+    async fn write(&mut self, log: &LogId, batches: &[SinkBatch]) -> Result<Vec<SinkReject>, SinkError> {
+        let rejects = match self.write_together(log, batches).await? {
+            Written::Done(rejects) => rejects,
+            Written::Refused => self.write_singly(log, batches).await?,
+        };
+        for batch in batches {
+            self.newly_owned.remove(&batch.partition);
+        }
+        Ok(rejects)
+    }
+}
+
+async fn apply(tx: &mut Tx, changes: Changes) -> Result<(), StoreError> {
+    let (emptied, tables) = changes.into_rows();
+    for incident in emptied {
+        let args = [Value::Uuid(incident.0)];
+        tx.execute("moving members", "DELETE FROM incident_members WHERE incident_id = $1", &args).await?;
+    }
+    for rows in &tables {
+        tx.insert(rows).await?;
+    }
+    Ok(())
+}
+
+/// The inner error is why the store refused; the transaction stands as before.
+async fn apply_or_undo(tx: &mut Tx, changes: Changes) -> Result<Result<(), String>, StoreError> {
+    let doing = "isolating a refused row";
+    tx.execute(doing, "SAVEPOINT record", &[]).await?;
+    match apply(tx, changes).await {
+        Ok(()) => {
+            tx.execute(doing, "RELEASE SAVEPOINT record", &[]).await?;
+            Ok(Ok(()))
+        }
+        Err(StoreError::Refused { cause, .. }) => {
+            tx.execute(doing, "ROLLBACK TO SAVEPOINT record", &[]).await?;
+            tx.execute(doing, "RELEASE SAVEPOINT record", &[]).await?;
+            Ok(Err(cause))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn passwords_are_not_printed() {
+        let check = |url: &str, printed: &str| assert_eq!(without_password(url), printed);
+        check("postgres://aegis:s3c@ret@db:5432/aegis", "postgres://aegis:[secret]@db:5432/aegis");
+        check("postgres://aegis@db/aegis", "postgres://aegis@db/aegis");
+        check("sqlite:///var/lib/aegis.db", "sqlite:///var/lib/aegis.db");
+    }
+}

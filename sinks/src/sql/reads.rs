@@ -1,0 +1,236 @@
+//! The read side of a store: typed rows for the command line and the API. Read-only, always bounded.
+
+use chrono::{DateTime, Utc};
+use model::{Severity, Status};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::error::StoreError;
+use super::store::{Row, Store};
+use super::value::Value;
+
+/// A row of `incidents`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct IncidentRow {
+    pub id: Uuid,
+    pub alert_id: String,
+    pub source: String,
+    /// critical, warning or info.
+    pub severity: String,
+    /// open, investigating or resolved.
+    pub status: String,
+    pub title: String,
+    pub service: Option<String>,
+    pub root_cause: Option<String>,
+    pub resolution: Option<String>,
+    pub auto_resolved: bool,
+    pub resolved_by: Option<String>,
+    /// Event time of the earliest member.
+    pub created_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    pub metadata: serde_json::Value,
+    pub canonical_key: Uuid,
+    pub revision: i64,
+    pub tenant: String,
+    pub environment: String,
+    /// The incident that this one was merged into; follow it for the members.
+    pub merged_into: Option<Uuid>,
+    pub updated_at: DateTime<Utc>,
+    pub members: i64,
+    pub firing: i64,
+}
+
+/// A row of `incident_members`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MemberRow {
+    pub episode: Uuid,
+    pub signal_id: Uuid,
+    pub dedup_key: String,
+    pub source: String,
+    pub title: String,
+    pub severity: String,
+    pub service: Option<String>,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: Option<DateTime<Utc>>,
+    pub rule: String,
+    pub link_key: Option<String>,
+    pub linked_to: Option<Uuid>,
+    pub apart_ms: Option<i64>,
+}
+
+/// A row of `incident_events`, without the incident's id.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventRow {
+    pub revision: i64,
+    pub at: DateTime<Utc>,
+    pub observed_at: DateTime<Utc>,
+    /// `opened`, `signal_joined`, …
+    pub fact: String,
+    /// The record as it stands on topic `incidents`.
+    pub payload: serde_json::Value,
+}
+
+/// An incident with its first members (by start) and its first events (by revision).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct IncidentDetail {
+    pub incident: IncidentRow,
+    pub members: Vec<MemberRow>,
+    pub events: Vec<EventRow>,
+}
+
+/// Which incidents. Empty: all that were not merged into another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IncidentFilter {
+    pub status: Option<Status>,
+    pub severity: Option<Severity>,
+    pub service: Option<String>,
+    /// Also those that live on in another incident.
+    pub merged: bool,
+}
+
+/// How many rows there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Not counting merged ones.
+    pub incidents: i64,
+    pub open: i64,
+    pub resolved: i64,
+    pub merged: i64,
+    pub members: i64,
+    pub signals: i64,
+    pub dead_letters: i64,
+    pub notifications: i64,
+}
+
+/// Members and events of one incident are cut here; a storm may have joined a hundred thousand.
+pub const DETAIL_LIMIT: i64 = 10_000;
+
+const COUNTS: &str = "SELECT \
+    (SELECT COUNT(*) FROM incidents WHERE merged_into IS NULL) AS incidents, \
+    (SELECT COUNT(*) FROM incidents WHERE merged_into IS NULL AND status <> 'resolved') AS open, \
+    (SELECT COUNT(*) FROM incidents WHERE merged_into IS NULL AND status = 'resolved') AS resolved, \
+    (SELECT COUNT(*) FROM incidents WHERE merged_into IS NOT NULL) AS merged, \
+    (SELECT COUNT(*) FROM incident_members) AS members, \
+    (SELECT COUNT(*) FROM signals) AS signals, \
+    (SELECT COUNT(*) FROM dead_letters) AS dead_letters, \
+    (SELECT COUNT(*) FROM notifications) AS notifications";
+
+impl Store {
+    /// Newest first (by `created_at`, then id).
+    pub async fn incidents(&self, filter: &IncidentFilter, limit: u32, offset: u32) -> Result<Vec<IncidentRow>, StoreError> {
+        let (condition, mut args) = filter.condition();
+        args.extend([Value::Int(limit.into()), Value::Int(offset.into())]);
+        let sql = format!(
+            "SELECT * FROM incidents WHERE {condition} ORDER BY created_at DESC, id LIMIT ${} OFFSET ${}",
+            args.len() - 1,
+            args.len()
+        );
+        let rows = self.query("reading incidents", &sql, &args).await?;
+        rows.iter().map(incident).collect()
+    }
+
+    /// `None` if there is no such incident.
+    pub async fn incident(&self, id: Uuid) -> Result<Option<IncidentDetail>, StoreError> {
+        let args = [Value::Uuid(id), Value::Int(DETAIL_LIMIT)];
+        let rows = self.query("reading an incident", "SELECT * FROM incidents WHERE id = $1", &args[..1]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let incident = incident(row)?;
+        let sql = "SELECT * FROM incident_members WHERE incident_id = $1 ORDER BY starts_at, episode LIMIT $2";
+        let members = self.query("reading members", sql, &args).await?;
+        let sql = "SELECT * FROM incident_events WHERE incident_id = $1 ORDER BY revision LIMIT $2";
+        let events = self.query("reading events", sql, &args).await?;
+        Ok(Some(IncidentDetail {
+            incident,
+            members: members.iter().map(member).collect::<Result<_, _>>()?,
+            events: events.iter().map(event).collect::<Result<_, _>>()?,
+        }))
+    }
+
+    /// Counts every row: cheap on small tables, seconds on large ones.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        let rows = self.query("counting rows", COUNTS, &[]).await?;
+        let Some(row) = rows.first() else { return Ok(Counts::default()) };
+        Ok(Counts {
+            incidents: row.int("incidents")?,
+            open: row.int("open")?,
+            resolved: row.int("resolved")?,
+            merged: row.int("merged")?,
+            members: row.int("members")?,
+            signals: row.int("signals")?,
+            dead_letters: row.int("dead_letters")?,
+            notifications: row.int("notifications")?,
+        })
+    }
+}
+
+impl IncidentFilter {
+    fn condition(&self) -> (String, Vec<Value>) {
+        let mut terms = vec![if self.merged { "1 = 1" } else { "merged_into IS NULL" }.to_owned()];
+        let mut args = Vec::new();
+        let mut equals = |column: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                args.push(Value::text(value));
+                terms.push(format!("{column} = ${}", args.len()));
+            }
+        };
+        equals("status", self.status.map(Status::as_str));
+        equals("severity", self.severity.map(Severity::as_str));
+        equals("service", self.service.as_deref());
+        (terms.join(" AND "), args)
+    }
+}
+
+fn incident(row: &Row) -> Result<IncidentRow, StoreError> {
+    Ok(IncidentRow {
+        id: row.uuid("id")?,
+        alert_id: row.text("alert_id")?,
+        source: row.text("source")?,
+        severity: row.text("severity")?,
+        status: row.text("status")?,
+        title: row.text("title")?,
+        service: row.opt_text("service")?,
+        root_cause: row.opt_text("root_cause")?,
+        resolution: row.opt_text("resolution")?,
+        auto_resolved: row.bool("auto_resolved")?,
+        resolved_by: row.opt_text("resolved_by")?,
+        created_at: row.time("created_at")?,
+        resolved_at: row.opt_time("resolved_at")?,
+        metadata: row.json("metadata")?,
+        canonical_key: row.uuid("canonical_key")?,
+        revision: row.int("revision")?,
+        tenant: row.text("tenant")?,
+        environment: row.text("environment")?,
+        merged_into: row.opt_uuid("merged_into")?,
+        updated_at: row.time("updated_at")?,
+        members: row.int("members")?,
+        firing: row.int("firing")?,
+    })
+}
+
+fn member(row: &Row) -> Result<MemberRow, StoreError> {
+    Ok(MemberRow {
+        episode: row.uuid("episode")?,
+        signal_id: row.uuid("signal_id")?,
+        dedup_key: row.text("dedup_key")?,
+        source: row.text("source")?,
+        title: row.text("title")?,
+        severity: row.text("severity")?,
+        service: row.opt_text("service")?,
+        starts_at: row.time("starts_at")?,
+        ends_at: row.opt_time("ends_at")?,
+        rule: row.text("rule")?,
+        link_key: row.opt_text("link_key")?,
+        linked_to: row.opt_uuid("linked_to")?,
+        apart_ms: row.opt_int("apart_ms")?,
+    })
+}
+
+fn event(row: &Row) -> Result<EventRow, StoreError> {
+    Ok(EventRow {
+        revision: row.int("revision")?,
+        at: row.time("at")?,
+        observed_at: row.time("observed_at")?,
+        fact: row.text("fact")?,
+        payload: row.json("payload")?,
+    })
+}

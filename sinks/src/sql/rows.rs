@@ -1,0 +1,217 @@
+//! Records to rows: what each topic's payload becomes in the tables. Pure; nothing here talks to a store.
+//!
+//! A record is taken whole or refused whole. Within one transaction an incident appears once, at its newest revision,
+//! and so does each member; events, signals, dead letters and notifications are all kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{DeadLetter, EpisodeId, Fact, IncidentEvent, IncidentId, Member, Notification, SignalBatch, SignalRow, topics};
+use stream::{Record, SinkReject, TopicPartition};
+
+use super::tables::{self, Rows};
+use super::value::Value;
+
+/// What a set of records changes.
+#[derive(Debug, Default)]
+pub struct Changes {
+    incidents: BTreeMap<IncidentId, (u64, Vec<Value>)>,
+    events: Vec<Vec<Value>>,
+    members: BTreeMap<(IncidentId, EpisodeId), Vec<Value>>,
+    /// Incidents that ended by a merge: their members moved away.
+    emptied: BTreeSet<IncidentId>,
+    signals: Vec<Vec<Value>>,
+    dead_letters: Vec<Vec<Value>>,
+    notifications: Vec<Vec<Value>>,
+}
+
+impl Changes {
+    /// Adds what `record` says. Records of the kernel's own (progress, settings) change nothing.
+    pub fn add(&mut self, from: &TopicPartition, record: &Record) -> Result<(), SinkReject> {
+        if !stream::progress::is_data(record) {
+            return Ok(());
+        }
+        let reject = |reason, detail: String| SinkReject { partition: from.clone(), offset: record.offset, reason, detail };
+        let json = |e: serde_json::Error| reject("undecodable", format!("{from}: {e}"));
+        match &*from.topic {
+            topics::SIGNALS => {
+                let batch = SignalBatch::decode(&record.value).map_err(|e| reject("undecodable", format!("{from}: {e}")))?;
+                self.signals.extend(batch.rows().map(|row| signal(&row, from.partition, record.offset.0)));
+            }
+            topics::INCIDENTS => {
+                let event: IncidentEvent = serde_json::from_slice(&record.value).map_err(json)?;
+                if event.schema != IncidentEvent::SCHEMA {
+                    return Err(reject("unknown_schema", format!("{from}: incident event of schema {}", event.schema)));
+                }
+                self.incident(&event, &String::from_utf8_lossy(&record.value));
+            }
+            topics::DEAD_LETTER => {
+                let letter: DeadLetter = serde_json::from_slice(&record.value).map_err(json)?;
+                self.dead_letters.push(dead_letter(&letter, from.partition, record.offset.0));
+            }
+            topics::NOTIFICATIONS => {
+                let message: Notification = serde_json::from_slice(&record.value).map_err(json)?;
+                self.notifications.push(notification(&message));
+            }
+            other => return Err(reject("unknown_topic", format!("the SQL sink has no table for topic {other}"))),
+        }
+        Ok(())
+    }
+
+    /// Incidents whose members are to be deleted first, then the rows to insert, parents before children.
+    pub fn into_rows(self) -> (Vec<IncidentId>, Vec<Rows>) {
+        let rows = vec![
+            Rows { table: &tables::INCIDENTS, rows: self.incidents.into_values().map(|(_, row)| row).collect() },
+            Rows { table: &tables::INCIDENT_EVENTS, rows: self.events },
+            Rows { table: &tables::INCIDENT_MEMBERS, rows: self.members.into_values().collect() },
+            Rows { table: &tables::SIGNALS, rows: self.signals },
+            Rows { table: &tables::DEAD_LETTERS, rows: self.dead_letters },
+            Rows { table: &tables::NOTIFICATIONS, rows: self.notifications },
+        ];
+        (self.emptied.into_iter().collect(), rows)
+    }
+
+    fn incident(&mut self, event: &IncidentEvent, payload: &str) {
+        let (id, revision) = (event.incident.id, event.incident.revision);
+        if self.incidents.get(&id).is_none_or(|(newest, _)| *newest < revision) {
+            self.incidents.insert(id, (revision, incident(event)));
+        }
+        self.events.push(incident_event(event, payload));
+        match &event.fact {
+            Fact::Opened { member } | Fact::SignalJoined { member } | Fact::MemberChanged { member } => {
+                self.members.insert((id, member.episode), self::member(id, member, revision));
+            }
+            Fact::Absorbed { other: _, members } => {
+                let rows = members.iter().map(|m| ((id, m.episode), member(id, m, revision)));
+                self.members.extend(rows);
+            }
+            Fact::Merged { into: _ } => {
+                self.members.retain(|(incident, _), _| *incident != id);
+                self.emptied.insert(id);
+            }
+            Fact::Escalated { .. } | Fact::Resolved | Fact::Reopened { .. } => {}
+        }
+    }
+}
+
+fn signal(row: &SignalRow<'_>, log_partition: u32, log_offset: u64) -> Vec<Value> {
+    vec![
+        Value::micros(row.event_at),
+        Value::Int(row.origin.partition.into()),
+        Value::unsigned(row.origin.offset),
+        Value::Int(row.origin.index.into()),
+        Value::Uuid(row.id.0),
+        Value::text(row.tenant),
+        Value::text(row.environment),
+        Value::text(row.source),
+        Value::text(row.kind.as_str()),
+        Value::text(row.state.as_str()),
+        Value::text(row.dedup_key),
+        Value::text(row.dedup_rule),
+        Value::micros(row.observed_at),
+        Value::micros(row.effective_at),
+        Value::option(row.ends_at, Value::micros),
+        Value::text(row.severity.as_str()),
+        Value::text(row.title),
+        Value::option(row.description, Value::text),
+        Value::option(row.service, |s| Value::varchar(s, 255)),
+        Value::option(row.cluster, Value::text),
+        Value::option(row.namespace, Value::text),
+        Value::option(row.group, Value::text),
+        Value::json(row.labels),
+        Value::json(row.annotations),
+        Value::option(row.extra, Value::json),
+        Value::Int(log_partition.into()),
+        Value::unsigned(log_offset),
+    ]
+}
+
+fn incident(event: &IncidentEvent) -> Vec<Value> {
+    let i = &event.incident;
+    vec![
+        Value::Uuid(i.id.0),
+        // The whole dedup key is in incident_members.
+        Value::varchar(&i.alert_id, 255),
+        Value::varchar(&i.source, 50),
+        Value::text(i.severity.as_str()),
+        Value::text(i.status.as_str()),
+        Value::text(&i.title),
+        Value::option(i.service.as_deref(), |s| Value::varchar(s, 255)),
+        Value::Bool(i.resolved_by.as_deref() == Some("agent")),
+        Value::option(i.resolved_by.as_deref(), |s| Value::varchar(s, 255)),
+        Value::time(i.created_at),
+        Value::option(i.resolved_at, Value::time),
+        Value::Uuid(i.canonical_key.0),
+        Value::unsigned(i.revision),
+        Value::text(&i.tenant),
+        Value::text(&i.environment),
+        Value::option(i.merged_into, |id| Value::Uuid(id.0)),
+        Value::time(event.observed_at),
+        Value::Int(i.members.into()),
+        Value::Int(i.firing.into()),
+    ]
+}
+
+fn incident_event(event: &IncidentEvent, payload: &str) -> Vec<Value> {
+    vec![
+        Value::Uuid(event.incident.id.0),
+        Value::unsigned(event.incident.revision),
+        Value::time(event.at),
+        Value::time(event.observed_at),
+        Value::text(event.fact.name()),
+        Value::json(payload),
+    ]
+}
+
+fn member(incident: IncidentId, m: &Member, revision: u64) -> Vec<Value> {
+    vec![
+        Value::Uuid(incident.0),
+        Value::Uuid(m.episode.0),
+        Value::Uuid(m.signal.0),
+        Value::text(&m.dedup_key),
+        Value::text(&m.source),
+        Value::text(&m.title),
+        Value::text(m.severity.as_str()),
+        Value::option(m.service.as_deref(), Value::text),
+        Value::time(m.starts_at),
+        Value::option(m.ends_at, Value::time),
+        Value::text(&m.rule),
+        Value::option(m.key.as_deref(), Value::text),
+        Value::option(m.linked_to, |id| Value::Uuid(id.0)),
+        Value::option(m.apart_ms, Value::Int),
+        Value::unsigned(revision),
+    ]
+}
+
+fn dead_letter(letter: &DeadLetter, log_partition: u32, log_offset: u64) -> Vec<Value> {
+    let headers = serde_json::Value::from_iter(letter.headers.iter().map(|(name, value)| serde_json::json!([name, value])));
+    vec![
+        Value::Int(log_partition.into()),
+        Value::unsigned(log_offset),
+        Value::text(&letter.stage),
+        Value::text(&letter.reason),
+        Value::text(&letter.detail),
+        Value::option(letter.field.as_deref(), Value::text),
+        Value::text(&letter.topic),
+        Value::Int(letter.partition.into()),
+        Value::unsigned(letter.offset),
+        Value::option(letter.index, |index| Value::Int(index.into())),
+        Value::time(letter.received_at),
+        Value::Int(letter.attempt.into()),
+        Value::json(&headers.to_string()),
+        Value::text(&letter.body_base64),
+    ]
+}
+
+fn notification(message: &Notification) -> Vec<Value> {
+    vec![
+        Value::Uuid(message.id),
+        Value::Uuid(message.incident_id.0),
+        Value::unsigned(message.revision),
+        Value::text(&message.event),
+        Value::text(message.severity.as_str()),
+        Value::text(message.status.as_str()),
+        Value::text(&message.title),
+        Value::option(message.service.as_deref(), Value::text),
+        Value::time(message.at),
+    ]
+}

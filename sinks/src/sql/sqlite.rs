@@ -1,0 +1,105 @@
+//! The SQLite dialect: one writer, several readers, rows by multi-row `INSERT`.
+//!
+//! WAL with `synchronous=normal`: a power cut may take the newest transactions, and their positions with them, so
+//! nothing is lost that the log still has. Foreign keys are checked. Another process that writes is waited for.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::migrate::Migrator;
+use sqlx::query::Query;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
+
+use super::error::StoreError;
+use super::tables::Rows;
+use super::value::{Kind, Value, time_text};
+
+pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// How long to wait for another process that holds the file's write lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Readers do not wait for the writer in WAL mode; each costs a thread and a page cache.
+const READERS: u32 = 4;
+/// Rows of one statement. More saves little; SQLite also limits the parameters of a statement to 32,766.
+const ROWS_PER_STATEMENT: usize = 256;
+
+/// An open database.
+#[derive(Clone, Debug)]
+pub struct Db {
+    pub(super) writer: SqlitePool,
+    pub(super) readers: SqlitePool,
+}
+
+pub(super) fn open(url: &str) -> Result<Db, StoreError> {
+    let doing = format!("opening {url}");
+    let options: SqliteConnectOptions = url.parse().map_err(|e| StoreError::fatal(&doing, e))?;
+    let file = options.get_filename().to_owned();
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(StoreError::fatal(&doing, "a database in memory would be another one for every connection; name a file"));
+    }
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| StoreError::fatal(&doing, format!("folder {}: {e}", folder.display())))?;
+    }
+    let options = options
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT);
+    let readers = options.clone().pragma("query_only", "on");
+    Ok(Db {
+        writer: SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options),
+        readers: SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(readers),
+    })
+}
+
+pub(super) fn bind<'q>(query: Query<'q, Sqlite, SqliteArguments>, value: &Value) -> Query<'q, Sqlite, SqliteArguments> {
+    match value {
+        Value::Null => query.bind(None::<String>),
+        Value::Uuid(id) => query.bind(id.hyphenated().to_string()),
+        Value::Text(text) | Value::Json(text) => query.bind(text.clone()),
+        Value::Int(number) => query.bind(*number),
+        Value::Bool(yes) => query.bind(*yes),
+        Value::Time(at) => query.bind(time_text(*at)),
+    }
+}
+
+pub(super) async fn insert(to: &mut SqliteConnection, rows: &Rows) -> Result<(), sqlx::Error> {
+    let width = rows.table.columns.len();
+    let one = format!("({})", vec!["?"; width].join(", "));
+    for chunk in rows.rows.chunks(ROWS_PER_STATEMENT) {
+        let values = vec![one.as_str(); chunk.len()].join(", ");
+        let statement = format!("{} VALUES {values} {}", rows.table.insert_into(), rows.table.conflict);
+        // Only whole chunks have a statement that comes again.
+        let query = sqlx::query(AssertSqlSafe(statement)).persistent(chunk.len() == ROWS_PER_STATEMENT);
+        chunk.iter().flatten().fold(query, bind).execute(&mut *to).await?;
+    }
+    Ok(())
+}
+
+/// Column `name` of `row`, which the statement selected as `kind`.
+pub(super) fn cell(row: &SqliteRow, name: &str, kind: Kind) -> Result<Value, sqlx::Error> {
+    let bad = |problem: String| sqlx::Error::Decode(format!("column {name}: {problem}").into());
+    let text = || row.try_get::<Option<String>, _>(name);
+    let value = match kind {
+        Kind::Uuid => match text()? {
+            Some(id) => Some(Value::Uuid(id.parse().map_err(|e| bad(format!("{id:?} is no UUID: {e}")))?)),
+            None => None,
+        },
+        Kind::Time => match text()? {
+            Some(at) => {
+                let read = DateTime::parse_from_rfc3339(&at).map_err(|e| bad(format!("{at:?} is no time: {e}")))?;
+                Some(Value::Time(read.with_timezone(&Utc)))
+            }
+            None => None,
+        },
+        Kind::Text => text()?.map(Value::Text),
+        Kind::Json => text()?.map(Value::Json),
+        Kind::Int => row.try_get::<Option<i64>, _>(name)?.map(Value::Int),
+        Kind::Bool => row.try_get::<Option<bool>, _>(name)?.map(Value::Bool),
+    };
+    Ok(value.unwrap_or(Value::Null))
+}

@@ -1,0 +1,233 @@
+//! A store: the tables of `migrations/` on SQLite or PostgreSQL.
+//!
+//! This file is all that the rest of the sink sees of a database: open, migrate, a transaction, a query. Statements are
+//! written once, in the SQL that both dialects share (`$1` parameters, `ON CONFLICT`); what differs is in
+//! [`super::sqlite`] and [`super::postgres`].
+
+use futures::TryFutureExt as _;
+use sqlx::{AssertSqlSafe, Transaction};
+use uuid::Uuid;
+
+use super::error::StoreError;
+use super::tables::Rows;
+use super::value::{Kind, Value};
+use super::{postgres, sqlite};
+
+/// An open store. Cheap to clone; clones share connections.
+#[derive(Clone, Debug)]
+pub enum Store {
+    Sqlite(sqlite::Db),
+    Postgres(postgres::Db),
+}
+
+impl Store {
+    /// `sqlite://PATH` (the file and its folder are made) or `postgres://USER@HOST:PORT/DATABASE`. A server that is
+    /// away is noticed at first use, not here.
+    pub async fn open(url: &str) -> Result<Store, StoreError> {
+        Store::open_with(url, None).await
+    }
+
+    /// The same, with the password from elsewhere than the URL.
+    pub async fn open_with(url: &str, password: Option<&str>) -> Result<Store, StoreError> {
+        if url.starts_with("sqlite:") {
+            Ok(Store::Sqlite(sqlite::open(url)?))
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            Ok(Store::Postgres(postgres::open(url, password)?))
+        } else {
+            Err(StoreError::fatal("reading the store's URL", "it must start with sqlite:// or postgres://"))
+        }
+    }
+
+    /// Brings the tables to this program's version. Tables of a newer version are refused.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        match self {
+            Store::Sqlite(db) => sqlite::MIGRATOR.run(&db.writer).map_err(StoreError::migrating).await,
+            Store::Postgres(db) => {
+                let mut connection = postgres::unhurried(db).await?;
+                postgres::MIGRATOR.run(&mut connection).map_err(StoreError::migrating).await?;
+                postgres::use_timescale(&mut connection).await
+            }
+        }
+    }
+
+    /// Undoes the migrations after `version`; 0 drops every table.
+    pub async fn migrate_down(&self, version: i64) -> Result<(), StoreError> {
+        match self {
+            Store::Sqlite(db) => sqlite::MIGRATOR.undo(&db.writer, version).map_err(StoreError::migrating).await,
+            Store::Postgres(db) => {
+                let mut connection = postgres::unhurried(db).await?;
+                postgres::MIGRATOR.undo(&mut connection, version).map_err(StoreError::migrating).await
+            }
+        }
+    }
+
+    /// Waits for running statements and closes the connections.
+    pub async fn close(&self) {
+        match self {
+            Store::Sqlite(db) => {
+                db.readers.close().await;
+                // The last connection to close folds the write-ahead log into the file.
+                db.writer.close().await;
+            }
+            Store::Postgres(db) => db.pool.close().await,
+        }
+    }
+
+    /// A write transaction. On SQLite it takes the write lock at once, so that it never fails half way for want of it.
+    pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        let doing = || StoreError::while_doing("beginning a transaction");
+        Ok(match self {
+            Store::Sqlite(db) => Tx::Sqlite(db.writer.begin_with("BEGIN IMMEDIATE").await.map_err(doing())?),
+            Store::Postgres(db) => Tx::Postgres(db.pool.begin().await.map_err(doing())?),
+        })
+    }
+
+    /// Runs a query outside any transaction, on a reader.
+    pub(crate) async fn query(&self, doing: &str, sql: &str, args: &[Value]) -> Result<Vec<Row>, StoreError> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self {
+            Store::Sqlite(db) => {
+                let query = args.iter().fold(sqlx::query(sql), sqlite::bind);
+                let rows = query.fetch_all(&db.readers).await.map_err(StoreError::while_doing(doing))?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Store::Postgres(db) => {
+                let query = args.iter().fold(sqlx::query(sql), postgres::bind);
+                let rows = query.fetch_all(&db.pool).await.map_err(StoreError::while_doing(doing))?;
+                Ok(rows.into_iter().map(|row| Row::Postgres(Box::new(row))).collect())
+            }
+        }
+    }
+}
+
+/// A write transaction. Dropped without [`Tx::commit`], it never was.
+pub(crate) enum Tx {
+    Sqlite(Transaction<'static, sqlx::Sqlite>),
+    Postgres(Transaction<'static, sqlx::Postgres>),
+}
+
+impl Tx {
+    pub async fn insert(&mut self, rows: &Rows) -> Result<(), StoreError> {
+        let doing = StoreError::while_doing(rows.table.name);
+        match self {
+            Tx::Sqlite(tx) => sqlite::insert(tx, rows).await.map_err(doing),
+            Tx::Postgres(tx) => postgres::insert(tx, rows).await.map_err(doing),
+        }
+    }
+
+    /// The number of rows changed.
+    pub async fn execute(&mut self, doing: &str, sql: &'static str, args: &[Value]) -> Result<u64, StoreError> {
+        let doing = StoreError::while_doing(doing);
+        match self {
+            Tx::Sqlite(tx) => {
+                let query = args.iter().fold(sqlx::query(sql), sqlite::bind);
+                Ok(query.execute(&mut **tx).await.map_err(doing)?.rows_affected())
+            }
+            Tx::Postgres(tx) => {
+                let query = args.iter().fold(sqlx::query(sql), postgres::bind);
+                Ok(query.execute(&mut **tx).await.map_err(doing)?.rows_affected())
+            }
+        }
+    }
+
+    pub async fn query(&mut self, doing: &str, sql: &'static str, args: &[Value]) -> Result<Vec<Row>, StoreError> {
+        let doing = StoreError::while_doing(doing);
+        match self {
+            Tx::Sqlite(tx) => {
+                let query = args.iter().fold(sqlx::query(sql), sqlite::bind);
+                let rows = query.fetch_all(&mut **tx).await.map_err(doing)?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Tx::Postgres(tx) => {
+                let query = args.iter().fold(sqlx::query(sql), postgres::bind);
+                let rows = query.fetch_all(&mut **tx).await.map_err(doing)?;
+                Ok(rows.into_iter().map(|row| Row::Postgres(Box::new(row))).collect())
+            }
+        }
+    }
+
+    /// An error means "perhaps": the next write finds out by the stored position.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        let doing = StoreError::while_doing("committing");
+        match self {
+            Tx::Sqlite(tx) => tx.commit().await.map_err(doing),
+            Tx::Postgres(tx) => tx.commit().await.map_err(doing),
+        }
+    }
+}
+
+/// A row of an answer; columns by name.
+pub(crate) enum Row {
+    Sqlite(sqlx::sqlite::SqliteRow),
+    Postgres(Box<sqlx::postgres::PgRow>),
+}
+
+impl Row {
+    pub fn uuid(&self, name: &str) -> Result<Uuid, StoreError> {
+        self.opt_uuid(name)?.ok_or_else(|| missing(name))
+    }
+
+    pub fn opt_uuid(&self, name: &str) -> Result<Option<Uuid>, StoreError> {
+        Ok(match self.cell(name, Kind::Uuid)? {
+            Value::Uuid(id) => Some(id),
+            _ => None,
+        })
+    }
+
+    pub fn text(&self, name: &str) -> Result<String, StoreError> {
+        self.opt_text(name)?.ok_or_else(|| missing(name))
+    }
+
+    pub fn opt_text(&self, name: &str) -> Result<Option<String>, StoreError> {
+        Ok(match self.cell(name, Kind::Text)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        })
+    }
+
+    pub fn int(&self, name: &str) -> Result<i64, StoreError> {
+        self.opt_int(name)?.ok_or_else(|| missing(name))
+    }
+
+    pub fn opt_int(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        Ok(match self.cell(name, Kind::Int)? {
+            Value::Int(number) => Some(number),
+            _ => None,
+        })
+    }
+
+    pub fn bool(&self, name: &str) -> Result<bool, StoreError> {
+        Ok(self.cell(name, Kind::Bool)? == Value::Bool(true))
+    }
+
+    pub fn time(&self, name: &str) -> Result<chrono::DateTime<chrono::Utc>, StoreError> {
+        self.opt_time(name)?.ok_or_else(|| missing(name))
+    }
+
+    pub fn opt_time(&self, name: &str) -> Result<Option<chrono::DateTime<chrono::Utc>>, StoreError> {
+        Ok(match self.cell(name, Kind::Time)? {
+            Value::Time(at) => Some(at),
+            _ => None,
+        })
+    }
+
+    /// `null` where the column is.
+    pub fn json(&self, name: &str) -> Result<serde_json::Value, StoreError> {
+        match self.cell(name, Kind::Json)? {
+            Value::Json(text) => serde_json::from_str(&text).map_err(|e| StoreError::fatal(&format!("reading column {name}"), e)),
+            _ => Ok(serde_json::Value::Null),
+        }
+    }
+
+    fn cell(&self, name: &str, kind: Kind) -> Result<Value, StoreError> {
+        let cell = match self {
+            Row::Sqlite(row) => sqlite::cell(row, name, kind),
+            Row::Postgres(row) => postgres::cell(row, name, kind),
+        };
+        cell.map_err(StoreError::while_doing(&format!("reading column {name}")))
+    }
+}
+
+fn missing(name: &str) -> StoreError {
+    StoreError::fatal(&format!("reading column {name}"), "it is null")
+}

@@ -1,0 +1,173 @@
+//! The tables that the sink writes, as data: columns, kinds, and what happens when a row is there already.
+//!
+//! The statements are the same in both dialects; only the way of binding many rows differs. The columns are those of
+//! `migrations/`; a test of each store inserts into every table.
+
+use super::value::{Kind, Kind::*, Value};
+
+/// A table as the sink writes it.
+#[derive(Debug)]
+pub struct Table {
+    pub name: &'static str,
+    pub columns: &'static [(&'static str, Kind)],
+    /// The `ON CONFLICT` clause. An upsert never meets the same key twice in one statement (PostgreSQL refuses that).
+    pub conflict: &'static str,
+}
+
+/// Rows of one table; each has one value per column.
+#[derive(Debug)]
+pub struct Rows {
+    pub table: &'static Table,
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl Table {
+    /// `INSERT INTO name (columns)`.
+    pub fn insert_into(&self) -> String {
+        let columns: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        format!("INSERT INTO {} ({})", self.name, columns.join(", "))
+    }
+}
+
+pub static SIGNALS: Table = Table {
+    name: "signals",
+    columns: &[
+        ("event_at", Time),
+        ("raw_partition", Int),
+        ("raw_offset", Int),
+        ("raw_index", Int),
+        ("id", Uuid),
+        ("tenant", Text),
+        ("environment", Text),
+        ("source", Text),
+        ("kind", Text),
+        ("state", Text),
+        ("dedup_key", Text),
+        ("dedup_rule", Text),
+        ("observed_at", Time),
+        ("effective_at", Time),
+        ("ends_at", Time),
+        ("severity", Text),
+        ("title", Text),
+        ("description", Text),
+        ("service", Text),
+        ("cluster", Text),
+        ("namespace", Text),
+        ("alert_group", Text),
+        ("labels", Json),
+        ("annotations", Json),
+        ("extra", Json),
+        ("log_partition", Int),
+        ("log_offset", Int),
+    ],
+    conflict: "ON CONFLICT DO NOTHING",
+};
+
+/// What agents and people write (root_cause, resolution, metadata) is not touched.
+pub static INCIDENTS: Table = Table {
+    name: "incidents",
+    columns: &[
+        ("id", Uuid),
+        ("alert_id", Text),
+        ("source", Text),
+        ("severity", Text),
+        ("status", Text),
+        ("title", Text),
+        ("service", Text),
+        ("auto_resolved", Bool),
+        ("resolved_by", Text),
+        ("created_at", Time),
+        ("resolved_at", Time),
+        ("canonical_key", Uuid),
+        ("revision", Int),
+        ("tenant", Text),
+        ("environment", Text),
+        ("merged_into", Uuid),
+        ("updated_at", Time),
+        ("members", Int),
+        ("firing", Int),
+    ],
+    conflict: "ON CONFLICT (id) DO UPDATE SET \
+        alert_id = excluded.alert_id, source = excluded.source, severity = excluded.severity, status = excluded.status, \
+        title = excluded.title, service = excluded.service, auto_resolved = excluded.auto_resolved, \
+        resolved_by = excluded.resolved_by, created_at = excluded.created_at, resolved_at = excluded.resolved_at, \
+        canonical_key = excluded.canonical_key, revision = excluded.revision, merged_into = excluded.merged_into, \
+        updated_at = excluded.updated_at, members = excluded.members, firing = excluded.firing \
+        WHERE incidents.revision < excluded.revision",
+};
+
+pub static INCIDENT_EVENTS: Table = Table {
+    name: "incident_events",
+    columns: &[
+        ("incident_id", Uuid),
+        ("revision", Int),
+        ("at", Time),
+        ("observed_at", Time),
+        ("fact", Text),
+        ("payload", Json),
+    ],
+    conflict: "ON CONFLICT DO NOTHING",
+};
+
+pub static INCIDENT_MEMBERS: Table = Table {
+    name: "incident_members",
+    columns: &[
+        ("incident_id", Uuid),
+        ("episode", Uuid),
+        ("signal_id", Uuid),
+        ("dedup_key", Text),
+        ("source", Text),
+        ("title", Text),
+        ("severity", Text),
+        ("service", Text),
+        ("starts_at", Time),
+        ("ends_at", Time),
+        ("rule", Text),
+        ("link_key", Text),
+        ("linked_to", Uuid),
+        ("apart_ms", Int),
+        ("revision", Int),
+    ],
+    conflict: "ON CONFLICT (incident_id, episode) DO UPDATE SET \
+        signal_id = excluded.signal_id, title = excluded.title, severity = excluded.severity, service = excluded.service, \
+        starts_at = excluded.starts_at, ends_at = excluded.ends_at, rule = excluded.rule, link_key = excluded.link_key, \
+        linked_to = excluded.linked_to, apart_ms = excluded.apart_ms, revision = excluded.revision \
+        WHERE incident_members.revision < excluded.revision",
+};
+
+pub static DEAD_LETTERS: Table = Table {
+    name: "dead_letters",
+    columns: &[
+        ("log_partition", Int),
+        ("log_offset", Int),
+        ("stage", Text),
+        ("reason", Text),
+        ("detail", Text),
+        ("field", Text),
+        ("source_topic", Text),
+        ("source_partition", Int),
+        ("source_offset", Int),
+        ("item", Int),
+        ("received_at", Time),
+        ("attempt", Int),
+        ("headers", Json),
+        ("body_base64", Text),
+    ],
+    conflict: "ON CONFLICT DO NOTHING",
+};
+
+pub static NOTIFICATIONS: Table = Table {
+    name: "notifications",
+    columns: &[
+        ("id", Uuid),
+        ("incident_id", Uuid),
+        ("revision", Int),
+        ("event", Text),
+        ("severity", Text),
+        ("status", Text),
+        ("title", Text),
+        ("service", Text),
+        ("at", Time),
+    ],
+    conflict: "ON CONFLICT DO NOTHING",
+};

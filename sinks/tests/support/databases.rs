@@ -1,0 +1,67 @@
+//! A fresh database per test: a SQLite file in a temporary folder, or a database of its own on the PostgreSQL server
+//! that `AEGIS_TEST_POSTGRES` names (`postgres://USER@HOST:PORT/postgres`; the user may create databases).
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sinks::Store;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+/// Keeps the database until it is dropped.
+pub struct Database {
+    pub url: String,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Database {
+    pub fn sqlite() -> Database {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("data/aegis.db").display());
+        Database { url, folder: Some(folder) }
+    }
+
+    /// `None` without a server, unless tests must have one.
+    pub async fn postgres() -> Option<Database> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let Ok(server) = std::env::var("AEGIS_TEST_POSTGRES") else {
+            let required = std::env::var("AEGIS_TEST_REQUIRE").is_ok_and(|required| required == "1");
+            assert!(!required, "AEGIS_TEST_POSTGRES is not set: run scripts/test-services.sh up");
+            eprintln!("not run on PostgreSQL: AEGIS_TEST_POSTGRES is not set");
+            return None;
+        };
+        let name = format!("aegis_sinks_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut admin = PgConnection::connect(&server).await.unwrap();
+        for statement in [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")] {
+            admin.execute(AssertSqlSafe(statement)).await.unwrap();
+        }
+        let (host, _) = server.rsplit_once('/').unwrap();
+        Some(Database { url: format!("{host}/{name}"), folder: None })
+    }
+
+    pub async fn open(&self) -> Store {
+        let store = Store::open(&self.url).await.unwrap();
+        store.migrate().await.unwrap();
+        store
+    }
+
+    /// Runs `statement` beside the store, as a person with a client would.
+    pub async fn execute(&self, statement: &str) {
+        let statement = AssertSqlSafe(statement.to_owned());
+        if self.folder.is_some() {
+            sqlx::SqliteConnection::connect(&self.url).await.unwrap().execute(statement).await.unwrap();
+        } else {
+            PgConnection::connect(&self.url).await.unwrap().execute(statement).await.unwrap();
+        }
+    }
+
+    /// The first column of each row, which must be text.
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        let query = AssertSqlSafe(query.to_owned());
+        if self.folder.is_some() {
+            let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(query).fetch_all(&mut connection).await.unwrap()
+        } else {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(query).fetch_all(&mut connection).await.unwrap()
+        }
+    }
+}

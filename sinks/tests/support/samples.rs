@@ -1,0 +1,132 @@
+//! Records as the stages write them.
+
+#![allow(dead_code)] // Every test crate uses its own part.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use model::{
+    CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Origin, Severity, Signal, SignalBatchBuilder, SignalId,
+    SignalKind, SignalState, Status,
+};
+use stream::{Instant, LogId, Offset, Progress, Record, SinkBatch, TopicPartition};
+
+pub const START: i64 = 1_760_000_000_000_000;
+
+pub fn log() -> LogId {
+    LogId("log-1".into())
+}
+
+pub fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(START + seconds * 1_000_000).unwrap()
+}
+
+pub fn signal(i: u64) -> Signal {
+    Signal {
+        id: SignalId::of(&[&i.to_le_bytes()]),
+        tenant: "default".into(),
+        environment: "prod".into(),
+        source: "alertmanager".into(),
+        kind: SignalKind::Alert,
+        state: SignalState::Firing,
+        dedup_key: format!("alertmanager:{i:016x}"),
+        dedup_rule: "alertmanager/fingerprint@1".into(),
+        event_at: START + i as i64,
+        observed_at: START + 500_000,
+        effective_at: START + i as i64,
+        ends_at: None,
+        severity: Severity::Critical,
+        title: format!("alert {i}"),
+        description: None,
+        service: Some("checkout".into()),
+        cluster: None,
+        namespace: Some("prod".into()),
+        group: Some("{}:{alertname=\"A\"}".into()),
+        labels: r#"{"alertname":"A"}"#.into(),
+        annotations: "{}".into(),
+        extra: None,
+        digest: i,
+        origin: Origin { partition: 0, offset: i, index: 0 },
+        transition: None,
+    }
+}
+
+pub fn signals_record(offset: u64, signals: &[Signal]) -> Record {
+    let mut builder = SignalBatchBuilder::new();
+    signals.iter().for_each(|signal| builder.push(&signal.row()));
+    record(offset, builder.finish().unwrap().encode().unwrap())
+}
+
+pub fn record(offset: u64, value: impl Into<Bytes>) -> Record {
+    Record { offset: Offset(offset), key: None, value: value.into(), headers: vec![], timestamp: Instant(START) }
+}
+
+pub fn progress(offset: u64) -> Record {
+    let progress = Progress { stage: "normalize".into(), partition: 0, watermark: Instant(START), idle: false, tick_at: None };
+    let new = progress.to_record();
+    Record { offset: Offset(offset), key: None, value: new.value, headers: new.headers, timestamp: new.timestamp }
+}
+
+/// From the first record's offset (or `start`) to `next`.
+pub fn batch(topic: &str, partition: u32, start: u64, next: u64, records: Vec<Record>) -> SinkBatch {
+    SinkBatch { partition: TopicPartition::new(topic, partition), start: Offset(start), next: Offset(next), records }
+}
+
+pub fn incident_id(name: &str) -> IncidentId {
+    IncidentId::opened_by("default/prod", EpisodeId::of(name, START), 0)
+}
+
+pub fn member(name: &str) -> Member {
+    Member {
+        episode: EpisodeId::of(name, START),
+        signal: SignalId::of(&[name.as_bytes()]),
+        dedup_key: name.into(),
+        source: "alertmanager".into(),
+        title: format!("{name} is down"),
+        severity: Severity::Warning,
+        service: Some("checkout".into()),
+        starts_at: at(0),
+        ends_at: None,
+        rule: "opened@1".into(),
+        key: Some("service:prod/checkout".into()),
+        linked_to: None,
+        apart_ms: None,
+    }
+}
+
+/// The event of incident `name` at `revision`; members as a test says, status from the fact.
+pub fn event(name: &str, revision: u64, members: u32, fact: Fact) -> IncidentEvent {
+    let resolved = matches!(fact, Fact::Resolved | Fact::Merged { .. });
+    let merged_into = match &fact {
+        Fact::Merged { into } => Some(*into),
+        _ => None,
+    };
+    IncidentEvent {
+        schema: IncidentEvent::SCHEMA,
+        incident: Incident {
+            id: incident_id(name),
+            canonical_key: CanonicalKey::of("default/prod", EpisodeId::of(name, START)),
+            revision,
+            tenant: "default".into(),
+            environment: "prod".into(),
+            alert_id: name.into(),
+            source: "alertmanager".into(),
+            severity: Severity::Warning,
+            status: if resolved { Status::Resolved } else { Status::Open },
+            title: format!("{name} is down"),
+            service: Some("checkout".into()),
+            created_at: at(0),
+            resolved_at: resolved.then(|| at(60)),
+            resolved_by: None,
+            merged_into,
+            members,
+            firing: if resolved { 0 } else { members },
+        },
+        fact,
+        at: at(revision as i64),
+        observed_at: at(revision as i64 + 1),
+    }
+}
+
+pub fn event_record(offset: u64, event: &IncidentEvent) -> Record {
+    record(offset, serde_json::to_vec(event).unwrap())
+}

@@ -1,0 +1,145 @@
+//! Durable appends: one idempotent producer for the whole log.
+//!
+//! Records of one call are queued under a lock, so they stay together among the calls of this process; concurrent
+//! calls share batches. On overload (too many bytes unacknowledged) a call is refused before anything is queued.
+//!
+//! An append whose acknowledgement is lost answers [`LogError::Unavailable`] although the records may be there:
+//! Kafka cannot tell. Who appends again may append twice.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::producer::Producer as _;
+use stream::log::{LogError, NewRecord, Offset, TopicPartition};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::convert::{has_unsendable_header, offset, partition_number, to_kafka};
+use super::delivery::{Batch, DeliveryContext, InFlight, Outcome, Producer};
+use super::error::{code_error, log_error, unknown_partition};
+use super::lock;
+use super::settings::KafkaSettings;
+
+/// Unacknowledged bytes beyond which appends are refused. More only delays the refusal; less refuses bursts that a
+/// healthy broker takes in a second.
+const IN_FLIGHT_BYTES: usize = 64 << 20;
+/// Wait of a record for company, in milliseconds: appends of concurrent requests then share one round trip.
+const LINGER_MS: &str = "2";
+/// Beyond the client's own delivery timeout, for the thread that reports it.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub(super) struct Appender {
+    config: ClientConfig,
+    limit: usize,
+    patience: Duration,
+    in_flight: InFlight,
+    producer: Mutex<Arc<Producer>>,
+}
+
+impl Appender {
+    pub fn open(settings: &KafkaSettings) -> Result<Self, LogError> {
+        let mut config = settings.producer_config("append");
+        config
+            .set("linger.ms", LINGER_MS)
+            .set("message.timeout.ms", settings.append_timeout_ms.to_string())
+            .set("queue.buffering.max.kbytes", "2097151");
+        let producer = Mutex::new(create(&config)?);
+        let patience = settings.append_timeout() + GRACE;
+        Ok(Appender {
+            config,
+            limit: settings.max_record_bytes,
+            patience,
+            in_flight: InFlight::default(),
+            producer,
+        })
+    }
+
+    /// Append to a partition that exists. `records` is not empty.
+    pub async fn append(&self, to: &TopicPartition, records: Vec<NewRecord>) -> Result<Offset, LogError> {
+        let doing = || format!("appending {} records to {to}", records.len());
+        check_records(to, &records, self.limit)?;
+        let bytes: usize = records.iter().map(NewRecord::size).sum();
+        let pending = self.in_flight.load(Ordering::SeqCst);
+        if pending > 0 && pending + bytes > IN_FLIGHT_BYTES {
+            let cause = format!("{pending} bytes wait for acknowledgement already");
+            return Err(LogError::Unavailable { doing: doing(), cause });
+        }
+        let (send, receive) = oneshot::channel::<Outcome>();
+        let batch = Batch::new(records.len(), bytes, self.in_flight.clone(), move |outcome| {
+            // The appender may have been cancelled; the records are appended all the same.
+            let _ = send.send(outcome);
+        });
+        self.enqueue(to, &records, &batch)?;
+        drop(batch);
+        match timeout(self.patience, receive).await {
+            Ok(Ok(Ok(first))) => offset(first).ok_or_else(|| LogError::Unavailable {
+                doing: doing(),
+                cause: "the broker acknowledged without an offset".to_owned(),
+            }),
+            Ok(Ok(Err(code))) => Err(self.refused(to, &records, code)),
+            Ok(Err(_)) | Err(_) => Err(LogError::Unavailable {
+                doing: doing(),
+                cause: "no acknowledgement came".to_owned(),
+            }),
+        }
+    }
+
+    fn enqueue(&self, to: &TopicPartition, records: &[NewRecord], batch: &Arc<Batch>) -> Result<(), LogError> {
+        let partition = partition_number(to)?;
+        let mut producer = lock(&self.producer);
+        if let Some((code, reason)) = producer.client().fatal_error() {
+            tracing::warn!(%code, reason, "the producer gave up; a new one takes over");
+            *producer = create(&self.config)?;
+        }
+        for (index, record) in records.iter().enumerate() {
+            if let Err((error, _)) = producer.send(to_kafka(&to.topic, partition, record, batch.clone())) {
+                batch.unsent(records.len() - index, error.rdkafka_error_code().unwrap_or(Code::Fail));
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&self, to: &TopicPartition, records: &[NewRecord], code: Code) -> LogError {
+        match code {
+            Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
+                let size = records.iter().map(NewRecord::size).max().unwrap_or(0);
+                LogError::TooLarge {
+                    size,
+                    limit: size.saturating_sub(1).min(self.limit),
+                }
+            }
+            code if unknown_partition(code) => LogError::UnknownPartition(to.clone()),
+            code => code_error(format!("appending {} records to {to}", records.len()), code),
+        }
+    }
+}
+
+/// Refuses what the client would refuse, cut or change.
+pub(super) fn check_records(to: &TopicPartition, records: &[NewRecord], limit: usize) -> Result<(), LogError> {
+    for record in records {
+        if record.size() > limit {
+            return Err(LogError::TooLarge {
+                size: record.size(),
+                limit,
+            });
+        }
+        if has_unsendable_header(record) {
+            return Err(LogError::Fatal {
+                doing: format!("appending to {to}"),
+                cause: "a header's name has a zero byte or is reserved".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn create(config: &ClientConfig) -> Result<Arc<Producer>, LogError> {
+    let producer = config.create_with_context(DeliveryContext::default());
+    producer
+        .map(Arc::new)
+        .map_err(|error| log_error("making a Kafka producer", &error))
+}

@@ -1,0 +1,203 @@
+//! What the cluster knows: topics, their partitions and bounds, groups' positions. All calls block; each is bounded.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::{Offset as RawOffset, TopicPartitionList};
+use stream::log::{Bounds, LogError, LogId, Offset, Topic, TopicPartition};
+use tokio::time::Instant;
+
+use super::context::Watch;
+use super::convert::{offset, partition_number};
+use super::error::{code_error, log_error, unknown_partition};
+use super::lock;
+use super::settings::KafkaSettings;
+
+/// For one question to the cluster.
+pub(super) const ASK: Duration = Duration::from_secs(10);
+/// How often connecting looks for a refusal.
+const SLICE: Duration = Duration::from_millis(250);
+
+type Client = BaseConsumer<Watch>;
+
+pub(super) struct Catalog {
+    pub id: LogId,
+    settings: KafkaSettings,
+    client: Client,
+    /// One client per group whose position was asked for; none of them joins its group.
+    groups: Mutex<BTreeMap<String, Arc<Client>>>,
+    /// Partition counts seen. Topics are not expected to shrink.
+    counts: Mutex<BTreeMap<Topic, u32>>,
+}
+
+impl Catalog {
+    /// Connects and learns the cluster's id.
+    pub fn connect(settings: &KafkaSettings) -> Result<Self, LogError> {
+        let servers = settings.servers();
+        let doing = || format!("connecting to Kafka at {servers}");
+        let client: Client = settings
+            .consumer_config("catalog")
+            .create_with_context(Watch::default())
+            .map_err(|error| log_error(doing(), &error))?;
+        let deadline = Instant::now() + settings.connect_timeout();
+        loop {
+            let answered = client.fetch_metadata(None, SLICE);
+            drain(&client);
+            if let Some(id) = answered.ok().and_then(|_| client.client().fetch_cluster_id(SLICE)) {
+                let id = LogId(format!("kafka:{id}"));
+                let (groups, counts) = (Mutex::default(), Mutex::default());
+                return Ok(Catalog {
+                    id,
+                    settings: settings.clone(),
+                    client,
+                    groups,
+                    counts,
+                });
+            }
+            if let Some(refusal) = client.context().refusal() {
+                let remedy = if refusal.code == Code::SSL {
+                    "check kafka.security_protocol, kafka.ssl_ca and the certificates"
+                } else {
+                    "check kafka.sasl_mechanism, kafka.username, kafka.password and the user's rights"
+                };
+                return Err(LogError::Fatal {
+                    doing: doing(),
+                    cause: format!("{}; {remedy}", refusal.reason),
+                });
+            }
+            if Instant::now() >= deadline {
+                let heard = client
+                    .context()
+                    .last()
+                    .map_or("no broker answered".to_owned(), |last| last.reason);
+                let waited = settings.connect_timeout_ms;
+                let remedy =
+                    "check that the broker runs and that kafka.bootstrap_servers and kafka.security_protocol fit";
+                return Err(LogError::Unavailable {
+                    doing: doing(),
+                    cause: format!("{heard} (after {waited} ms); {remedy}"),
+                });
+            }
+        }
+    }
+
+    /// Number of partitions, asked for now.
+    pub fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        self.lookup(topic)?.ok_or_else(|| LogError::UnknownTopic(topic.into()))
+    }
+
+    /// Number of partitions, `None` without the topic or before each partition has a leader.
+    pub fn lookup(&self, topic: &str) -> Result<Option<u32>, LogError> {
+        let doing = || format!("looking up topic {topic}");
+        drain(&self.client);
+        let metadata = self
+            .client
+            .fetch_metadata(Some(topic), ASK)
+            .map_err(|error| log_error(doing(), &error))?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(None);
+        };
+        match found.error().map(Code::from) {
+            None => {}
+            Some(code) if unknown_partition(code) => return Ok(None),
+            Some(Code::InvalidTopic) => {
+                return Err(LogError::Fatal {
+                    doing: doing(),
+                    cause: "the name is not valid".to_owned(),
+                });
+            }
+            Some(code) => return Err(code_error(doing(), code)),
+        }
+        let led = found.partitions().iter().all(|partition| partition.leader() >= 0);
+        let count = u32::try_from(found.partitions().len())
+            .ok()
+            .filter(|count| led && *count > 0);
+        if let Some(count) = count {
+            lock(&self.counts).insert(topic.into(), count);
+        }
+        Ok(count)
+    }
+
+    /// Refuses a partition that the cluster does not have. Asks only about those not seen before.
+    pub fn check(&self, partition: &TopicPartition) -> Result<(), LogError> {
+        if self.seen(partition) {
+            return Ok(());
+        }
+        match self.partitions(&partition.topic)? {
+            count if partition.partition < count => Ok(()),
+            _ => Err(LogError::UnknownPartition(partition.clone())),
+        }
+    }
+
+    /// Whether [`Catalog::check`] needs to ask nobody.
+    pub fn seen(&self, partition: &TopicPartition) -> bool {
+        lock(&self.counts)
+            .get(&partition.topic)
+            .is_some_and(|count| partition.partition < *count)
+    }
+
+    /// Kept start and last stable offset: a client that reads committed records is told the latter as the end.
+    pub fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, LogError> {
+        self.check(partition)?;
+        drain(&self.client);
+        let number = partition_number(partition)?;
+        let marks = self.client.fetch_watermarks(&partition.topic, number, ASK);
+        let (low, high) = marks.map_err(|error| log_error(format!("asking for the bounds of {partition}"), &error))?;
+        let start = offset(low).unwrap_or_default();
+        Ok(Bounds {
+            start,
+            end: offset(high).unwrap_or(start),
+        })
+    }
+
+    /// The group's position. Waits for an open transaction that moves it (up to [`ASK`]), so the answer is final.
+    pub fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {
+        self.check(partition)?;
+        let doing = || format!("asking for the position of group {group} in {partition}");
+        let client = self.group_client(group)?;
+        drain(&client);
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&partition.topic, partition_number(partition)?);
+        let list = client
+            .committed_offsets(list, ASK)
+            .map_err(|error| log_error(doing(), &error))?;
+        let elements = list.elements();
+        let Some(found) = elements.first() else { return Ok(None) };
+        found.error().map_err(|error| log_error(doing(), &error))?;
+        Ok(match found.offset() {
+            RawOffset::Offset(raw) => offset(raw),
+            _ => None,
+        })
+    }
+
+    fn group_client(&self, group: &str) -> Result<Arc<Client>, LogError> {
+        let mut groups = lock(&self.groups);
+        if let Some(client) = groups.get(group) {
+            return Ok(client.clone());
+        }
+        let mut config = self.settings.consumer_config("positions");
+        let client: Result<Client, KafkaError> = config.set("group.id", group).create_with_context(Watch::default());
+        let client = Arc::new(client.map_err(|error| log_error(format!("asking about group {group}"), &error))?);
+        groups.insert(group.to_owned(), client.clone());
+        Ok(client)
+    }
+}
+
+/// Serves log lines and complaints, which nobody polls for otherwise.
+fn drain(client: &Client) {
+    for error in served(client).filter_map(Result::err) {
+        tracing::debug!(%error, "kafka client complains");
+    }
+}
+
+/// All that waits in the client's queue. An event that is no message (a log line, a rebalance) ends a poll as an empty
+/// queue does, so only several empty polls in a row are the end.
+pub(super) fn served<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+) -> impl Iterator<Item = Result<BorrowedMessage<'_>, KafkaError>> {
+    std::iter::from_fn(|| (0..16).find_map(|_| client.poll(Duration::ZERO)))
+}

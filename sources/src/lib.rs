@@ -1,0 +1,5 @@
+
+pub mod embedded;
+pub mod kafka;
+pub mod replay;
+pub mod webhook;

@@ -1,0 +1,103 @@
+//! Replay: recorded bodies from files become raw events, as if a sender had sent them.
+//!
+//! A file holds one body; or one capture, an object with `raw_body` and, as recorded, `headers` and `received_at`
+//! (seconds since the epoch); or several of either, one per line. Nothing is judged here: what is not a capture is a body,
+//! and a body that no decoder understands becomes a dead letter like any other.
+
+use bytes::Bytes;
+use model::RawEvent;
+use serde::Deserialize;
+
+/// A recorded request. Fields that other recorders add are ignored; the raw body is what counts.
+#[derive(Deserialize)]
+struct Capture {
+    raw_body: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    received_at: Option<f64>,
+}
+
+/// Reads a file's bytes. `sender` is the decoder asked for (empty: the body's shape decides); `now` (microseconds since
+/// the epoch) is the receive time where none was recorded.
+pub fn read(bytes: &[u8], sender: &str, now: i64) -> Vec<RawEvent> {
+    let body = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if let Ok(capture) = serde_json::from_slice::<Capture>(body) {
+        return vec![event_of(capture, sender, now)];
+    }
+    if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
+        return vec![body_event(body, sender, now)];
+    }
+    let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect();
+    let all_json = lines.len() > 1
+        && lines.iter().filter(|line| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()).count() * 2 > lines.len();
+    if !all_json {
+        return vec![body_event(body, sender, now)];
+    }
+    lines
+        .into_iter()
+        .map(|line| match serde_json::from_slice::<Capture>(line) {
+            Ok(capture) => event_of(capture, sender, now),
+            Err(_) => body_event(line, sender, now),
+        })
+        .collect()
+}
+
+fn body_event(body: &[u8], sender: &str, now: i64) -> RawEvent {
+    RawEvent {
+        sender: sender.to_owned(),
+        received_at: now,
+        verdict: "replay".to_owned(),
+        content_type: "application/json".to_owned(),
+        body: Bytes::copy_from_slice(body),
+        ..RawEvent::default()
+    }
+}
+
+fn event_of(capture: Capture, sender: &str, now: i64) -> RawEvent {
+    let header = |wanted: &str| {
+        capture.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.clone())
+    };
+    // CloudEvents in binary mode carry their attributes in headers; credentials never enter the log.
+    let kept = capture
+        .headers
+        .iter()
+        .filter(|(name, _)| name.to_ascii_lowercase().starts_with(model::raw::header::CE_PREFIX))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+        .collect();
+    RawEvent {
+        sender: sender.to_owned(),
+        received_at: capture.received_at.map_or(now, |seconds| (seconds * 1e6) as i64),
+        delivery: String::new(),
+        verdict: "replay".to_owned(),
+        content_type: header("content-type").unwrap_or_else(|| "application/json".to_owned()),
+        headers: kept,
+        body: Bytes::from(capture.raw_body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bodies(text: &str) -> Vec<String> {
+        read(text.as_bytes(), "", 7).iter().map(|e| String::from_utf8_lossy(&e.body).into_owned()).collect()
+    }
+
+    #[test]
+    fn shapes() {
+        assert_eq!(bodies(r#"{"a":1}"#), [r#"{"a":1}"#]);
+        assert_eq!(bodies("{\"a\":\n1}\n"), ["{\"a\":\n1}\n"], "one body over several lines");
+        assert_eq!(bodies("{\"a\":1}\n{\"a\":2}\n"), [r#"{"a":1}"#, r#"{"a":2}"#]);
+        assert_eq!(bodies("{\"a\":1}\nrubbish\n{\"a\":2}\n"), [r#"{"a":1}"#, "rubbish", r#"{"a":2}"#]);
+        assert_eq!(bodies("rubbish"), ["rubbish"]);
+    }
+
+    #[test]
+    fn captures_keep_their_time_and_lose_their_credentials() {
+        let text = r#"{"received_at":1.5,"headers":[["Authorization","Bearer x"],["Content-Type","text/x"],["ce-id","1"]],"raw_body":"{}"}"#;
+        let event = &read(text.as_bytes(), "events", 7)[0];
+        assert_eq!((event.received_at, event.content_type.as_str(), event.body.as_ref()), (1_500_000, "text/x", &b"{}"[..]));
+        assert_eq!(event.headers, [("ce-id".to_owned(), "1".to_owned())]);
+    }
+}

@@ -1,0 +1,243 @@
+//! What happens to a request, in this order. The order matters: each step guards those below it.
+//!
+//! ```text
+//!   connections, head timeout   (server.rs)  bounds strangers: so many connections, so long for a head
+//!   declared size               413          nothing is read of what is too large anyway
+//!   authentication              401          before memory is spent on a body
+//!   memory                      503          all bodies being read share one budget
+//!   body, bounded in time       413, 503     a body without a declared size ends at the limit
+//!   shape                       4xx          what the sender can mend is said to the sender
+//!   delivery key                             over the bytes as sent: redaction must not make deliveries equal
+//!   redaction                   400          before the append: a secret never reaches the log
+//!   append                      503          durable, or the sender is told to send again
+//!   202                                      only after all of it
+//! ```
+//!
+//! One deadline covers body and append. Whatever ends between append and answer (a crash, a client that went away, the
+//! deadline) may leave a record without a 202: the sender sends again, and dedupe recognises the delivery.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use axum::http::{HeaderMap, StatusCode, request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use model::RawEvent;
+use serde::Serialize;
+use stream::time::Clock;
+use stream::{Ingress, IngressError, LogError, NewRecord};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Duration, Instant, timeout_at};
+
+use super::auth::{Guard, Verdict};
+use super::problem::Refusal;
+use super::redact::{self, Redaction};
+use super::senders::{Sender, delivery_key};
+use super::settings::SMALLEST_SHARE;
+use super::{body, shape};
+
+/// Where a request came from; an extension that the server sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// What all endpoints share.
+pub struct Dispatcher {
+    pub ingress: Ingress,
+    pub clock: Arc<dyn Clock>,
+    pub redaction: Redaction,
+    pub max_body_bytes: usize,
+    /// One permit is one byte of body in memory.
+    pub memory: Arc<Semaphore>,
+    pub request_timeout: Duration,
+}
+
+/// One endpoint.
+pub struct Endpoint {
+    pub sender: &'static dyn Sender,
+    pub guard: Guard,
+    pub dispatcher: Arc<Dispatcher>,
+}
+
+/// The answer to a stored request.
+#[derive(Serialize)]
+struct Accepted {
+    accepted: bool,
+    delivery: String,
+}
+
+/// Takes or refuses one delivery.
+pub async fn deliver(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+    let sender = endpoint.sender.name();
+    let peer = request.extensions().get().map(|Peer(address)| *address);
+    let response = match endpoint.take(request, peer).await {
+        Ok(delivery) => (
+            StatusCode::ACCEPTED,
+            Json(Accepted {
+                accepted: true,
+                delivery,
+            }),
+        )
+            .into_response(),
+        Err(refusal) => {
+            metrics::counter!("aegis_webhook_refused_total", "sender" => sender, "reason" => refusal.reason)
+                .increment(1);
+            // The sender's fault is for a person to mend; ours (5xx) is logged where it arises.
+            if refusal.status.is_client_error() && refusal.status != StatusCode::UNAUTHORIZED {
+                let place = refusal.place.as_deref().unwrap_or_default();
+                tracing::warn!(
+                    sender,
+                    ?peer,
+                    status = refusal.status.as_u16(),
+                    place,
+                    detail = refusal.detail,
+                    "delivery refused"
+                );
+            }
+            refusal.into_response()
+        }
+    };
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("aegis_webhook_requests_total", "sender" => sender, "status" => status).increment(1);
+    response
+}
+
+impl Endpoint {
+    async fn take(&self, request: Request, peer: Option<SocketAddr>) -> Result<String, Refusal> {
+        let deadline = Instant::now() + self.dispatcher.request_timeout;
+        let (head, body) = request.into_parts();
+        let (verdict, _memory) = match self.admit(&head, &body, peer) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                // A sender that asked first (`Expect: 100-continue`) has sent nothing yet and need not.
+                if !head.headers.contains_key(EXPECT) {
+                    body::discard(body, deadline).await;
+                }
+                return Err(refusal);
+            }
+        };
+        let body = body::read(body, self.dispatcher.max_body_bytes, deadline).await?;
+        metrics::counter!("aegis_webhook_body_bytes_total", "sender" => self.sender.name())
+            .increment(body.len() as u64);
+        plain(&head.headers)?;
+        self.sender.check(&head.headers, &body)?;
+        let event = self.event(&head.headers, body, verdict)?;
+        self.append(event, deadline).await
+    }
+
+    /// Everything that is decided on the head alone. Takes its share of the memory, to be held until the answer.
+    fn admit(
+        &self,
+        head: &request::Parts,
+        body: &Body,
+        peer: Option<SocketAddr>,
+    ) -> Result<(Verdict, OwnedSemaphorePermit), Refusal> {
+        let limit = self.dispatcher.max_body_bytes;
+        let declared = body::declared(body).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        if declared.is_some_and(|bytes| bytes > limit) {
+            return Err(body::too_large(limit));
+        }
+        let verdict = self.guard.admit(&head.headers).map_err(|stranger| {
+            tracing::warn!(sender = self.sender.name(), ?peer, reason = %stranger, "delivery from a stranger refused");
+            stranger.refusal()
+        })?;
+        // A body of unknown size may grow to the limit.
+        let share = declared.unwrap_or(limit).max(SMALLEST_SHARE);
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        let memory = Arc::clone(&self.dispatcher.memory).try_acquire_many_owned(share);
+        let memory =
+            memory.map_err(|_| Refusal::later("too-many-requests", "too many requests at a time", 1).closing())?;
+        Ok((verdict, memory))
+    }
+
+    /// The record that will be stored.
+    fn event(&self, headers: &HeaderMap, body: Bytes, verdict: Verdict) -> Result<RawEvent, Refusal> {
+        let redaction = &self.dispatcher.redaction;
+        let delivery = delivery_key(self.sender, headers, &body);
+        let mut kept = Vec::new();
+        for (name, value) in headers {
+            if !redaction.keeps_header(name.as_str()) {
+                continue;
+            }
+            if let Some(stored) = self.sender.keep_header(name.as_str()) {
+                kept.push((stored, String::from_utf8_lossy(value.as_bytes()).into_owned()));
+            }
+        }
+        let content_type = headers
+            .get(CONTENT_TYPE)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let body = match redaction.body(&body) {
+            Ok(None) => body,
+            Ok(Some(redacted)) => {
+                kept.push((redact::HEADER.to_owned(), redacted.rules.join(",")));
+                redacted.body.into()
+            }
+            // Binary data of a CloudEvent. It names no fields.
+            Err(_) if shape::valid(&body).is_err() => body,
+            Err(error) => return Err(shape::malformed(&body, &error)),
+        };
+        Ok(RawEvent {
+            sender: self.sender.name().to_owned(),
+            received_at: self.dispatcher.clock.now().0,
+            delivery,
+            verdict: verdict.as_str().to_owned(),
+            content_type: content_type.unwrap_or_default(),
+            headers: kept,
+            body,
+        })
+    }
+
+    /// Returns the delivery key once the record is durable.
+    async fn append(&self, event: RawEvent, deadline: Instant) -> Result<String, Refusal> {
+        let sender = self.sender.name();
+        let record = NewRecord {
+            key: None,
+            headers: event.to_headers(),
+            value: event.body,
+            timestamp: stream::Instant(event.received_at),
+        };
+        let started = Instant::now();
+        let appended = timeout_at(
+            deadline,
+            self.dispatcher.ingress.append(event.delivery.as_bytes(), record),
+        )
+        .await;
+        metrics::histogram!("aegis_webhook_append_seconds", "sender" => sender).record(started.elapsed().as_secs_f64());
+        match appended {
+            Ok(Ok(_)) => Ok(event.delivery),
+            Ok(Err(IngressError::Busy { retry_after_s })) => {
+                Err(Refusal::later("busy", "the pipeline is behind", retry_after_s))
+            }
+            Ok(Err(IngressError::Log(LogError::TooLarge { limit, .. }))) => Err(body::too_large(limit)),
+            Ok(Err(IngressError::Log(error))) => {
+                tracing::error!(sender, delivery = event.delivery, %error, "delivery not stored");
+                Err(Refusal::later("log", "the delivery could not be stored", 5))
+            }
+            Err(_) => {
+                tracing::error!(sender, delivery = event.delivery, "delivery not stored in time");
+                Err(Refusal::later(
+                    "slow-log",
+                    "the delivery could not be stored in time",
+                    5,
+                ))
+            }
+        }
+    }
+}
+
+/// Refuses compressed bodies, which would otherwise be called malformed JSON.
+fn plain(headers: &HeaderMap) -> Result<(), Refusal> {
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            let detail = format!("content encoding {encoding:?} is not supported");
+            let refusal = Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding", detail);
+            Err(refusal
+                .place("header content-encoding")
+                .remedy("send the body uncompressed"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,133 @@
+//! What the dispatcher knows of a sender, and the list of all senders.
+//!
+//! A sender says where it knocks and refuses what it can mend. It decodes nothing: that is `operators::normalize`,
+//! which dead-letters single bad alerts of an otherwise good body.
+
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::MethodFilter;
+use sha2::{Digest, Sha256};
+
+use super::alertmanager::Alertmanager;
+use super::events::Events;
+use super::grafana::Grafana;
+use super::problem::Refusal;
+use super::settings::{EndpointSettings, WebhookSettings};
+
+/// All senders. A new one: a folder beside the others, and a line here.
+pub(super) const SENDERS: &[Registered] = &[
+    Registered {
+        sender: &Alertmanager,
+        settings: |settings| &settings.alertmanager,
+    },
+    Registered {
+        sender: &Grafana,
+        settings: |settings| &settings.grafana,
+    },
+    Registered {
+        sender: &Events,
+        settings: |settings| &settings.events,
+    },
+];
+
+/// A sender and where its settings stand.
+pub(super) struct Registered {
+    pub sender: &'static dyn Sender,
+    pub settings: fn(&WebhookSettings) -> &EndpointSettings,
+}
+
+/// One kind of sender.
+pub trait Sender: Send + Sync {
+    /// Goes into `aegis-sender`, where it picks the decoder, and into metrics.
+    fn name(&self) -> &'static str;
+
+    fn path(&self) -> &'static str;
+
+    /// The methods it delivers with.
+    fn methods(&self) -> MethodFilter {
+        MethodFilter::POST
+    }
+
+    /// Refuses, with 4xx, what the sender must mend: a body that is not JSON, a top level of another shape. Faults of
+    /// single alerts pass.
+    fn check(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal>;
+
+    /// The name under which a request header (lower case) is stored, `None` to drop it.
+    fn keep_header(&self, name: &str) -> Option<String>;
+
+    /// Whether this header tells two deliveries with the same body apart.
+    fn header_identifies(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// The answer to `OPTIONS`, for senders that ask before they deliver. Default: `OPTIONS` is no method of theirs.
+    fn handshake(&self) -> Option<fn(&HeaderMap) -> Response> {
+        None
+    }
+}
+
+/// The delivery key: lower-case hex of SHA-256 over the sender's name, the headers that identify a delivery (if any)
+/// and the body as it was sent, before redaction. Each part ends where the next begins, so no two requests share a key
+/// by shifting bytes between parts.
+pub fn delivery_key(sender: &dyn Sender, headers: &HeaderMap, body: &[u8]) -> String {
+    let mut identifying: Vec<(&str, &[u8])> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .filter(|(name, _)| sender.header_identifies(name))
+        .collect();
+    identifying.sort_unstable();
+    let mut hash = Sha256::new();
+    hash.update(sender.name());
+    hash.update([0]);
+    for (name, value) in identifying {
+        // Neither a header's name nor its value can hold a line feed.
+        hash.update(name);
+        hash.update(b":");
+        hash.update(value);
+        hash.update(b"\n");
+    }
+    hash.update([0]);
+    hash.update(body);
+    hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            hex.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+        }
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn names_and_paths_are_unique() {
+        let names: BTreeSet<_> = SENDERS.iter().map(|registered| registered.sender.name()).collect();
+        let paths: BTreeSet<_> = SENDERS.iter().map(|registered| registered.sender.path()).collect();
+        assert_eq!((names.len(), paths.len()), (SENDERS.len(), SENDERS.len()));
+    }
+
+    #[test]
+    fn delivery_keys() {
+        let with_id =
+            |id: &'static str| HeaderMap::from_iter([("ce-id".parse().unwrap(), HeaderValue::from_static(id))]);
+        let plain = HeaderMap::new();
+        let key = delivery_key(&Alertmanager, &plain, b"{}");
+        // printf 'alertmanager\0\0{}' | sha256sum
+        assert_eq!(key, "59bdbb4ee428ad7dd35b68ca226b75de47c5b49b8b773fd1d572ea1e1051e93a");
+        assert_ne!(key, delivery_key(&Grafana, &plain, b"{}"), "the sender counts");
+        assert_eq!(
+            key,
+            delivery_key(&Alertmanager, &with_id("1"), b"{}"),
+            "other headers do not count"
+        );
+        assert_ne!(
+            delivery_key(&Events, &with_id("1"), b"{}"),
+            delivery_key(&Events, &with_id("2"), b"{}")
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The dispatcher against logs in memory: what is taken, what is refused and how, and that nothing is answered 2xx
+//! that is not in the log.
+
+#[path = "webhook_dispatcher/durable.rs"]
+mod durable;
+#[path = "webhook_dispatcher/requests.rs"]
+mod requests;
+#[path = "webhook_dispatcher/support.rs"]
+mod support;
+#[path = "webhook_dispatcher/wire.rs"]
+mod wire;

@@ -1,0 +1,23 @@
+//! `aegis sql`: DataFusion over the SQL tables and the Parquet archive.
+//!
+//! Read-only by construction: only queries are parsed on, the tables have no insert or delete, and the store's
+//! connections are read-only as well. The store's tables are read as they are at that moment; signals come from the
+//! archive as far as it reaches and from the store beyond it ([`archive`] says exactly how).
+//!
+//! Bounded: a memory pool for the plan, and a limit on the rows of an answer.
+//!
+//! Not here: continuous queries, and a server for other programs' SQL clients.
+
+pub mod archive;
+mod engine;
+mod error;
+mod filters;
+mod guard;
+mod provider;
+mod source;
+mod tables;
+
+pub use engine::{Engine, EngineOptions};
+pub use error::SqlError;
+pub use source::SqlSourceConfig;
+pub use tables::table_names;

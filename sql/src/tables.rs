@@ -1,0 +1,205 @@
+//! The tables that can be asked about: the columns of `migrations/`, as Arrow. A test compares them with the real tables.
+//!
+//! Ids and JSON are text; times are microseconds, UTC.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+/// How a column is stored and shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Uuid,
+    Text,
+    Int,
+    Bool,
+    Time,
+    Json,
+}
+
+use Kind::*;
+
+/// One table.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub name: &'static str,
+    pub columns: &'static [(&'static str, Kind)],
+}
+
+impl Table {
+    pub fn schema(&self) -> SchemaRef {
+        let fields: Vec<Field> = self.columns.iter().map(|(name, kind)| Field::new(*name, kind.arrow(), true)).collect();
+        Arc::new(Schema::new(fields))
+    }
+}
+
+impl Kind {
+    pub fn arrow(self) -> DataType {
+        match self {
+            Uuid | Text | Json => DataType::Utf8,
+            Int => DataType::Int64,
+            Bool => DataType::Boolean,
+            Time => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        }
+    }
+}
+
+/// The names, for help texts.
+pub fn table_names() -> Vec<&'static str> {
+    TABLES.iter().map(|table| table.name).collect()
+}
+
+pub(crate) static TABLES: &[Table] = &[
+    Table {
+        name: "incidents",
+        columns: &[
+            ("id", Uuid),
+            ("alert_id", Text),
+            ("source", Text),
+            ("severity", Text),
+            ("status", Text),
+            ("title", Text),
+            ("service", Text),
+            ("root_cause", Text),
+            ("resolution", Text),
+            ("auto_resolved", Bool),
+            ("resolved_by", Text),
+            ("created_at", Time),
+            ("resolved_at", Time),
+            ("metadata", Json),
+            ("canonical_key", Uuid),
+            ("revision", Int),
+            ("tenant", Text),
+            ("environment", Text),
+            ("merged_into", Uuid),
+            ("updated_at", Time),
+            ("members", Int),
+            ("firing", Int),
+        ],
+    },
+    Table {
+        name: "incident_members",
+        columns: &[
+            ("incident_id", Uuid),
+            ("episode", Uuid),
+            ("signal_id", Uuid),
+            ("dedup_key", Text),
+            ("source", Text),
+            ("title", Text),
+            ("severity", Text),
+            ("service", Text),
+            ("starts_at", Time),
+            ("ends_at", Time),
+            ("rule", Text),
+            ("link_key", Text),
+            ("linked_to", Uuid),
+            ("apart_ms", Int),
+            ("revision", Int),
+        ],
+    },
+    Table {
+        name: "incident_events",
+        columns: &[
+            ("incident_id", Uuid),
+            ("revision", Int),
+            ("at", Time),
+            ("observed_at", Time),
+            ("fact", Text),
+            ("payload", Json),
+        ],
+    },
+    Table {
+        name: "agent_executions",
+        columns: &[
+            ("id", Uuid),
+            ("incident_id", Uuid),
+            ("agent_name", Text),
+            ("input_data", Json),
+            ("output_data", Json),
+            ("tool_calls", Json),
+            ("tokens_used", Int),
+            ("duration_ms", Int),
+            ("status", Text),
+            ("created_at", Time),
+        ],
+    },
+    Table {
+        name: "remediations",
+        columns: &[
+            ("id", Uuid),
+            ("incident_id", Uuid),
+            ("action_type", Text),
+            ("target", Text),
+            ("namespace", Text),
+            ("status", Text),
+            ("before_state", Json),
+            ("after_state", Json),
+            ("created_at", Time),
+        ],
+    },
+    Table {
+        name: "signals",
+        columns: &[
+            ("event_at", Time),
+            ("raw_partition", Int),
+            ("raw_offset", Int),
+            ("raw_index", Int),
+            ("id", Uuid),
+            ("tenant", Text),
+            ("environment", Text),
+            ("source", Text),
+            ("kind", Text),
+            ("state", Text),
+            ("dedup_key", Text),
+            ("dedup_rule", Text),
+            ("observed_at", Time),
+            ("effective_at", Time),
+            ("ends_at", Time),
+            ("severity", Text),
+            ("title", Text),
+            ("description", Text),
+            ("service", Text),
+            ("cluster", Text),
+            ("namespace", Text),
+            ("alert_group", Text),
+            ("labels", Json),
+            ("annotations", Json),
+            ("extra", Json),
+            ("log_partition", Int),
+            ("log_offset", Int),
+        ],
+    },
+    Table {
+        name: "dead_letters",
+        columns: &[
+            ("log_partition", Int),
+            ("log_offset", Int),
+            ("stage", Text),
+            ("reason", Text),
+            ("detail", Text),
+            ("field", Text),
+            ("source_topic", Text),
+            ("source_partition", Int),
+            ("source_offset", Int),
+            ("item", Int),
+            ("received_at", Time),
+            ("attempt", Int),
+            ("headers", Json),
+            ("body_base64", Text),
+        ],
+    },
+    Table {
+        name: "notifications",
+        columns: &[
+            ("id", Uuid),
+            ("incident_id", Uuid),
+            ("revision", Int),
+            ("event", Text),
+            ("severity", Text),
+            ("status", Text),
+            ("title", Text),
+            ("service", Text),
+            ("at", Time),
+        ],
+    },
+];

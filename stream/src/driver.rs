@@ -1,0 +1,53 @@
+//! The thin drivers: they carry out a task's effects on a real log, and feed sinks.
+//!
+//! One driver per stage and process: one member of the stage's consumer group, one task per assigned partition. All
+//! partitions of a stage commit together, in one transaction, when the input is drained or after [`LINGER`].
+
+mod sink;
+mod stage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use sink::{SinkDriverError, run_sink};
+pub use stage::{Stage, StageError, run_stage};
+
+use crate::health::Health;
+use crate::log::Log;
+use crate::snapshot::SnapshotStore;
+use crate::time::Clock;
+
+/// Longest time an output waits for its commit while input keeps coming. Higher: fewer, larger transactions and more
+/// latency; lower: transaction overhead dominates.
+pub const LINGER: Duration = Duration::from_millis(100);
+
+/// Outputs of all partitions of a stage that force a commit. Bounds the heap and the size of a transaction.
+pub const MAX_PENDING_BYTES: usize = 8 << 20;
+
+/// How often the wall clock is told to the ingress tasks, and health is reported.
+pub const TICK: Duration = Duration::from_millis(500);
+
+/// What every driver of a process shares.
+#[derive(Clone)]
+pub struct Runtime {
+    pub log: Arc<dyn Log>,
+    pub snapshots: Arc<dyn SnapshotStore>,
+    pub clock: Arc<dyn Clock>,
+    pub health: Health,
+    /// How often a task's state is saved.
+    pub snapshot_every: Duration,
+}
+
+/// How long a driver runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Until stopped; the wall clock ticks.
+    Live,
+    /// Until the input is drained; time comes from the input alone. With `close`, event time ends past the lateness bound.
+    ToEnd { close: bool },
+}
+
+/// Pause before try number `attempt` (from 0) of something that is away: 100 ms doubling to 5 s.
+fn backoff(attempt: u32) -> Duration {
+    Duration::from_millis(100u64.saturating_mul(1 << attempt.min(10))).min(Duration::from_secs(5))
+}

@@ -1,0 +1,304 @@
+//! Feeds one sink from the log.
+//!
+//! The store decides where to read. What the log must not be able to lose any more is synced before the store sees it.
+//! A store that is away costs this sink its progress and nobody else anything: records stay in the log, not on the heap.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tokio::time::Instant as Monotonic;
+use tokio_util::sync::CancellationToken;
+
+use super::{LINGER, Mode, Runtime, TICK, backoff};
+use crate::health::PartitionHealth;
+use crate::log::{Commit, LogError, Member, MemberEvent, Offset, Record, TopicPartition};
+use crate::operator::Reject;
+use crate::partition::partition_for;
+use crate::sink::{Sink, SinkBatch, SinkError, SinkReject};
+use crate::task::{DeadLetters, Refused};
+
+/// Bytes gathered before a write. Higher: larger statements and more heap; lower: more round trips.
+const MAX_BATCH_BYTES: usize = 4 << 20;
+
+/// Why a sink stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkDriverError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+/// Runs a sink until `stop` (live) or until its input is drained. On return everything taken is written.
+pub async fn run_sink(
+    sink: Box<dyn Sink>,
+    dead_letters: DeadLetters,
+    runtime: Runtime,
+    mode: Mode,
+    stop: CancellationToken,
+) -> Result<(), SinkDriverError> {
+    let name = sink.name().to_owned();
+    let mut driver =
+        Driver { stage: format!("sink.{name}"), sink, dead_letters, runtime, parts: BTreeMap::new(), waiting_since: None };
+    let result = driver.run(mode, stop).await;
+    if let Err(error) = &result {
+        driver.runtime.health.trouble(&driver.stage, Some(error.to_string()));
+    }
+    result
+}
+
+/// One assigned partition: where the store stands, and what has been fetched since.
+struct Part {
+    stored: Offset,
+    records: Vec<Record>,
+    bytes: usize,
+}
+
+impl Part {
+    /// The position after what has been fetched.
+    fn next(&self) -> Offset {
+        self.records.last().map_or(self.stored, |record| Offset(record.offset.0 + 1))
+    }
+}
+
+struct Driver {
+    stage: String,
+    sink: Box<dyn Sink>,
+    dead_letters: DeadLetters,
+    runtime: Runtime,
+    parts: BTreeMap<TopicPartition, Part>,
+    waiting_since: Option<Monotonic>,
+}
+
+impl Driver {
+    async fn run(&mut self, mode: Mode, stop: CancellationToken) -> Result<(), SinkDriverError> {
+        let group = format!("aegis.{}", self.stage);
+        let topics = self.sink.topics();
+        let mut attempt = 0;
+        let mut member = loop {
+            match self.runtime.log.join(&group, &topics).await {
+                Ok(member) => break member,
+                Err(error @ LogError::Unavailable { .. }) if !stop.is_cancelled() => {
+                    self.pause(&error.to_string(), &mut attempt, &stop).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let mut ticked = Monotonic::now();
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                event = member.next(LINGER) => event,
+            };
+            match event {
+                Ok(None) => {}
+                Ok(Some(MemberEvent::Assigned(partitions))) => {
+                    for (partition, _) in partitions {
+                        self.take_over(member.as_mut(), partition, &stop).await?;
+                    }
+                }
+                Ok(Some(MemberEvent::Revoked(partitions))) => {
+                    self.write(member.as_mut(), &stop).await?;
+                    self.give_up(&partitions);
+                }
+                Ok(Some(MemberEvent::Lost(partitions))) => self.give_up(&partitions),
+                Ok(Some(MemberEvent::Fetched { partition, records })) => {
+                    if let Some(part) = self.parts.get_mut(&partition) {
+                        let expected = part.next();
+                        for record in records.into_iter().filter(|record| record.offset >= expected) {
+                            part.bytes += record.size() + 64;
+                            part.records.push(record);
+                        }
+                        self.waiting_since.get_or_insert_with(Monotonic::now);
+                    }
+                }
+                Ok(Some(MemberEvent::Drained)) => {
+                    self.write(member.as_mut(), &stop).await?;
+                    if mode != Mode::Live && !self.parts.is_empty() {
+                        break;
+                    }
+                }
+                Err(error @ LogError::Unavailable { .. }) => {
+                    self.pause(&error.to_string(), &mut attempt, &stop).await;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            let waited = self.waiting_since.is_some_and(|since| since.elapsed() >= LINGER);
+            if waited || self.parts.values().map(|part| part.bytes).sum::<usize>() >= MAX_BATCH_BYTES {
+                self.write(member.as_mut(), &stop).await?;
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Monotonic::now();
+                self.report().await;
+            }
+        }
+        self.write(member.as_mut(), &stop).await?;
+        self.sink.close().await?;
+        Ok(member.leave().await?)
+    }
+
+    async fn pause(&self, problem: &str, attempt: &mut u32, stop: &CancellationToken) {
+        tracing::warn!(sink = self.sink.name(), problem, attempt = *attempt, "trying again");
+        self.runtime.health.trouble(&self.stage, Some(problem.to_owned()));
+        let _ = tokio::time::timeout(backoff(*attempt), stop.cancelled()).await;
+        *attempt += 1;
+    }
+
+    /// Ask the store where it stands, and read from there.
+    async fn take_over(
+        &mut self,
+        member: &mut dyn Member,
+        partition: TopicPartition,
+        stop: &CancellationToken,
+    ) -> Result<(), SinkDriverError> {
+        let id = self.runtime.log.id();
+        let mut attempt = 0;
+        let stored = loop {
+            match self.sink.position(&id, &partition).await {
+                Ok(stored) => break stored,
+                Err(SinkError::Unavailable { cause, .. }) => {
+                    if stop.is_cancelled() {
+                        return Ok(());
+                    }
+                    self.pause(&cause, &mut attempt, stop).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.runtime.health.trouble(&self.stage, None);
+        let bounds = self.runtime.log.bounds(&partition).await?;
+        let stored = stored.unwrap_or(bounds.start);
+        if stored > bounds.end {
+            let problem =
+                format!("position {} of {partition} is beyond the log's end {}", stored.0, bounds.end.0);
+            return Err(SinkError::ForeignPosition { sink: self.sink.name().to_owned(), problem }.into());
+        }
+        if stored < bounds.start {
+            let gone = bounds.start.0 - stored.0;
+            tracing::error!(sink = self.sink.name(), %partition, gone, "the log dropped records that this sink had not read");
+            metrics::counter!("aegis_sink_skipped_records_total", "sink" => self.sink.name().to_owned()).increment(gone);
+        }
+        // The stored position stays the guard of the next write, even when reading starts later.
+        member.seek(&partition, stored.max(bounds.start)).await?;
+        self.parts.insert(partition, Part { stored, records: Vec::new(), bytes: 0 });
+        Ok(())
+    }
+
+    fn give_up(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.parts.remove(partition);
+            self.runtime.health.forget(&self.stage, &partition.to_string());
+        }
+    }
+
+    /// Write everything that waits, trying for as long as the store is away (or until stopped: then nothing is lost, the
+    /// store's position says where to go on).
+    async fn write(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<(), SinkDriverError> {
+        self.waiting_since = None;
+        let batches: Vec<SinkBatch> = self
+            .parts
+            .iter_mut()
+            .filter(|(_, part)| !part.records.is_empty())
+            .map(|(partition, part)| {
+                let next = part.next();
+                part.bytes = 0;
+                SinkBatch { partition: partition.clone(), start: part.stored, next, records: std::mem::take(&mut part.records) }
+            })
+            .collect();
+        if batches.is_empty() {
+            return Ok(());
+        }
+        self.runtime.log.sync().await?;
+        let id = self.runtime.log.id();
+        let name = self.sink.name().to_owned();
+        let began = Monotonic::now();
+        let mut attempt = 0;
+        let rejects = loop {
+            match self.sink.write(&id, &batches).await {
+                Ok(rejects) => break rejects,
+                Err(SinkError::Unavailable { cause, .. }) => {
+                    if stop.is_cancelled() {
+                        return Ok(());
+                    }
+                    self.pause(&cause, &mut attempt, stop).await;
+                }
+                Err(SinkError::PositionMoved { partition, stored, .. }) => {
+                    tracing::warn!(sink = name, %partition, ?stored, "position moved under us: asking again");
+                    for batch in &batches {
+                        self.parts.remove(&batch.partition);
+                        self.take_over(member, batch.partition.clone(), stop).await?;
+                    }
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if attempt > 0 {
+            self.runtime.health.trouble(&self.stage, None);
+        }
+        metrics::histogram!("aegis_sink_write_seconds", "sink" => name.clone()).record(began.elapsed().as_secs_f64());
+        metrics::counter!("aegis_sink_records_total", "sink" => name.clone())
+            .increment(batches.iter().map(|batch| batch.records.len() as u64).sum());
+        if let Some(newest) = batches.iter().flat_map(|b| &b.records).map(|r| r.timestamp).max()
+            && newest.0 > 0
+        {
+            let behind = self.runtime.clock.now().since(newest).as_secs_f64();
+            metrics::histogram!("aegis_sink_latency_seconds", "sink" => name).record(behind);
+        }
+        self.bury(&batches, rejects).await?;
+        let positions: Vec<_> = batches.iter().map(|batch| (batch.partition.clone(), batch.next)).collect();
+        for (partition, next) in &positions {
+            if let Some(part) = self.parts.get_mut(partition) {
+                part.stored = *next;
+            }
+        }
+        // For lag tools only: nobody reads it back, so its failure costs nothing.
+        if let Err(error) = member.commit(Commit { outputs: Vec::new(), positions }).await {
+            tracing::debug!(%error, "group position not moved");
+        }
+        Ok(())
+    }
+
+    /// What the store will never take goes to the dead letters, durably.
+    async fn bury(&self, batches: &[SinkBatch], rejects: Vec<SinkReject>) -> Result<(), SinkDriverError> {
+        for SinkReject { partition, offset, reason, detail } in rejects {
+            let batch = batches.iter().find(|batch| batch.partition == partition);
+            let found = batch.and_then(|batch| batch.records.iter().find(|record| record.offset == offset));
+            let Some(record) = found else { continue };
+            metrics::counter!("aegis_dead_letters_total", "stage" => "sink", "reason" => reason).increment(1);
+            tracing::warn!(sink = self.sink.name(), %partition, offset = offset.0, reason, detail, "record refused");
+            if partition.topic == self.dead_letters.topic {
+                // A dead letter that cannot be written stays in the log; burying it again would never end.
+                continue;
+            }
+            let reject = Reject { reason, detail, field: None, index: None };
+            let letter = (self.dead_letters.encode)(&Refused { stage: "sink", from: &partition, record, reject: &reject });
+            let topic = self.dead_letters.topic.clone();
+            let to = partition_for(partition.to_string().as_bytes(), self.runtime.log.partitions(&topic).await?);
+            let key = letter.key.clone().unwrap_or_else(|| Bytes::from(partition.to_string()));
+            let letter = crate::log::NewRecord { key: Some(key), ..letter };
+            self.runtime.log.append(&TopicPartition::new(topic, to), vec![letter]).await?;
+        }
+        Ok(())
+    }
+
+    async fn report(&self) {
+        let now = self.runtime.clock.now();
+        for (partition, part) in &self.parts {
+            let Ok(bounds) = self.runtime.log.bounds(partition).await else { continue };
+            let lag = bounds.end.0.saturating_sub(part.next().0);
+            let label = partition.to_string();
+            metrics::gauge!("aegis_sink_lag", "sink" => self.sink.name().to_owned(), "partition" => label.clone())
+                .set(lag as f64);
+            let health = PartitionHealth {
+                position: part.stored.0,
+                lag,
+                caught_up_at: now,
+                watermark: crate::time::Instant::MIN,
+            };
+            self.runtime.health.report(&self.stage, label, health);
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The runner of one partition task: a state machine without I/O. `step(event)` returns the effects that a driver
+//! carries out; nothing in here spawns, sleeps, reads a clock or draws a random number, so a simulator can drive the
+//! very same code.
+//!
+//! Life of a task: `Assigned` → (restore: replay without emitting up to the committed position) → `Fetched`… → `Flush`
+//! → commit → `Committed` or `Aborted` → … → `Revoked`. Between `Flush` and its answer nothing else is fed in; an
+//! aborted commit is sent again with the same outputs, the operator never runs twice over the same input.
+
+mod outbox;
+
+use bytes::Bytes;
+
+use crate::accounting::Accounting;
+use crate::call::CallError;
+use crate::log::{NewRecord, Offset, Record, Topic, TopicPartition};
+use crate::operator::{CallRequest, Operator};
+use crate::progress::{IngressPolicy, Progress, Senders, Upstreams, is_data, progress_of};
+use crate::snapshot::Snapshot;
+use crate::state::{StateCell, StateError};
+use crate::time::Instant;
+
+pub use outbox::{DeadLetters, Refused};
+use outbox::Outbox;
+
+/// Where a stage gets event time from.
+#[derive(Clone, Copy, Debug)]
+pub enum Role {
+    /// The first stage: senders and the wall clock.
+    Ingress(IngressPolicy),
+    /// Every other stage: Progress records of a fixed number of upstream partitions.
+    Downstream { upstream_partitions: u32 },
+}
+
+/// What a task needs to know about the topology around it.
+#[derive(Clone)]
+pub struct TaskSettings {
+    /// Hash of the topology; names snapshots.
+    pub topology: String,
+    pub role: Role,
+    /// Main output and its partition count.
+    pub output: (Topic, u32),
+    /// Partition counts of every topic a record may be sent to on the side, dead letters and accounting included.
+    pub sides: Vec<(Topic, u32)>,
+    pub accounting: Topic,
+    pub dead_letters: DeadLetters,
+    /// Event time must have moved this far before Progress alone is worth a commit.
+    pub progress_step: std::time::Duration,
+}
+
+/// What happened, as told by the driver.
+#[derive(Debug)]
+pub enum Event {
+    /// The partition is this task's. `start` is the first offset the log still has.
+    Assigned { committed: Option<Offset>, start: Offset, snapshot: Option<Snapshot> },
+    /// The next records, in order.
+    Fetched(Vec<Record>),
+    /// The wall clock (ingress only acts on it); `drained`: everything visible has been fetched.
+    Tick { now: Instant, drained: bool },
+    /// Nothing more will come on this replay clock; with `close`, event time passes the lateness bound.
+    End { close: bool },
+    /// Commit what is pending.
+    Flush,
+    Committed,
+    /// Nothing of the commit happened; send it again.
+    Aborted,
+    Answered { key: String, answer: Result<Bytes, CallError> },
+    /// Take a snapshot now (nothing may be pending).
+    Checkpoint,
+}
+
+/// Outputs and position of one partition, to be committed in one piece.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionCommit {
+    pub outputs: Vec<(TopicPartition, Vec<NewRecord>)>,
+    /// New position (next offset to read); `None` if only Progress goes out.
+    pub position: Option<Offset>,
+}
+
+/// What the driver must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Seek(Offset),
+    Commit(PartitionCommit),
+    Snapshot(Snapshot),
+    Call(CallRequest),
+}
+
+/// A defect, or state that cannot be used: the stage stops, nothing of the pending work is committed.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    #[error("{stage}/{partition}: {source}")]
+    State { stage: &'static str, partition: u32, source: StateError },
+    #[error("{stage}/{partition}: snapshot misses state cell {cell}")]
+    MissingCell { stage: &'static str, partition: u32, cell: String },
+    #[error("{stage}/{partition}: output cannot be encoded: {cause}")]
+    Encode { stage: &'static str, partition: u32, cause: String },
+    #[error("{stage}/{partition}: topic {topic} is not part of the topology")]
+    UnknownTopic { stage: &'static str, partition: u32, topic: Topic },
+    #[error("{stage}/{partition}: conservation broken between {from:?} and {to:?}: {counts:?}")]
+    Conservation { stage: &'static str, partition: u32, from: Offset, to: Offset, counts: Box<Accounting> },
+    #[error("{stage}/{partition}: {event} while a commit is in flight")]
+    Order { stage: &'static str, partition: u32, event: &'static str },
+}
+
+enum EventTime {
+    Ingress { senders: Senders, policy: IngressPolicy, now: Instant, drained: bool, idle: bool, ended: Option<bool> },
+    Downstream(Upstreams),
+}
+
+/// One operator instance on one input partition.
+pub struct Task<O: Operator> {
+    operator: O,
+    input: TopicPartition,
+    settings: TaskSettings,
+    time: EventTime,
+    watermark: Instant,
+    /// Watermark and idleness that went out last.
+    told: Option<(Instant, bool)>,
+    position: Offset,
+    committed: Offset,
+    /// Records before it are replayed without emitting.
+    replay_until: Offset,
+    outbox: Outbox<O::Out>,
+    in_flight: Option<PartitionCommit>,
+}
+
+impl<O: Operator> Task<O> {
+    pub fn new(operator: O, input: TopicPartition, settings: TaskSettings) -> Self {
+        let time = match settings.role {
+            Role::Ingress(policy) => EventTime::Ingress {
+                senders: Senders::default(),
+                policy,
+                now: Instant::MIN,
+                drained: false,
+                idle: false,
+                ended: None,
+            },
+            Role::Downstream { upstream_partitions } => EventTime::Downstream(Upstreams::new(upstream_partitions)),
+        };
+        let outbox = Outbox::new(operator.name(), &input, &settings);
+        Task {
+            operator,
+            input,
+            settings,
+            time,
+            watermark: Instant::MIN,
+            told: None,
+            position: Offset(0),
+            committed: Offset(0),
+            replay_until: Offset(0),
+            outbox,
+            in_flight: None,
+        }
+    }
+
+    /// The one entry. See [`Event`] and [`Effect`].
+    pub fn step(&mut self, event: Event) -> Result<Vec<Effect>, TaskError> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Assigned { committed, start, snapshot } => self.assign(committed, start, snapshot, &mut effects)?,
+            Event::Fetched(records) => {
+                self.require_no_commit("fetched")?;
+                for record in &records {
+                    self.take(record);
+                }
+                effects.extend(self.outbox.take_calls().into_iter().map(Effect::Call));
+            }
+            Event::Tick { now, drained } => {
+                if drained {
+                    self.catch_up();
+                }
+                if let EventTime::Ingress { now: at, drained: d, .. } = &mut self.time {
+                    (*at, *d) = (now, drained);
+                }
+                self.advance();
+            }
+            Event::End { close } => {
+                self.catch_up();
+                if let EventTime::Ingress { ended, .. } = &mut self.time {
+                    *ended = Some(close);
+                }
+                self.advance();
+            }
+            Event::Answered { key, answer } => {
+                self.require_no_commit("answered")?;
+                let mut cx = self.outbox.context(self.watermark);
+                self.operator.on_answer(&key, answer, &mut cx);
+                effects.extend(self.outbox.take_calls().into_iter().map(Effect::Call));
+            }
+            Event::Flush => {
+                if let Some(commit) = self.flush()? {
+                    self.in_flight = Some(commit.clone());
+                    effects.push(Effect::Commit(commit));
+                }
+            }
+            Event::Committed => {
+                if let Some(position) = self.in_flight.take().and_then(|commit| commit.position) {
+                    self.committed = position;
+                }
+            }
+            Event::Aborted => effects.extend(self.in_flight.clone().map(Effect::Commit)),
+            Event::Checkpoint => {
+                self.require_no_commit("checkpoint")?;
+                effects.extend(self.snapshot()?.map(Effect::Snapshot));
+            }
+        }
+        Ok(effects)
+    }
+
+    pub fn stage(&self) -> &'static str {
+        self.operator.name()
+    }
+
+    /// The next offset to read.
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    pub fn watermark(&self) -> Instant {
+        self.watermark
+    }
+
+    /// Bytes that wait for a commit.
+    pub fn pending_bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
+    /// Whether a flush would commit anything: rows, a moved position, or Progress worth telling.
+    pub fn wants_flush(&self) -> bool {
+        self.in_flight.is_none()
+            && self.position >= self.replay_until
+            && (self.position > self.committed || !self.outbox.is_empty() || self.news().is_some())
+    }
+
+    /// Entries per state cell, for metrics.
+    pub fn state_entries(&mut self) -> Vec<(&'static str, usize)> {
+        self.operator.cells().into_iter().map(|(name, cell)| (name, cell.entries())).collect()
+    }
+
+    /// Totals of the last flush, for metrics.
+    pub fn last_accounting(&self) -> &Accounting {
+        self.outbox.last_accounting()
+    }
+
+    fn assign(
+        &mut self,
+        committed: Option<Offset>,
+        start: Offset,
+        snapshot: Option<Snapshot>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), TaskError> {
+        self.committed = committed.unwrap_or(start).max(start);
+        self.position = match snapshot {
+            Some(snapshot) => {
+                let at = snapshot.offset;
+                self.load(snapshot)?;
+                at.max(start)
+            }
+            None if self.operator.cells().is_empty() => self.committed,
+            None => start,
+        };
+        self.replay_until = self.committed;
+        effects.push(Effect::Seek(self.position));
+        Ok(())
+    }
+
+    fn take(&mut self, record: &Record) {
+        if record.offset < self.position {
+            return;
+        }
+        if record.offset >= self.replay_until {
+            self.finish_restore();
+        }
+        self.position = Offset(record.offset.0 + 1);
+        self.outbox.stamp(record.timestamp);
+        if !is_data(record) {
+            if let (Some(progress), EventTime::Downstream(upstreams)) = (progress_of(record), &mut self.time)
+                && let Some(watermark) = upstreams.hear(&progress)
+            {
+                self.raise(watermark);
+            }
+        } else {
+            self.process(record);
+        }
+        if self.position >= self.replay_until {
+            self.finish_restore();
+        }
+    }
+
+    fn process(&mut self, record: &Record) {
+        match self.operator.decode(record, &self.input) {
+            Ok(input) => {
+                let mut cx = self.outbox.context(self.watermark);
+                self.operator.on_batch(&input, &mut cx);
+            }
+            Err(reject) => self.outbox.context(self.watermark).reject(reject),
+        }
+        self.outbox.seal_rejects(record);
+        if let EventTime::Ingress { senders, policy, now, .. } = &mut self.time {
+            for (sender, at) in self.outbox.take_senders() {
+                senders.observe(&sender, at, *now, policy);
+            }
+        }
+    }
+
+    /// Forget what replay produced; from here on everything is emitted.
+    fn finish_restore(&mut self) {
+        if self.replay_until > Offset(0) {
+            self.replay_until = Offset(0);
+            self.outbox.forget();
+        }
+    }
+
+    /// Nothing visible is left to fetch. Replay may end before the committed offset is met by a record: a broker's
+    /// transaction markers take the last offsets.
+    fn catch_up(&mut self) {
+        self.position = self.position.max(self.replay_until);
+        self.finish_restore();
+    }
+
+    /// Event time may have moved (ingress).
+    fn advance(&mut self) {
+        let EventTime::Ingress { senders, policy, now, drained, idle, ended } = &mut self.time else { return };
+        let next = match ended {
+            Some(close) => {
+                *idle = senders.entries() == 0;
+                senders.end(*close, policy).unwrap_or(self.watermark)
+            }
+            None if *now == Instant::MIN => return,
+            None => {
+                let (next, all_idle) = senders.tick(*now, *drained, policy);
+                *idle = all_idle;
+                next
+            }
+        };
+        if next > self.watermark {
+            self.raise(next);
+        }
+    }
+
+    fn raise(&mut self, watermark: Instant) {
+        self.watermark = watermark;
+        let mut cx = self.outbox.context(watermark);
+        self.operator.on_watermark(watermark, &mut cx);
+    }
+
+    /// Watermark (held back for what the operator owes) and idleness, if they are worth telling downstream.
+    fn news(&self) -> Option<(Instant, bool)> {
+        let (idle, ended) = match &self.time {
+            EventTime::Ingress { idle, ended, .. } => (*idle, ended.is_some()),
+            EventTime::Downstream(upstreams) => (upstreams.idle(), false),
+        };
+        if self.watermark == Instant::MIN && !idle {
+            return None;
+        }
+        let watermark = self.operator.owes().map_or(self.watermark, |owed| owed.min(self.watermark));
+        let worth = match self.told {
+            None => true,
+            Some((told, was_idle)) => {
+                let moved = watermark > told;
+                idle != was_idle
+                    || (ended && moved)
+                    || (moved && watermark >= told.saturating_add(self.settings.progress_step))
+                    || (moved && self.position > self.committed)
+            }
+        };
+        worth.then_some((watermark, idle))
+    }
+
+    fn flush(&mut self) -> Result<Option<PartitionCommit>, TaskError> {
+        if !self.wants_flush() {
+            return Ok(None);
+        }
+        let news = self.news();
+        let progress = news.map(|(watermark, idle)| Progress {
+            stage: self.operator.name().to_owned(),
+            partition: self.input.partition,
+            watermark,
+            idle,
+            tick_at: match &self.time {
+                EventTime::Ingress { now, ended: None, .. } => Some(*now),
+                _ => None,
+            },
+        });
+        let outputs = self.outbox.drain(self.committed, self.position, progress.as_ref())?;
+        self.told = news.or(self.told);
+        Ok(Some(PartitionCommit { outputs, position: (self.position > self.committed).then_some(self.position) }))
+    }
+
+    fn snapshot(&mut self) -> Result<Option<Snapshot>, TaskError> {
+        if self.position != self.committed || self.position < self.replay_until {
+            return Ok(None);
+        }
+        let (stage, partition) = (self.operator.name(), self.input.partition);
+        let state = |source| TaskError::State { stage, partition, source };
+        let kernel = match &self.time {
+            EventTime::Ingress { senders, .. } => senders.save(),
+            EventTime::Downstream(upstreams) => upstreams.save(),
+        };
+        let mut cells = vec![(KERNEL_CELL.to_owned(), kernel.map_err(state)?)];
+        for (name, cell) in self.operator.cells() {
+            cells.push((name.to_owned(), cell.save().map_err(state)?));
+        }
+        Ok(Some(Snapshot {
+            topology: self.settings.topology.clone(),
+            stage: stage.to_owned(),
+            partition,
+            logic_version: self.operator.logic_version(),
+            offset: self.committed,
+            cells,
+        }))
+    }
+
+    fn load(&mut self, snapshot: Snapshot) -> Result<(), TaskError> {
+        let (stage, partition) = (self.operator.name(), self.input.partition);
+        let state = |source| TaskError::State { stage, partition, source };
+        let bytes = |name: &str| {
+            snapshot
+                .cells
+                .iter()
+                .find(|(cell, _)| cell == name)
+                .map(|(_, bytes)| bytes.as_slice())
+                .ok_or_else(|| TaskError::MissingCell { stage, partition, cell: name.to_owned() })
+        };
+        match &mut self.time {
+            EventTime::Ingress { senders, .. } => senders.load(bytes(KERNEL_CELL)?).map_err(state)?,
+            EventTime::Downstream(upstreams) => {
+                upstreams.load(bytes(KERNEL_CELL)?).map_err(state)?;
+                self.watermark = upstreams.watermark();
+            }
+        }
+        for (name, cell) in self.operator.cells() {
+            cell.load(bytes(name)?).map_err(state)?;
+        }
+        Ok(())
+    }
+
+    fn require_no_commit(&self, event: &'static str) -> Result<(), TaskError> {
+        match self.in_flight {
+            None => Ok(()),
+            Some(_) => Err(TaskError::Order { stage: self.operator.name(), partition: self.input.partition, event }),
+        }
+    }
+}
+
+/// Name of the kernel's own cell in a snapshot; operators may not use it.
+const KERNEL_CELL: &str = "kernel.progress";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! The drivers on the memory log: faults at every commit, restart in the middle, sinks that are away or answer twice.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stream::driver::{Mode, Runtime, Stage, run_sink, run_stage};
+use stream::health::Health;
+use stream::log::memory::{CommitFault, MemoryLog};
+use stream::log::{LogId, Topic};
+use stream::operator::JsonRows;
+use stream::snapshot::MemorySnapshots;
+use stream::state::StateCell;
+use stream::task::{DeadLetters, Role, TaskSettings};
+use stream::time::WallClock;
+use stream::{
+    Context, Disposition, Log, NewRecord, Offset, Operator, Record, Reject, Sink, SinkBatch, SinkError, SinkReject, Table,
+    TopicPartition, TopicSpec,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Numbers the occurrences of each word: any loss, double run or lost state shows in the numbers.
+#[derive(Default)]
+struct Count(Table<String, u64>);
+
+impl Operator for Count {
+    type In = String;
+    type Out = JsonRows;
+
+    fn name(&self) -> &'static str {
+        "count"
+    }
+
+    fn logic_version(&self) -> u32 {
+        1
+    }
+
+    fn decode(&self, record: &Record, _: &TopicPartition) -> Result<String, Reject> {
+        String::from_utf8(record.value.to_vec()).map_err(|e| Reject {
+            reason: "invalid_utf8",
+            detail: e.to_string(),
+            field: None,
+            index: None,
+        })
+    }
+
+    fn cells(&mut self) -> Vec<(&'static str, &mut dyn StateCell)> {
+        vec![("words", &mut self.0)]
+    }
+
+    fn on_batch(&mut self, word: &String, cx: &mut Context<'_, JsonRows>) {
+        let count = self.0.entry(word.clone()).or_default();
+        *count += 1;
+        cx.emit(word.as_bytes(), &Bytes::from(format!("{word}:{count}")));
+        cx.item(Disposition::Forwarded);
+    }
+}
+
+fn dead_letters() -> DeadLetters {
+    DeadLetters {
+        topic: "dead-letter".into(),
+        encode: Arc::new(|refused| NewRecord { value: refused.record.value.clone(), ..NewRecord::default() }),
+    }
+}
+
+fn stage() -> Stage<Count> {
+    Stage {
+        input: "in".into(),
+        settings: TaskSettings {
+            topology: "test".into(),
+            role: Role::Downstream { upstream_partitions: 1 },
+            output: ("out".into(), 2),
+            sides: vec![("dead-letter".into(), 1), ("accounting".into(), 1)],
+            accounting: "accounting".into(),
+            dead_letters: dead_letters(),
+            progress_step: Duration::from_secs(1),
+        },
+        make: Box::new(|_| Count::default()),
+        call: None,
+    }
+}
+
+async fn world() -> (MemoryLog, Runtime) {
+    let log = MemoryLog::new();
+    let topics: Vec<TopicSpec> = [("in", 2), ("out", 2), ("dead-letter", 1), ("accounting", 1)]
+        .map(|(name, partitions)| TopicSpec { name: name.into(), partitions, retention: Default::default() })
+        .into();
+    log.ensure_topics(&topics).await.unwrap();
+    let runtime = Runtime {
+        log: Arc::new(log.clone()),
+        snapshots: Arc::new(MemorySnapshots::default()),
+        clock: Arc::new(WallClock),
+        health: Health::default(),
+        snapshot_every: Duration::from_secs(3600),
+    };
+    (log, runtime)
+}
+
+async fn feed(log: &MemoryLog, words: impl IntoIterator<Item = (u32, Bytes)>) {
+    for (partition, value) in words {
+        let record = NewRecord { value, ..NewRecord::default() };
+        log.append(&TopicPartition::new("in", partition), vec![record]).await.unwrap();
+    }
+}
+
+async fn read(log: &MemoryLog, topic: &str, partitions: u32) -> Vec<String> {
+    let mut out = Vec::new();
+    for partition in 0..partitions {
+        let mut reader = log.reader(&TopicPartition::new(topic, partition), Offset(0)).await.unwrap();
+        loop {
+            let (records, _) = reader.read(1000, Duration::from_millis(1)).await.unwrap();
+            if records.is_empty() {
+                break;
+            }
+            let data = records.iter().filter(|r| stream::progress::is_data(r));
+            out.extend(data.map(|r| String::from_utf8_lossy(&r.value).into_owned()));
+        }
+    }
+    out.sort();
+    out
+}
+
+fn words(n: usize) -> Vec<(u32, Bytes)> {
+    (0..n).map(|i| ((i % 2) as u32, Bytes::from(format!("w{}", i % 6)))).collect()
+}
+
+/// Every word numbered 1..=n without a gap.
+fn expected(n: usize) -> Vec<String> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    let mut out: Vec<String> = words(n)
+        .into_iter()
+        .map(|(_, word)| {
+            let word = String::from_utf8_lossy(&word).into_owned();
+            let count = counts.entry(word.clone()).or_default();
+            *count += 1;
+            format!("{word}:{count}")
+        })
+        .collect();
+    out.sort();
+    out
+}
+
+#[tokio::test]
+async fn faults_and_restarts_lose_and_double_nothing() {
+    let (log, runtime) = world().await;
+    let faults = [CommitFault::Aborted, CommitFault::UnknownWritten, CommitFault::UnknownLost, CommitFault::Fenced];
+    let all = words(120);
+    for (round, chunk) in all.chunks(30).enumerate() {
+        feed(&log, chunk.to_vec()).await;
+        log.fail_next_commit("aegis.count", faults[round]);
+        // Each round is a fresh driver: it restores from the snapshot of the one before.
+        run_stage(stage(), runtime.clone(), Mode::ToEnd { close: false }, CancellationToken::new()).await.unwrap();
+    }
+    assert_eq!(read(&log, "out", 2).await, expected(120));
+}
+
+#[tokio::test]
+async fn bad_records_go_to_the_dead_letters_and_stop_nothing() {
+    let (log, runtime) = world().await;
+    feed(&log, [(0, Bytes::from_static(b"a")), (0, Bytes::from_static(b"\xff")), (0, Bytes::from_static(b"a"))]).await;
+    run_stage(stage(), runtime, Mode::ToEnd { close: false }, CancellationToken::new()).await.unwrap();
+    assert_eq!(read(&log, "out", 2).await, ["a:1", "a:2"]);
+    assert_eq!(read(&log, "dead-letter", 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stopped_stage_has_committed_what_it_read() {
+    let (log, runtime) = world().await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(run_stage(stage(), runtime.clone(), Mode::Live, stop.clone()));
+    feed(&log, words(20)).await;
+    let mut reader = log.reader(&TopicPartition::new("out", 0), Offset(0)).await.unwrap();
+    let (first, _) = reader.read(1, Duration::from_secs(10)).await.unwrap();
+    assert!(!first.is_empty());
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    run_stage(stage(), runtime, Mode::ToEnd { close: false }, CancellationToken::new()).await.unwrap();
+    assert_eq!(read(&log, "out", 2).await, expected(20));
+}
+
+/// A store with the position rule; sometimes away, sometimes writing without answering.
+#[derive(Clone, Default)]
+struct Store(Arc<Mutex<StoreState>>);
+
+#[derive(Default)]
+struct StoreState {
+    rows: Vec<String>,
+    positions: BTreeMap<TopicPartition, Offset>,
+    calls: usize,
+}
+
+#[async_trait]
+impl Sink for Store {
+    fn name(&self) -> &str {
+        "store"
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        vec!["in".into()]
+    }
+
+    async fn position(&mut self, _: &LogId, partition: &TopicPartition) -> Result<Option<Offset>, SinkError> {
+        Ok(self.0.lock().unwrap().positions.get(partition).copied())
+    }
+
+    async fn write(&mut self, _: &LogId, batches: &[SinkBatch]) -> Result<Vec<SinkReject>, SinkError> {
+        let mut state = self.0.lock().unwrap();
+        state.calls += 1;
+        let away = || SinkError::Unavailable { sink: "store".into(), cause: "down".into() };
+        if state.calls % 3 == 1 {
+            return Err(away());
+        }
+        let mut rejects = Vec::new();
+        for batch in batches {
+            let stored = state.positions.get(&batch.partition).copied();
+            if stored.is_some_and(|at| at != batch.start) {
+                return Err(SinkError::PositionMoved {
+                    sink: "store".into(),
+                    partition: batch.partition.clone(),
+                    expected: batch.start,
+                    stored,
+                });
+            }
+            for record in &batch.records {
+                match std::str::from_utf8(&record.value) {
+                    Ok(text) => state.rows.push(text.to_owned()),
+                    Err(_) => rejects.push(SinkReject {
+                        partition: batch.partition.clone(),
+                        offset: record.offset,
+                        reason: "invalid_utf8",
+                        detail: String::new(),
+                    }),
+                }
+            }
+            state.positions.insert(batch.partition.clone(), batch.next);
+        }
+        // Written, but the answer is lost: the next try meets the moved position.
+        if state.calls % 3 == 2 && rejects.is_empty() { Err(away()) } else { Ok(rejects) }
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_is_away_or_loses_answers_holds_every_row_once() {
+    let (log, runtime) = world().await;
+    let store = Store::default();
+    for chunk in words(60).chunks(20) {
+        feed(&log, chunk.to_vec()).await;
+        let sink = Box::new(store.clone());
+        run_sink(sink, dead_letters(), runtime.clone(), Mode::ToEnd { close: false }, CancellationToken::new())
+            .await
+            .unwrap();
+    }
+    let mut rows = store.0.lock().unwrap().rows.clone();
+    let mut want: Vec<String> =
+        words(60).into_iter().map(|(_, word)| String::from_utf8_lossy(&word).into_owned()).collect();
+    rows.sort();
+    want.sort();
+    assert_eq!(rows, want);
+}
+
+#[tokio::test]
+async fn a_position_beyond_the_end_stops_the_sink_with_the_remedy() {
+    let (log, runtime) = world().await;
+    feed(&log, words(4)).await;
+    let store = Store::default();
+    store.0.lock().unwrap().positions.insert(TopicPartition::new("in", 0), Offset(99));
+    let stopped =
+        run_sink(Box::new(store), dead_letters(), runtime, Mode::ToEnd { close: false }, CancellationToken::new()).await;
+    let message = stopped.unwrap_err().to_string();
+    assert!(message.contains("aegis sinks rebuild store"), "{message}");
+}
