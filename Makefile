@@ -19,7 +19,7 @@ run: build ## install what is missing, build, run the demo on the embedded log
 
 build: ## install what is missing and build the binary aegis
 	scripts/install-tools.sh
-	cargo build --release -p pipeline --bin aegis
+	cargo build --release --workspace --bin aegis
 
 test: ## every test, against real Kafka, PostgreSQL, Prometheus and Alertmanager
 	scripts/install-tools.sh
@@ -31,14 +31,14 @@ test-long: ## the same, with the long variants of the tests (AEGIS_TEST_LONG=1)
 
 bench: ## generate alerts and run the core job on them (BENCH_ALERTS, BENCH_DIR)
 	scripts/install-tools.sh
-	cargo build --release -p bench --bin bench
+	cargo build --release --workspace --bin bench
 	mkdir -p "$(BENCH_DIR)"
 	"$(CARGO_TARGET_DIR)/release/bench" generate "$(BENCH_DIR)" --alerts $(BENCH_ALERTS)
 	"$(CARGO_TARGET_DIR)/release/bench" core "$(BENCH_DIR)"
 
 lint: ## formatting and clippy, warnings denied
 	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets -- -D warnings
 
 docs: ## the API documentation, warnings denied
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

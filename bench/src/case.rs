@@ -26,18 +26,27 @@ use chain::Chain;
 const WINDOW: Duration = Duration::from_secs(60);
 const REACH: Duration = Duration::from_secs(300);
 
-/// Twice the generator's jitter.
-const POLICY: IngressPolicy =
-    IngressPolicy { lateness: Duration::from_secs(10), idle_after: Duration::from_secs(3600), max_senders: 10_000 };
+/// Lateness: twice the generator's jitter. The input lies in the past of the wall clock, so no sender may ever count as
+/// silent: event time comes from the data alone.
+const POLICY: IngressPolicy = IngressPolicy {
+    lateness: Duration::from_secs(10),
+    idle_after: Duration::from_secs(100 * 365 * 86_400),
+    max_senders: 10_000,
+};
 
 /// Decode → window_dedupe → interval_join.
 pub async fn core(arguments: &CaseArguments) -> anyhow::Result<()> {
-    let (alerts, deploys) = (read(&arguments.folder, "alerts.jsonl")?, read(&arguments.folder, "deploys.jsonl")?);
+    let (alerts, deploys) = (
+        read(&arguments.folder, "alerts.jsonl")?,
+        read(&arguments.folder, "deploys.jsonl")?,
+    );
     let chain = Chain::open(arguments, POLICY).await?;
     let (cpu, began) = (cpu_time(), Instant::now());
     let joined_topic = topics::INCIDENTS;
     let mut running = chain.start();
-    running.ingress(topics::EVENTS_RAW, topics::SIGNALS, || Normalize::new(Default::default()));
+    running.ingress(topics::EVENTS_RAW, topics::SIGNALS, || {
+        Normalize::new(Default::default())
+    });
     running.stage(topics::SIGNALS, topics::TRANSITIONS, || WindowDedupe::new(WINDOW));
     running.stage(topics::TRANSITIONS, joined_topic, || IntervalJoin::new(REACH));
     let count = feed(&chain, &alerts, &deploys).await?;
@@ -90,9 +99,17 @@ pub async fn pipeline(arguments: &CaseArguments) -> anyhow::Result<()> {
     let chain = Chain::open(arguments, POLICY).await?;
     let (cpu, began) = (cpu_time(), Instant::now());
     let mut running = chain.start();
-    running.ingress(topics::EVENTS_RAW, topics::SIGNALS, || Normalize::new(Default::default()));
-    running.stage(topics::SIGNALS, topics::TRANSITIONS, || Dedupe::new(&Default::default()));
-    running.stage(topics::TRANSITIONS, topics::INCIDENTS, || Correlate::new(&Default::default()));
+    running.ingress(topics::EVENTS_RAW, topics::SIGNALS, || {
+        Normalize::new(Default::default())
+    });
+    running.stage(
+        topics::SIGNALS,
+        topics::TRANSITIONS,
+        || Dedupe::new(&Default::default()),
+    );
+    running.stage(topics::TRANSITIONS, topics::INCIDENTS, || {
+        Correlate::new(&Default::default())
+    });
     let count = feed(&chain, &alerts, &Bytes::new()).await?;
     running.finish().await?;
     let (seconds, cpu) = (began.elapsed(), cpu_time() - cpu);
@@ -134,7 +151,9 @@ fn log_name(kind: LogKind) -> &'static str {
 fn read(folder: &Path, name: &str) -> anyhow::Result<Bytes> {
     use anyhow::Context as _;
     let path = folder.join(name);
-    Ok(std::fs::read(&path).with_context(|| format!("cannot read {}: make it with `bench generate`", path.display()))?.into())
+    Ok(std::fs::read(&path)
+        .with_context(|| format!("cannot read {}: make it with `bench generate`", path.display()))?
+        .into())
 }
 
 /// Feeds both files in step of their event time, one record per line. Returns the number of alerts.
@@ -171,7 +190,9 @@ fn lines(file: &Bytes) -> impl Iterator<Item = Bytes> {
 
 /// The number behind the line's first `"ts":`, as the producer knows it without parsing.
 fn event_time(line: &[u8]) -> i64 {
-    let Some(start) = line.windows(5).position(|window| window == b"\"ts\":") else { return 0 };
+    let Some(start) = line.windows(5).position(|window| window == b"\"ts\":") else {
+        return 0;
+    };
     line[start + 5..]
         .iter()
         .skip_while(|byte| **byte == b' ')

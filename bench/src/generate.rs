@@ -31,7 +31,9 @@ pub fn generate(alerts: u64, folder: &Path, seed: u64) -> anyhow::Result<Expecte
     std::fs::create_dir_all(folder)?;
     let mut random = StdRng::seed_from_u64(seed);
     let base = START_MS - START_MS.rem_euclid(60_000);
-    let filler: String = (0..4096).map(|_| char::from(b'a' + random.random_range(0..26u8))).collect();
+    let filler: String = (0..4096)
+        .map(|_| char::from(b'a' + random.random_range(0..26u8)))
+        .collect();
 
     let mut survivors: BTreeMap<(String, i64), (i64, usize)> = BTreeMap::new();
     let mut out = BufWriter::new(File::create(folder.join("alerts.jsonl"))?);
@@ -40,7 +42,8 @@ pub fn generate(alerts: u64, folder: &Path, seed: u64) -> anyhow::Result<Expecte
         let service = random.random_range(0..SERVICES);
         // Most alerts come from few rules.
         let rule = (0..19).take_while(|_| random.random_range(0..10u8) < 7).count();
-        let fingerprint = format!("{:08x}{service:04x}{rule:04x}", (service * 20 + rule) as u32 as u64 * 2_654_435_761 & 0xffff_ffff);
+        let spread = ((service * 20 + rule) as u64 * 2_654_435_761) & 0xffff_ffff;
+        let fingerprint = format!("{spread:08x}{service:04x}{rule:04x}");
         let severity = ["critical", "high", "warning", "info"][rule % 4];
         let cut = random.random_range(0..3600usize);
         let line = json!({
@@ -60,7 +63,9 @@ pub fn generate(alerts: u64, folder: &Path, seed: u64) -> anyhow::Result<Expecte
             "generatorURL": format!("http://prom.example/graph?g0.expr=rule{rule}&g0.tab={}", i % 7),
         });
         writeln!(out, "{line}")?;
-        let slot = survivors.entry((fingerprint, at.div_euclid(60_000))).or_insert((at, service));
+        let slot = survivors
+            .entry((fingerprint, at.div_euclid(60_000)))
+            .or_insert((at, service));
         if at < slot.0 {
             *slot = (at, service);
         }

@@ -60,7 +60,10 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match Arguments::parse().command {
         Command::Generate { folder, alerts, seed } => {
-            println!("{}", serde_json::to_string(&generate::generate(alerts, &folder, seed)?)?);
+            println!(
+                "{}",
+                serde_json::to_string(&generate::generate(alerts, &folder, seed)?)?
+            );
         }
         Command::Core(arguments) => runtime.block_on(case::core(&arguments))?,
         Command::Pipeline(arguments) => runtime.block_on(case::pipeline(&arguments))?,

@@ -11,8 +11,9 @@ mod wire;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
-    TimestampMicrosecondBuilder, UInt8Array, UInt8Builder, UInt32Array, UInt32Builder, UInt64Array, UInt64Builder,
+    Array, ArrayRef, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray, TimestampMicrosecondBuilder, UInt8Array, UInt8Builder, UInt32Array, UInt32Builder,
+    UInt64Array, UInt64Builder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
@@ -26,7 +27,9 @@ pub const SCHEMA_VERSION: u8 = 1;
 /// Why bytes are not a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    #[error("signal batch of schema version {found}, this program reads {SCHEMA_VERSION}: upgrade it, or drain the topic first")]
+    #[error(
+        "signal batch of schema version {found}, this program reads {SCHEMA_VERSION}: upgrade it, or drain the topic first"
+    )]
     Version { found: u8 },
     #[error("signal batch is cut short: {found} bytes, {wanted} announced")]
     Torn { found: usize, wanted: usize },
@@ -81,12 +84,21 @@ pub fn schema() -> SchemaRef {
     SCHEMA.clone()
 }
 
-const KINDS: [SignalKind; 5] =
-    [SignalKind::Alert, SignalKind::Change, SignalKind::ClusterEvent, SignalKind::LogPattern, SignalKind::Security];
+const KINDS: [SignalKind; 5] = [
+    SignalKind::Alert,
+    SignalKind::Change,
+    SignalKind::ClusterEvent,
+    SignalKind::LogPattern,
+    SignalKind::Security,
+];
 const STATES: [SignalState; 3] = [SignalState::Firing, SignalState::Resolved, SignalState::Event];
 const SEVERITIES: [Severity; 3] = [Severity::Info, Severity::Warning, Severity::Critical];
-const TRANSITIONS: [TransitionKind; 4] =
-    [TransitionKind::New, TransitionKind::Updated, TransitionKind::Resolved, TransitionKind::Reopened];
+const TRANSITIONS: [TransitionKind; 4] = [
+    TransitionKind::New,
+    TransitionKind::Updated,
+    TransitionKind::Resolved,
+    TransitionKind::Reopened,
+];
 
 /// A typed view over a record batch of [`schema`].
 #[derive(Clone, Debug)]
@@ -127,21 +139,32 @@ impl SignalBatch {
     /// Checks and takes a record batch of [`schema`].
     pub fn new(batch: RecordBatch) -> Result<Self, BatchError> {
         fn column<A: Array + Clone + 'static>(batch: &RecordBatch, name: &'static str) -> Result<A, BatchError> {
-            let array = batch
-                .column_by_name(name)
-                .ok_or_else(|| BatchError::Column { column: name, problem: "is missing".into() })?;
+            let array = batch.column_by_name(name).ok_or_else(|| BatchError::Column {
+                column: name,
+                problem: "is missing".into(),
+            })?;
             let nullable = SCHEMA.field_with_name(name).is_ok_and(Field::is_nullable);
             if !nullable && array.null_count() > 0 {
-                return Err(BatchError::Column { column: name, problem: format!("{} nulls", array.null_count()) });
+                return Err(BatchError::Column {
+                    column: name,
+                    problem: format!("{} nulls", array.null_count()),
+                });
             }
-            array.as_any().downcast_ref::<A>().cloned().ok_or_else(|| BatchError::Column {
-                column: name,
-                problem: format!("has type {}", array.data_type()),
-            })
+            array
+                .as_any()
+                .downcast_ref::<A>()
+                .cloned()
+                .ok_or_else(|| BatchError::Column {
+                    column: name,
+                    problem: format!("has type {}", array.data_type()),
+                })
         }
         fn within(array: &UInt8Array, limit: usize, name: &'static str) -> Result<(), BatchError> {
             match array.iter().flatten().find(|code| usize::from(*code) >= limit) {
-                Some(code) => Err(BatchError::Column { column: name, problem: format!("unknown code {code}") }),
+                Some(code) => Err(BatchError::Column {
+                    column: name,
+                    problem: format!("unknown code {code}"),
+                }),
                 None => Ok(()),
             }
         }
@@ -183,7 +206,10 @@ impl SignalBatch {
         within(&view.severity, SEVERITIES.len(), "severity")?;
         within(&view.transition, TRANSITIONS.len(), "transition")?;
         if view.id.value_length() != 16 || view.episode.value_length() != 16 {
-            return Err(BatchError::Column { column: "id", problem: "is not 16 bytes wide".into() });
+            return Err(BatchError::Column {
+                column: "id",
+                problem: "is not 16 bytes wide".into(),
+            });
         }
         Ok(view)
     }
@@ -237,8 +263,16 @@ impl SignalBatch {
             },
             transition: self.transition.is_valid(i).then(|| Transition {
                 kind: TRANSITIONS[usize::from(self.transition.value(i))],
-                episode: EpisodeId(if self.episode.is_valid(i) { uuid_at(&self.episode, i) } else { Uuid::nil() }),
-                repeats: if self.repeats.is_valid(i) { self.repeats.value(i) } else { 0 },
+                episode: EpisodeId(if self.episode.is_valid(i) {
+                    uuid_at(&self.episode, i)
+                } else {
+                    Uuid::nil()
+                }),
+                repeats: if self.repeats.is_valid(i) {
+                    self.repeats.value(i)
+                } else {
+                    0
+                },
             }),
         }
     }
@@ -258,10 +292,14 @@ impl SignalBatch {
         let mut columns: Vec<ArrayRef> = Vec::new();
         let spelled = |name: &str| -> Option<ArrayRef> {
             let uuids = |a: &FixedSizeBinaryArray| -> ArrayRef {
-                Arc::new(StringArray::from_iter((0..a.len()).map(|i| a.is_valid(i).then(|| uuid_at(a, i).to_string()))))
+                Arc::new(StringArray::from_iter(
+                    (0..a.len()).map(|i| a.is_valid(i).then(|| uuid_at(a, i).to_string())),
+                ))
             };
             let words = |a: &UInt8Array, word: &dyn Fn(usize) -> &'static str| -> ArrayRef {
-                Arc::new(StringArray::from_iter(a.iter().map(|code| code.map(|c| word(usize::from(c))))))
+                Arc::new(StringArray::from_iter(
+                    a.iter().map(|code| code.map(|c| word(usize::from(c)))),
+                ))
             };
             Some(match name {
                 "id" => uuids(&self.id),

@@ -25,7 +25,8 @@ pub struct DeadLetter {
     pub received_at: DateTime<Utc>,
     pub attempt: u32,
     pub headers: Vec<(String, String)>,
-    /// The record's value, base64 (it may be anything).
+    /// The record's value, base64 (it may be anything). When several elements of one record are refused, the first letter
+    /// (by place in this topic) carries the bytes for all; the others of the same topic, partition and offset are empty.
     pub body_base64: String,
 }
 

@@ -80,18 +80,33 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Fact {
-    Opened { member: Member },
-    SignalJoined { member: Member },
+    Opened {
+        member: Member,
+    },
+    SignalJoined {
+        member: Member,
+    },
     /// A member's content changed or it ended; the member as it stands now.
-    MemberChanged { member: Member },
-    Escalated { from: Severity },
+    MemberChanged {
+        member: Member,
+    },
+    Escalated {
+        from: Severity,
+    },
     /// Every member ended.
     Resolved,
-    Reopened { episode: EpisodeId },
+    Reopened {
+        episode: EpisodeId,
+    },
     /// This incident absorbed `other`, whose members are now its own.
-    Absorbed { other: IncidentId, members: Vec<Member> },
+    Absorbed {
+        other: IncidentId,
+        members: Vec<Member>,
+    },
     /// This incident lives on in `into`.
-    Merged { into: IncidentId },
+    Merged {
+        into: IncidentId,
+    },
 }
 
 impl Fact {

@@ -2,6 +2,9 @@
 //!
 //! Pure data. No I/O, no clock, no randomness: ids derive from content, times are arguments.
 
+// Time is an argument here: see clippy.toml.
+#![deny(clippy::disallowed_methods)]
+
 pub mod batch;
 pub mod dead_letter;
 pub mod ids;

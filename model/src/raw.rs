@@ -59,7 +59,11 @@ impl RawEvent {
     /// Reads record headers back. `timestamp` (microseconds) stands in for a missing receive time. Header values that are
     /// not UTF-8 are kept lossily: nothing in them decides anything.
     pub fn from_record(headers: &[(String, Bytes)], body: Bytes, timestamp: i64) -> Self {
-        let mut event = RawEvent { body, received_at: timestamp, ..RawEvent::default() };
+        let mut event = RawEvent {
+            body,
+            received_at: timestamp,
+            ..RawEvent::default()
+        };
         for (name, value) in headers {
             let name = name.to_ascii_lowercase();
             let value = String::from_utf8_lossy(value).into_owned();

@@ -23,11 +23,39 @@ impl Severity {
 
     /// Reads a sender's word, ignoring case. `None` for a word nobody agreed on; the caller decides and keeps the word.
     pub fn from_sender(word: &str) -> Option<Self> {
-        const CRITICAL: &[&str] =
-            &["critical", "crit", "page", "fatal", "emergency", "emerg", "alert", "disaster", "sev0", "sev1", "p0", "p1", "high", "error"];
+        const CRITICAL: &[&str] = &[
+            "critical",
+            "crit",
+            "page",
+            "fatal",
+            "emergency",
+            "emerg",
+            "alert",
+            "disaster",
+            "sev0",
+            "sev1",
+            "p0",
+            "p1",
+            "high",
+            "error",
+        ];
         const WARNING: &[&str] = &["warning", "warn", "major", "medium", "average", "sev2", "p2", "minor"];
-        const INFO: &[&str] =
-            &["info", "information", "informational", "notice", "low", "none", "debug", "ok", "sev3", "sev4", "p3", "p4", "p5", "ticket"];
+        const INFO: &[&str] = &[
+            "info",
+            "information",
+            "informational",
+            "notice",
+            "low",
+            "none",
+            "debug",
+            "ok",
+            "sev3",
+            "sev4",
+            "p3",
+            "p4",
+            "p5",
+            "ticket",
+        ];
         let is = |words: &[&str]| words.iter().any(|known| known.eq_ignore_ascii_case(word.trim()));
         if is(CRITICAL) {
             Some(Severity::Critical)

@@ -27,6 +27,17 @@ pub const ACCOUNTING: &str = "accounting";
 
 /// Every topic, in the order of the dataflow.
 pub const ALL: &[&str] = &[
-    EVENTS_RAW, LOGS, SIGNALS, TRANSITIONS, INCIDENTS, DEPLOYMENTS, COMPLIANCE, REMEDIATIONS, NOTIFICATIONS, LEDGER, LATE, DEAD_LETTER,
+    EVENTS_RAW,
+    LOGS,
+    SIGNALS,
+    TRANSITIONS,
+    INCIDENTS,
+    DEPLOYMENTS,
+    COMPLIANCE,
+    REMEDIATIONS,
+    NOTIFICATIONS,
+    LEDGER,
+    LATE,
+    DEAD_LETTER,
     ACCOUNTING,
 ];

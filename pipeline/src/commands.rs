@@ -30,8 +30,9 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
 }
 
 /// Buckets for latencies in seconds: from an in-process hop to a stalled broker.
-const LATENCY_BUCKETS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const LATENCY_BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
 
 fn recorder() -> anyhow::Result<PrometheusHandle> {
     let builder = PrometheusBuilder::new();
@@ -99,7 +100,10 @@ async fn demo_command(session: Session, arguments: DemoArgs) -> anyhow::Result<E
 }
 
 async fn ingest_command(session: Session, arguments: IngestArgs) -> anyhow::Result<Exit> {
-    let sizes = arguments.files.iter().map(|file| std::fs::metadata(file).map(|m| m.len()).ok());
+    let sizes = arguments
+        .files
+        .iter()
+        .map(|file| std::fs::metadata(file).map(|m| m.len()).ok());
     let bar = Progress::bytes("ingest", sizes.sum::<Option<u64>>(), &session.screen);
     let summary = ingest::ingest(
         &session.config,
@@ -117,7 +121,11 @@ async fn ingest_command(session: Session, arguments: IngestArgs) -> anyhow::Resu
     } else {
         summary.show(&mut out)?;
     }
-    Ok(if summary.dead_lettered > 0 { Exit::InPart } else { Exit::Done })
+    Ok(if summary.dead_lettered > 0 {
+        Exit::InPart
+    } else {
+        Exit::Done
+    })
 }
 
 /// The store as it stands. Missing means that nothing ever ran here.
@@ -126,7 +134,8 @@ async fn existing_store(config: &Config) -> anyhow::Result<Store> {
     if let Some(path) = url.strip_prefix("sqlite://")
         && !std::path::Path::new(path).exists()
     {
-        let problem = format!("there are no tables at {path} yet: start with `aegis demo`, `aegis run` or `aegis ingest`");
+        let problem =
+            format!("there are no tables at {path} yet: start with `aegis demo`, `aegis run` or `aegis ingest`");
         return Err(Exit::NotFound.because(problem));
     }
     let store = config.store.open(&config.data.dir).await?;
@@ -142,7 +151,10 @@ async fn incidents_command(session: Session, arguments: IncidentsArgs) -> anyhow
     match &arguments.id {
         None => {
             let filter = IncidentFilter {
-                status: arguments.status.as_deref().and_then(|word| serde_json::from_value(word.into()).ok()),
+                status: arguments
+                    .status
+                    .as_deref()
+                    .and_then(|word| serde_json::from_value(word.into()).ok()),
                 severity: arguments.severity,
                 service: arguments.service.clone(),
                 ..IncidentFilter::default()
@@ -153,7 +165,11 @@ async fn incidents_command(session: Session, arguments: IncidentsArgs) -> anyhow
         Some(id) => {
             let found = match Uuid::parse_str(id) {
                 Ok(id) => store.incident(id).await?,
-                Err(_) => return Err(Exit::Usage.because(format!("{id:?} is no incident id: they are UUIDs, see `aegis incidents`"))),
+                Err(_) => {
+                    return Err(Exit::Usage.because(format!(
+                        "{id:?} is no incident id: they are UUIDs, see `aegis incidents`"
+                    )));
+                }
             };
             let Some(detail) = found else {
                 return Err(Exit::NotFound.because(format!("there is no incident {id}")));
@@ -172,7 +188,10 @@ async fn sql_command(session: Session, arguments: SqlArgs) -> anyhow::Result<Exi
     let query = match arguments.query.as_str() {
         "-" => {
             let mut text = String::new();
-            io::stdin().lock().read_to_string(&mut text).context("cannot read the query from standard input")?;
+            io::stdin()
+                .lock()
+                .read_to_string(&mut text)
+                .context("cannot read the query from standard input")?;
             text
         }
         query => query.to_owned(),
@@ -182,7 +201,10 @@ async fn sql_command(session: Session, arguments: SqlArgs) -> anyhow::Result<Exi
         password: config.store.password.clone(),
     };
     let archive = config.archive.enabled.then(|| config.archive.path_in(&config.data.dir));
-    let options = sql::EngineOptions { max_rows: arguments.max_rows, ..sql::EngineOptions::default() };
+    let options = sql::EngineOptions {
+        max_rows: arguments.max_rows,
+        ..sql::EngineOptions::default()
+    };
     let engine = sql::Engine::open_with(source, archive, options).await?;
     let (schema, batches) = engine.query(&query).await?;
     let format = Format::of(arguments.json, arguments.csv);

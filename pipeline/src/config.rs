@@ -40,8 +40,8 @@ pub use docs::reference;
 pub use example::example;
 pub use fault::{Fault, Place, Warning};
 pub use sections::{
-    DataSettings, Keep, LogFormat, LogKind, LogSettings, LoggingSettings, ProgressSettings, ReadinessSettings, TopicSettings,
-    TopicsSettings,
+    DataSettings, Keep, LogFormat, LogKind, LogSettings, LoggingSettings, ProgressSettings, ReadinessSettings,
+    TopicSettings, TopicsSettings,
 };
 
 use shape::{Shape, schema_of};

@@ -63,7 +63,8 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
 pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyhow::Result<()> {
     let path = socket_path(data_dir);
     let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).with_context(|| format!("cannot bind control socket {}", path.display()))?;
+    let listener =
+        UnixListener::bind(&path).with_context(|| format!("cannot bind control socket {}", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
         .with_context(|| format!("cannot restrict {}", path.display()))?;
     let app = Router::new()
@@ -71,7 +72,9 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
         .route("/status", get(status))
         .layer(DefaultBodyLimit::max(MAX_FILE_BYTES))
         .with_state(door);
-    axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await }).await?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move { stop.cancelled().await })
+        .await?;
     let _ = std::fs::remove_file(&path);
     Ok(())
 }
@@ -82,8 +85,9 @@ async fn ingest(
     body: Bytes,
 ) -> Result<Json<Accepted>, (StatusCode, String)> {
     let mut accepted = Accepted::default();
-    for event in sources::replay::read(&body, &query.from, door.clock.now().0) {
-        append(&door.ingress, &event).await.map_err(|error| {
+    let now = door.clock.now();
+    for event in sources::replay::read(&body, &query.from, now.0) {
+        append(&door.ingress, &event, now).await.map_err(|error| {
             let code = match error {
                 IngressError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 IngressError::Log(_) => StatusCode::INTERNAL_SERVER_ERROR,

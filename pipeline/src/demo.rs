@@ -48,7 +48,13 @@ pub async fn demo(
 ) -> anyhow::Result<()> {
     let store = world.store.clone();
     let health = world.runtime.health.clone();
-    let token = world.config.dispatcher.alertmanager.tokens.first().map(|token| token.to_string());
+    let token = world
+        .config
+        .dispatcher
+        .alertmanager
+        .tokens
+        .first()
+        .map(|token| token.to_string());
     let log = world.runtime.log.clone();
     let mark = Mark::now(&log).await?;
     let began_at = world.runtime.clock.now();
@@ -65,7 +71,9 @@ pub async fn demo(
     play(&storm, addresses, token.as_deref(), &stop, progress).await?;
     if settled(&health, &stop).await {
         let totals = mark.totals(&log).await?;
-        let from = began_at.saturating_sub(storm.length() + Duration::from_secs(60)).to_datetime();
+        let from = began_at
+            .saturating_sub(storm.length() + Duration::from_secs(60))
+            .to_datetime();
         let mut incidents = store.incidents(&IncidentFilter::default(), 100, 0).await?;
         incidents.retain(|incident| incident.created_at >= from);
         done(Summary {
@@ -98,7 +106,9 @@ async fn play(
     progress: impl Fn(u64, u64),
 ) -> anyhow::Result<()> {
     let address = to.dispatcher.context("this process has no dispatcher")?;
-    let stream = TcpStream::connect(address).await.context("the dispatcher does not answer")?;
+    let stream = TcpStream::connect(address)
+        .await
+        .context("the dispatcher does not answer")?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     for (sent, body) in storm.bodies.iter().enumerate() {
@@ -122,7 +132,10 @@ async fn play(
                 continue;
             }
             if !status.is_success() {
-                bail!("the dispatcher refused a notification ({status}): {}", String::from_utf8_lossy(&text));
+                bail!(
+                    "the dispatcher refused a notification ({status}): {}",
+                    String::from_utf8_lossy(&text)
+                );
             }
             break;
         }
@@ -138,7 +151,11 @@ async fn settled(health: &stream::health::Health, stop: &CancellationToken) -> b
     while calm < 3 {
         let partitions = health.partitions();
         let lag: u64 = partitions.values().map(|partition| partition.lag).sum();
-        calm = if lag == 0 && !partitions.is_empty() { calm + 1 } else { 0 };
+        calm = if lag == 0 && !partitions.is_empty() {
+            calm + 1
+        } else {
+            0
+        };
         tokio::select! {
             () = stop.cancelled() => return false,
             () = tokio::time::sleep(stream::driver::TICK) => {}
@@ -148,7 +165,13 @@ async fn settled(health: &stream::health::Health, stop: &CancellationToken) -> b
 }
 
 /// The summary for people.
-pub fn show(summary: &Summary, data_dir: &str, keeps_running: bool, screen: &Screen, out: &mut impl Write) -> io::Result<()> {
+pub fn show(
+    summary: &Summary,
+    data_dir: &str,
+    keeps_running: bool,
+    screen: &Screen,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let incidents = summary.incidents.len() as u64;
     writeln!(
         out,
@@ -156,14 +179,28 @@ pub fn show(summary: &Summary, data_dir: &str, keeps_running: bool, screen: &Scr
         summary.alerts, summary.notifications, incidents, summary.seconds, summary.repeats
     )?;
     render::incidents(&summary.incidents, Format::Table, screen, out)?;
-    let option = if data_dir == "./aegis-data" { String::new() } else { format!(" --data-dir {data_dir}") };
+    let option = if data_dir == "./aegis-data" {
+        String::new()
+    } else {
+        format!(" --data-dir {data_dir}")
+    };
     writeln!(out, "\nWhere to look:")?;
-    writeln!(out, "  aegis{option} incidents ID              members, reasons, timeline")?;
-    writeln!(out, "  aegis{option} sql \"select severity, count(*) from incidents group by 1\"")?;
+    writeln!(
+        out,
+        "  aegis{option} incidents ID              members, reasons, timeline"
+    )?;
+    writeln!(
+        out,
+        "  aegis{option} sql \"select severity, count(*) from incidents group by 1\""
+    )?;
     if keeps_running {
         let shown = |address: Option<SocketAddr>| address.map(|a| a.to_string()).unwrap_or_default();
         writeln!(out, "  http://{}/api/v1/incidents and /metrics", shown(summary.gateway))?;
-        writeln!(out, "  webhooks: http://{}/webhooks/alertmanager", shown(summary.dispatcher))?;
+        writeln!(
+            out,
+            "  webhooks: http://{}/webhooks/alertmanager",
+            shown(summary.dispatcher)
+        )?;
         writeln!(out, "\nRunning until Ctrl-C.")?;
     }
     out.flush()

@@ -40,13 +40,24 @@ impl Summary {
     /// For people.
     pub fn show(&self, out: &mut impl std::io::Write) -> std::io::Result<()> {
         if self.daemon {
-            writeln!(out, "{} bodies of {} files handed to the running aegis", self.bodies, self.files)?;
+            writeln!(
+                out,
+                "{} bodies of {} files handed to the running aegis",
+                self.bodies, self.files
+            )?;
             return out.flush();
         }
         writeln!(
             out,
             "{} bodies of {} files: {} signals ({} repeats, {} late), {} refused; {} new incidents, {} open",
-            self.bodies, self.files, self.signals, self.repeats, self.late, self.dead_lettered, self.incidents, self.open
+            self.bodies,
+            self.files,
+            self.signals,
+            self.repeats,
+            self.late,
+            self.dead_lettered,
+            self.incidents,
+            self.open
         )?;
         if self.dead_lettered > 0 {
             writeln!(out, "why: aegis sql \"select reason, detail from dead_letters\"")?;
@@ -58,13 +69,13 @@ impl Summary {
 /// Bytes that may wait for their sync while a file is read.
 const INGRESS_LIMIT: usize = 64 << 20;
 
-/// Appends one raw event, durably.
-pub async fn append(ingress: &Ingress, event: &RawEvent) -> Result<(), IngressError> {
+/// Appends one raw event, durably. The record is stamped `now`: its age decides retention, whenever it was recorded.
+pub async fn append(ingress: &Ingress, event: &RawEvent, now: stream::Instant) -> Result<(), IngressError> {
     let record = NewRecord {
         key: None,
         value: event.body.clone(),
         headers: event.to_headers(),
-        timestamp: stream::Instant(event.received_at),
+        timestamp: now,
     };
     ingress.append(&event.body, record).await.map(|_| ())
 }
@@ -74,10 +85,15 @@ pub fn read_input(path: &str) -> anyhow::Result<Bytes> {
     use std::io::Read as _;
     if path == "-" {
         let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .context("cannot read standard input")?;
         return Ok(bytes.into());
     }
-    Ok(std::fs::read(path).with_context(|| format!("cannot read {path}"))?.into())
+    Ok(std::fs::read(path)
+        .with_context(|| format!("cannot read {path}"))?
+        .into())
 }
 
 /// Runs an ingest. `from`: `alertmanager`, `grafana`, `events`, or empty for "the body's shape decides". `progress` is
@@ -90,7 +106,10 @@ pub async fn ingest(
     progress: &(dyn Fn(u64) + Sync),
 ) -> anyhow::Result<Summary> {
     if let Some(client) = Client::connect(&config.data.dir).await {
-        let mut summary = Summary { daemon: true, ..Summary::default() };
+        let mut summary = Summary {
+            daemon: true,
+            ..Summary::default()
+        };
         for file in files {
             let bytes = read_input(file)?;
             let size = bytes.len() as u64;
@@ -107,17 +126,25 @@ pub async fn ingest(
     let mut summary = Summary::default();
     for file in files {
         let bytes = read_input(file)?;
-        let events = sources::replay::read(&bytes, from, world.runtime.clock.now().0);
+        let now = world.runtime.clock.now();
+        let events = sources::replay::read(&bytes, from, now.0);
         // Many appends in flight share one sync.
         for chunk in events.chunks(256) {
-            let appends = chunk.iter().map(|event| append(&ingress, event));
+            let appends = chunk.iter().map(|event| append(&ingress, event, now));
             futures::future::try_join_all(appends).await?;
         }
         summary.bodies += events.len() as u64;
         summary.files += 1;
         progress(bytes.len() as u64);
     }
-    world.run_to_end(Mode::ToEnd { close }, CancellationToken::new()).await?;
+    world
+        .run_to_end(
+            Mode::ToEnd {
+                past: close.then(|| config.progress.lateness.get() * 2),
+            },
+            CancellationToken::new(),
+        )
+        .await?;
     let (totals, after) = (mark.totals(&world.runtime.log).await?, world.store.counts().await?);
     summary.signals = totals.signals;
     summary.repeats = totals.repeats;

@@ -1,6 +1,6 @@
 //! Feeds the gateway's readiness from what the drivers report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gateway::Readiness;
@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 /// Tells `readiness` once a second, until `stop`.
 pub async fn watch_health(health: Health, readiness: Readiness, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    // Position at the last look, per stage with topic and partition; a position that moved was a commit.
     let mut known: BTreeMap<(String, u32), u64> = BTreeMap::new();
+    let mut troubled: BTreeSet<String> = BTreeSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -20,7 +22,9 @@ pub async fn watch_health(health: Health, readiness: Readiness, stop: Cancellati
         let now = Instant::now();
         let mut current = BTreeMap::new();
         for ((stage, partition), state) in health.partitions() {
-            let Some((topic, number)) = partition.rsplit_once('/') else { continue };
+            let Some((topic, number)) = partition.rsplit_once('/') else {
+                continue;
+            };
             // A sink reads several topics: each is a line of its own.
             let name = format!("{stage} {topic}");
             let number = number.parse().unwrap_or(0);
@@ -33,7 +37,12 @@ pub async fn watch_health(health: Health, readiness: Readiness, stop: Cancellati
         for (stage, partition) in known.keys().filter(|key| !current.contains_key(*key)) {
             readiness.revoked(stage, *partition);
         }
-        for (stage, problem) in health.troubles() {
+        let troubles = health.troubles();
+        for stage in troubled.iter().filter(|stage| !troubles.contains_key(*stage)) {
+            readiness.running(stage);
+        }
+        troubled = troubles.keys().cloned().collect();
+        for (stage, problem) in troubles {
             readiness.stopped(&stage, problem);
         }
         known = current;

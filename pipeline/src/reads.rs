@@ -24,12 +24,18 @@ impl IncidentReads for StoreReads {
             service: filter.service.clone(),
             ..sql::IncidentFilter::default()
         };
-        let rows = self.store.incidents(&filter, page.limit, page.offset).await.map_err(failed)?;
+        let rows = self
+            .store
+            .incidents(&filter, page.limit, page.offset)
+            .await
+            .map_err(failed)?;
         rows.into_iter().map(view).collect()
     }
 
     async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, ReadError> {
-        let Some(detail) = self.store.incident(id.0).await.map_err(failed)? else { return Ok(None) };
+        let Some(detail) = self.store.incident(id.0).await.map_err(failed)? else {
+            return Ok(None);
+        };
         Ok(Some(IncidentDetail {
             incident: view(detail.incident)?,
             members: detail.members.into_iter().map(member).collect::<Result<_, _>>()?,

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Role, RunArgs};
 use crate::control::{self, Door};
-use crate::reads::StoreReads;
 use crate::readiness::watch_health;
+use crate::reads::StoreReads;
 use crate::retention;
-use crate::topology::{STAGES, dead_letters};
+use crate::topology::{Drive, STAGES, dead_letters};
 use crate::world::World;
 
 /// Bytes that may wait for their sync before senders are told to come back. Higher: more heap under a slow disk.
@@ -43,7 +43,11 @@ struct Layer {
 
 impl Layer {
     fn new(name: &'static str) -> Self {
-        Layer { name, stop: CancellationToken::new(), tasks: JoinSet::new() }
+        Layer {
+            name,
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
     async fn stop(mut self) -> anyhow::Result<()> {
@@ -69,15 +73,27 @@ pub async fn run(
     let mut stages = Layer::new("stages");
     let mut outlets = Layer::new("sinks");
 
-    let sinks = if roles.has(Role::Sinks) { world.sinks()? } else { Vec::new() };
+    let sinks = if roles.has(Role::Sinks) {
+        world.sinks()?
+    } else {
+        Vec::new()
+    };
     for sink in sinks {
         let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
-        outlets.tasks.spawn(async move { Ok(run_sink(sink, dead_letters(), runtime, Mode::Live, stop).await?) });
+        outlets
+            .tasks
+            .spawn(async move { Ok(run_sink(sink, dead_letters(), runtime, Mode::Live, stop).await?) });
     }
     for stage in STAGES.iter().filter(|stage| roles.has(role_of(stage.name))) {
-        let running =
-            (stage.run)(&world.topology, &world.config, world.runtime.clone(), Mode::Live, stages.stop.clone());
-        stages.tasks.spawn(async move { running.await.with_context(|| format!("stage {}", stage.name)) });
+        let drive = Drive {
+            runtime: world.runtime.clone(),
+            mode: Mode::Live,
+            stop: stages.stop.clone(),
+        };
+        let running = (stage.run)(&world.topology, &world.config, drive);
+        stages
+            .tasks
+            .spawn(async move { running.await.with_context(|| format!("stage {}", stage.name)) });
     }
 
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
@@ -86,21 +102,31 @@ pub async fn run(
         let dispatcher = WebhookSource::bind(world.config.dispatcher.clone()).await?;
         addresses.dispatcher = Some(dispatcher.local_addr());
         let (ingress, closing) = (ingress.clone(), doors.stop.clone());
-        doors.tasks.spawn(async move { Box::new(dispatcher).run(ingress, closing).await.map_err(anyhow::Error::msg) });
+        doors.tasks.spawn(async move {
+            Box::new(dispatcher)
+                .run(ingress, closing)
+                .await
+                .map_err(anyhow::Error::msg)
+        });
     }
     // Its lock says that this process alone owns the folder; with Kafka several processes may share a machine and
     // each has a folder of its own.
-    let door = Door { ingress, clock: world.runtime.clock.clone(), health: world.runtime.health.clone() };
+    let door = Door {
+        ingress,
+        clock: world.runtime.clock.clone(),
+        health: world.runtime.health.clone(),
+    };
     let (data_dir, closing) = (world.config.data.dir.clone(), doors.stop.clone());
-    doors.tasks.spawn(async move { control::serve(&data_dir, door, closing).await });
+    doors
+        .tasks
+        .spawn(async move { control::serve(&data_dir, door, closing).await });
 
     // The gateway answers until the end: it tells how the shutdown goes.
     let mut last = Layer::new("gateway");
     let readiness = Readiness::new(world.config.readiness.bounds());
     if roles.has(Role::Gateway) {
         let incidents = Arc::new(StoreReads::new(world.store.clone()));
-        let gateway =
-            Gateway::bind(world.config.gateway.clone(), prometheus, readiness.clone(), incidents).await?;
+        let gateway = Gateway::bind(world.config.gateway.clone(), prometheus, readiness.clone(), incidents).await?;
         addresses.gateway = Some(gateway.local_addr());
         let closing = last.stop.clone();
         last.tasks.spawn(async move { Ok(gateway.serve(closing).await?) });

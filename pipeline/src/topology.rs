@@ -37,7 +37,14 @@ type StageFuture = std::pin::Pin<Box<dyn Future<Output = Result<(), StageError>>
 pub struct StageEntry {
     pub name: &'static str,
     pub input: &'static str,
-    pub run: fn(&Topology, &Config, Runtime, Mode, CancellationToken) -> StageFuture,
+    pub run: fn(&Topology, &Config, Drive) -> StageFuture,
+}
+
+/// How to run a stage.
+pub struct Drive {
+    pub runtime: Runtime,
+    pub mode: Mode,
+    pub stop: CancellationToken,
 }
 
 /// The stages, upstream first.
@@ -45,28 +52,28 @@ pub const STAGES: &[StageEntry] = &[
     StageEntry {
         name: "normalize",
         input: topics::EVENTS_RAW,
-        run: |topology, config, runtime, mode, stop| {
+        run: |topology, config, drive| {
             let settings = config.normalize.clone();
             let make = move || Normalize::new(settings.clone());
-            topology.stage(topics::EVENTS_RAW, topics::SIGNALS, Entry::Ingress, runtime, mode, stop, make)
+            topology.stage(topics::EVENTS_RAW, topics::SIGNALS, Entry::Ingress, drive, make)
         },
     },
     StageEntry {
         name: "dedupe",
         input: topics::SIGNALS,
-        run: |topology, config, runtime, mode, stop| {
+        run: |topology, config, drive| {
             let settings = config.dedupe.clone();
             let make = move || Dedupe::new(&settings);
-            topology.stage(topics::SIGNALS, topics::TRANSITIONS, Entry::Downstream, runtime, mode, stop, make)
+            topology.stage(topics::SIGNALS, topics::TRANSITIONS, Entry::Downstream, drive, make)
         },
     },
     StageEntry {
         name: "correlate",
         input: topics::TRANSITIONS,
-        run: |topology, config, runtime, mode, stop| {
+        run: |topology, config, drive| {
             let settings = config.correlate.clone();
             let make = move || Correlate::new(&settings);
-            topology.stage(topics::TRANSITIONS, topics::INCIDENTS, Entry::Downstream, runtime, mode, stop, make)
+            topology.stage(topics::TRANSITIONS, topics::INCIDENTS, Entry::Downstream, drive, make)
         },
     },
 ];
@@ -87,8 +94,17 @@ impl Topology {
         for stage in STAGES {
             hash.update(format!("{};", stage.name));
         }
-        let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Topology { partitions, policy: config.ingress_policy(), hash }
+        let hash: String = hash
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Topology {
+            partitions,
+            policy: config.ingress_policy(),
+            hash,
+        }
     }
 
     /// Every topic that must exist.
@@ -108,9 +124,7 @@ impl Topology {
         input: &str,
         output: &str,
         entry: Entry,
-        runtime: Runtime,
-        mode: Mode,
-        stop: CancellationToken,
+        drive: Drive,
         make: impl Fn() -> O + Send + Sync + 'static,
     ) -> StageFuture {
         let stage = Stage {
@@ -119,7 +133,7 @@ impl Topology {
             make: Box::new(move |_| make()),
             call: None,
         };
-        Box::pin(run_stage(stage, runtime, mode, stop))
+        Box::pin(run_stage(stage, drive.runtime, drive.mode, drive.stop))
     }
 
     fn task_settings(&self, output: &str, entry: Entry) -> TaskSettings {
@@ -128,10 +142,15 @@ impl Topology {
             role: match entry {
                 Entry::Ingress => Role::Ingress(self.policy),
                 // Every topic has the same number of partitions, so upstream has as many tasks as this stage.
-                Entry::Downstream => Role::Downstream { upstream_partitions: self.partitions },
+                Entry::Downstream => Role::Downstream {
+                    upstream_partitions: self.partitions,
+                },
             },
             output: (output.into(), self.partitions),
-            sides: topics::ALL.iter().map(|name| ((*name).into(), self.partitions)).collect(),
+            sides: topics::ALL
+                .iter()
+                .map(|name| ((*name).into(), self.partitions))
+                .collect(),
             accounting: topics::ACCOUNTING.into(),
             dead_letters: dead_letters(),
             progress_step: PROGRESS_STEP,
@@ -145,7 +164,10 @@ const PROGRESS_STEP: Duration = Duration::from_secs(5);
 
 /// Payload of the dead-letter topic.
 pub fn dead_letters() -> DeadLetters {
-    DeadLetters { topic: topics::DEAD_LETTER.into(), encode: Arc::new(encode_dead_letter) }
+    DeadLetters {
+        topic: topics::DEAD_LETTER.into(),
+        encode: Arc::new(encode_dead_letter),
+    }
 }
 
 fn encode_dead_letter(refused: &Refused<'_>) -> NewRecord {
@@ -162,9 +184,20 @@ fn encode_dead_letter(refused: &Refused<'_>) -> NewRecord {
         index: refused.reject.index,
         received_at: refused.record.timestamp.to_datetime(),
         attempt: 1,
-        headers: refused.record.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
-        body_base64: DeadLetter::encode_body(&refused.record.value),
+        headers: refused
+            .record
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), text(value)))
+            .collect(),
+        body_base64: match refused.with_body {
+            true => DeadLetter::encode_body(&refused.record.value),
+            false => String::new(),
+        },
     };
     // A struct of strings and numbers always encodes.
-    NewRecord { value: serde_json::to_vec(&letter).unwrap_or_default().into(), ..NewRecord::default() }
+    NewRecord {
+        value: serde_json::to_vec(&letter).unwrap_or_default().into(),
+        ..NewRecord::default()
+    }
 }

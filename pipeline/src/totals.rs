@@ -26,7 +26,11 @@ impl Mark {
     pub async fn now(log: &Arc<dyn Log>) -> Result<Self, LogError> {
         let mut ends = Vec::new();
         for partition in 0..log.partitions(topics::ACCOUNTING).await? {
-            ends.push(log.bounds(&TopicPartition::new(topics::ACCOUNTING, partition)).await?.end);
+            ends.push(
+                log.bounds(&TopicPartition::new(topics::ACCOUNTING, partition))
+                    .await?
+                    .end,
+            );
         }
         Ok(Mark(ends))
     }

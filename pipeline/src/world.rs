@@ -15,7 +15,7 @@ use stream::{Log, Sink};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, LogKind};
-use crate::topology::{STAGES, Topology, dead_letters};
+use crate::topology::{Drive, STAGES, Topology, dead_letters};
 
 /// An opened installation. One per process and data folder.
 pub struct World {
@@ -46,7 +46,14 @@ impl World {
             health: Health::default(),
             snapshot_every: config.data.snapshot_every.get(),
         };
-        Ok(World { config: config.clone(), topology, runtime, store, snapshots, embedded })
+        Ok(World {
+            config: config.clone(),
+            topology,
+            runtime,
+            store,
+            snapshots,
+            embedded,
+        })
     }
 
     /// The sinks of this run: one line each.
@@ -62,7 +69,12 @@ impl World {
     /// Runs every stage, then every sink, until nothing is left to read.
     pub async fn run_to_end(&self, mode: Mode, stop: CancellationToken) -> anyhow::Result<()> {
         for stage in STAGES {
-            (stage.run)(&self.topology, &self.config, self.runtime.clone(), mode, stop.clone())
+            let drive = Drive {
+                runtime: self.runtime.clone(),
+                mode,
+                stop: stop.clone(),
+            };
+            (stage.run)(&self.topology, &self.config, drive)
                 .await
                 .with_context(|| format!("stage {}", stage.name))?;
         }

@@ -21,7 +21,7 @@ install() {
     for program in "${programs[@]}"; do
         path_of "$program" >/dev/null || missing+=("$program")
     done
-    [ ${#missing[@]} -gt 0 ] || return 0
+    [ ${#missing[@]} -gt 0 ] || { install_template; return 0; }
     apt_update_if_empty "${missing[@]}"
     have dpkg-deb || die "dpkg-deb is missing"
     say "downloading and unpacking Debian packages (not installed) to $unpacked: ${missing[*]}"
@@ -39,9 +39,20 @@ install() {
     local package
     for package in "$scratch"/*.deb; do dpkg-deb -x "$package" "$unpacked"; done
     rm -rf "$scratch"
+    install_template
     for program in "${missing[@]}"; do
         "$(path_of "$program")" --version >/dev/null 2>&1 || die "$unpacked/usr/bin/$program does not run"
     done
+}
+
+# Alertmanager reads its default templates from the place that the package would have put them at, and nowhere else.
+install_template() {
+    local place=/usr/share/prometheus/alertmanager
+    [ ! -e "$place/default.tmpl" ] && [ -e "$unpacked$place/default.tmpl" ] || return 0
+    say "copying Alertmanager's default templates to $place"
+    as_root mkdir -p "$place"
+    as_root cp "$unpacked$place/default.tmpl" "$place/"
+    [ ! -e "$unpacked$place/email.tmpl" ] || as_root cp "$unpacked$place/email.tmpl" "$place/"
 }
 
 print_env() {

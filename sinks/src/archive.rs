@@ -66,7 +66,11 @@ impl Default for ArchiveSettings {
 impl ArchiveSettings {
     /// The folder, once the data folder is known.
     pub fn path_in(&self, data_dir: &Path) -> PathBuf {
-        if self.path.is_empty() { data_dir.join("archive") } else { PathBuf::from(&self.path) }
+        if self.path.is_empty() {
+            data_dir.join("archive")
+        } else {
+            PathBuf::from(&self.path)
+        }
     }
 }
 
@@ -92,13 +96,23 @@ impl ArchiveSink {
 
     /// Opens (and makes) `folder`; refuses one that another process owns. Left-over temporary files are deleted.
     pub fn open(folder: &Path, settings: ArchiveSettings) -> Result<Self, SinkError> {
-        let folder = Folder::open(folder).map_err(|e| SinkError::Fatal { sink: Self::NAME.into(), cause: e.to_string() })?;
-        Ok(ArchiveSink { settings, folder, buffers: BTreeMap::new() })
+        let folder = Folder::open(folder).map_err(|e| SinkError::Fatal {
+            sink: Self::NAME.into(),
+            cause: e.to_string(),
+        })?;
+        Ok(ArchiveSink {
+            settings,
+            folder,
+            buffers: BTreeMap::new(),
+        })
     }
 
     /// Where the sink would go on writing: after the waiting rows.
     fn standing(&self, partition: &TopicPartition) -> Option<Offset> {
-        self.buffers.get(partition).map(|buffer| buffer.next).or_else(|| self.folder.position(partition))
+        self.buffers
+            .get(partition)
+            .map(|buffer| buffer.next)
+            .or_else(|| self.folder.position(partition))
     }
 
     /// Nothing is taken unless everything continues where its partition stands.
@@ -106,7 +120,9 @@ impl ArchiveSink {
         let mut standing: BTreeMap<&TopicPartition, Option<Offset>> = BTreeMap::new();
         let mut broken = None;
         for batch in batches {
-            let stands = standing.entry(&batch.partition).or_insert_with(|| self.standing(&batch.partition));
+            let stands = standing
+                .entry(&batch.partition)
+                .or_insert_with(|| self.standing(&batch.partition));
             if stands.is_some_and(|at| at != batch.start) {
                 broken = Some(batch);
                 break;
@@ -117,7 +133,12 @@ impl ArchiveSink {
         // The runner will ask for the position, which speaks of files only: what waits will come again.
         self.buffers.remove(&batch.partition);
         let stored = self.folder.position(&batch.partition);
-        Err(SinkError::PositionMoved { sink: Self::NAME.into(), partition: batch.partition.clone(), expected: batch.start, stored })
+        Err(SinkError::PositionMoved {
+            sink: Self::NAME.into(),
+            partition: batch.partition.clone(),
+            expected: batch.start,
+            stored,
+        })
     }
 
     fn take(&mut self, batch: &SinkBatch) -> Vec<SinkReject> {
@@ -153,12 +174,17 @@ impl ArchiveSink {
 
     /// Writes the file of `partition`. On failure the rows go on waiting.
     async fn roll(&mut self, partition: &TopicPartition) -> Result<(), SinkError> {
-        let Some(buffer) = self.buffers.get(partition) else { return Ok(()) };
+        let Some(buffer) = self.buffers.get(partition) else {
+            return Ok(());
+        };
         let (rows, range) = (buffer.rows.clone(), (buffer.start, buffer.next));
-        self.folder.write(partition, range, rows).await.map_err(|cause| SinkError::Unavailable {
-            sink: Self::NAME.into(),
-            cause: format!("writing {partition} {}..{}: {cause}", range.0.0, range.1.0),
-        })?;
+        self.folder
+            .write(partition, range, rows)
+            .await
+            .map_err(|cause| SinkError::Unavailable {
+                sink: Self::NAME.into(),
+                cause: format!("writing {partition} {}..{}: {cause}", range.0.0, range.1.0),
+            })?;
         self.buffers.remove(partition);
         Ok(())
     }

@@ -64,7 +64,11 @@ pub struct SqlSettings {
 impl SqlSettings {
     /// The URL to open, once the data folder is known.
     pub fn url_in(&self, data_dir: &Path) -> String {
-        if self.url.is_empty() { format!("sqlite://{}", data_dir.join("aegis.db").display()) } else { self.url.clone() }
+        if self.url.is_empty() {
+            format!("sqlite://{}", data_dir.join("aegis.db").display())
+        } else {
+            self.url.clone()
+        }
     }
 
     pub async fn open(&self, data_dir: &Path) -> Result<Store, StoreError> {
@@ -74,15 +78,22 @@ impl SqlSettings {
 
 impl fmt::Debug for SqlSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlSettings").field("url", &without_password(&self.url)).field("password", &self.password).finish()
+        f.debug_struct("SqlSettings")
+            .field("url", &without_password(&self.url))
+            .field("password", &self.password)
+            .finish()
     }
 }
 
 /// `url` as it may be printed: a password in it is replaced.
 pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
     let end = rest.find('/').unwrap_or(rest.len());
-    let Some(at) = rest[..end].rfind('@') else { return url.to_owned() };
+    let Some(at) = rest[..end].rfind('@') else {
+        return url.to_owned();
+    };
     match rest[..at].split_once(':') {
         Some((user, _)) => format!("{scheme}://{user}:[secret]{}", &rest[at..]),
         None => url.to_owned(),
@@ -102,7 +113,10 @@ impl SqlSink {
 
     /// A sink that writes to `store`, whose tables have been migrated.
     pub fn new(store: Store) -> Self {
-        SqlSink { store, newly_owned: BTreeSet::new() }
+        SqlSink {
+            store,
+            newly_owned: BTreeSet::new(),
+        }
     }
 
     /// Everything in one go. `Refused` means that the store did not like some row; nothing was written.
@@ -134,7 +148,12 @@ impl SqlSink {
                     rejects.push(reject);
                 } else if let Err(cause) = apply_or_undo(&mut tx, changes).await.map_err(|e| e.of(Self::NAME))? {
                     let partition = batch.partition.clone();
-                    rejects.push(SinkReject { partition, offset: record.offset, reason: "refused_by_store", detail: cause });
+                    rejects.push(SinkReject {
+                        partition,
+                        offset: record.offset,
+                        reason: "refused_by_store",
+                        detail: cause,
+                    });
                 }
             }
         }
@@ -149,7 +168,14 @@ impl SqlSink {
         let mut ordered: Vec<&SinkBatch> = batches.iter().collect();
         ordered.sort_by(|a, b| a.partition.cmp(&b.partition));
         for batch in ordered {
-            positions::advance(&mut tx, Self::NAME, log, batch, self.newly_owned.contains(&batch.partition)).await?;
+            positions::advance(
+                &mut tx,
+                Self::NAME,
+                log,
+                batch,
+                self.newly_owned.contains(&batch.partition),
+            )
+            .await?;
         }
         Ok(tx)
     }
@@ -167,7 +193,14 @@ impl Sink for SqlSink {
     }
 
     fn topics(&self) -> Vec<Topic> {
-        [topics::SIGNALS, topics::INCIDENTS, topics::DEAD_LETTER, topics::NOTIFICATIONS].map(Topic::from).to_vec()
+        [
+            topics::SIGNALS,
+            topics::INCIDENTS,
+            topics::DEAD_LETTER,
+            topics::NOTIFICATIONS,
+        ]
+        .map(Topic::from)
+        .to_vec()
     }
 
     async fn position(&mut self, log: &LogId, partition: &TopicPartition) -> Result<Option<Offset>, SinkError> {
@@ -192,7 +225,12 @@ async fn apply(tx: &mut Tx, changes: Changes) -> Result<(), StoreError> {
     let (emptied, tables) = changes.into_rows();
     for incident in emptied {
         let args = [Value::Uuid(incident.0)];
-        tx.execute("moving members", "DELETE FROM incident_members WHERE incident_id = $1", &args).await?;
+        tx.execute(
+            "moving members",
+            "DELETE FROM incident_members WHERE incident_id = $1",
+            &args,
+        )
+        .await?;
     }
     for rows in &tables {
         tx.insert(rows).await?;
@@ -225,7 +263,10 @@ mod tests {
     #[test]
     fn passwords_are_not_printed() {
         let check = |url: &str, printed: &str| assert_eq!(without_password(url), printed);
-        check("postgres://aegis:s3c@ret@db:5432/aegis", "postgres://aegis:[secret]@db:5432/aegis");
+        check(
+            "postgres://aegis:s3c@ret@db:5432/aegis",
+            "postgres://aegis:[secret]@db:5432/aegis",
+        );
         check("postgres://aegis@db/aegis", "postgres://aegis@db/aegis");
         check("sqlite:///var/lib/aegis.db", "sqlite:///var/lib/aegis.db");
     }

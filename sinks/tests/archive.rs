@@ -16,7 +16,11 @@ use stream::{LogId, Offset, Sink, SinkBatch, SinkError, TopicPartition};
 
 /// Files of `rows` rows; nothing is written because of time or size.
 fn every(rows: usize) -> ArchiveSettings {
-    ArchiveSettings { roll_rows: rows, roll_interval: HumanDuration::from_secs(86_400), ..ArchiveSettings::default() }
+    ArchiveSettings {
+        roll_rows: rows,
+        roll_interval: HumanDuration::from_secs(86_400),
+        ..ArchiveSettings::default()
+    }
 }
 
 fn open(root: &Path, settings: ArchiveSettings) -> ArchiveSink {
@@ -29,7 +33,13 @@ fn partition() -> TopicPartition {
 
 /// One signal per offset in `[start, next)`.
 fn range(start: u64, next: u64) -> SinkBatch {
-    batch(topics::SIGNALS, 0, start, next, (start..next).map(|i| signals_record(i, &[signal(i)])).collect())
+    batch(
+        topics::SIGNALS,
+        0,
+        start,
+        next,
+        (start..next).map(|i| signals_record(i, &[signal(i)])).collect(),
+    )
 }
 
 fn parquet_files(root: &Path) -> Vec<PathBuf> {
@@ -51,7 +61,10 @@ fn parquet_files(root: &Path) -> Vec<PathBuf> {
 
 fn rows(root: &Path) -> Vec<RecordBatch> {
     let read = |path: PathBuf| {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap()).unwrap().build().unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap())
+            .unwrap()
+            .build()
+            .unwrap();
         reader.map(Result::unwrap).collect::<Vec<_>>()
     };
     parquet_files(root).into_iter().flat_map(read).collect()
@@ -59,7 +72,10 @@ fn rows(root: &Path) -> Vec<RecordBatch> {
 
 /// The log offsets that the archive holds, sorted.
 fn offsets(root: &Path) -> Vec<i64> {
-    let mut found: Vec<i64> = rows(root).iter().flat_map(|b| b["log_offset"].as_primitive::<Int64Type>().values().to_vec()).collect();
+    let mut found: Vec<i64> = rows(root)
+        .iter()
+        .flat_map(|b| b["log_offset"].as_primitive::<Int64Type>().values().to_vec())
+        .collect();
     found.sort();
     found
 }
@@ -73,8 +89,14 @@ async fn position_speaks_of_files_only() {
     assert_eq!(parquet_files(root.path()).len(), 0);
     sink.write(&log(), &[range(2, 4)]).await.unwrap();
     sink.write(&log(), &[range(4, 5)]).await.unwrap();
-    let names: Vec<_> = parquet_files(root.path()).iter().map(|p| p.strip_prefix(root.path()).unwrap().display().to_string()).collect();
-    assert_eq!(names, ["signals/date=2025-10-09/signals-00000-00000000000000000000-00000000000000000004.parquet"]);
+    let names: Vec<_> = parquet_files(root.path())
+        .iter()
+        .map(|p| p.strip_prefix(root.path()).unwrap().display().to_string())
+        .collect();
+    assert_eq!(
+        names,
+        ["signals/date=2025-10-09/signals-00000-00000000000000000000-00000000000000000004.parquet"]
+    );
     assert_eq!(sink.position(&log(), &partition()).await.unwrap(), Some(Offset(4)));
     // Asked again, the sink has forgotten what waited: it goes on at 4.
     sink.write(&log(), &[range(4, 6)]).await.unwrap();
@@ -95,13 +117,21 @@ async fn killed_at_every_step_it_holds_every_offset_once() {
         // No close: what waited is gone.
         drop(sink);
         let mut sink = open(root.path(), every(4));
-        at = sink.position(&log(), &partition()).await.unwrap().map_or(0, |offset| offset.0);
+        at = sink
+            .position(&log(), &partition())
+            .await
+            .unwrap()
+            .map_or(0, |offset| offset.0);
         while at < 20 {
             sink.write(&log(), &[range(at, at + 1)]).await.unwrap();
             at += 1;
         }
         sink.close().await.unwrap();
-        assert_eq!(offsets(root.path()), (0..20).collect::<Vec<i64>>(), "crash after {crash_after} writes");
+        assert_eq!(
+            offsets(root.path()),
+            (0..20).collect::<Vec<i64>>(),
+            "crash after {crash_after} writes"
+        );
     }
 }
 
@@ -111,11 +141,29 @@ async fn a_repeated_range_is_refused() {
     let mut sink = open(root.path(), every(2));
     sink.write(&log(), &[range(0, 2)]).await.unwrap();
     let moved = sink.write(&log(), &[range(0, 2)]).await;
-    assert!(matches!(moved, Err(SinkError::PositionMoved { stored: Some(Offset(2)), .. })), "{moved:?}");
+    assert!(
+        matches!(
+            moved,
+            Err(SinkError::PositionMoved {
+                stored: Some(Offset(2)),
+                ..
+            })
+        ),
+        "{moved:?}"
+    );
     // Behind rows that wait: they are dropped, because the runner starts again at the position.
     sink.write(&log(), &[range(2, 3)]).await.unwrap();
     let moved = sink.write(&log(), &[range(2, 3)]).await;
-    assert!(matches!(moved, Err(SinkError::PositionMoved { stored: Some(Offset(2)), .. })), "{moved:?}");
+    assert!(
+        matches!(
+            moved,
+            Err(SinkError::PositionMoved {
+                stored: Some(Offset(2)),
+                ..
+            })
+        ),
+        "{moved:?}"
+    );
     sink.write(&log(), &[range(2, 4)]).await.unwrap();
     assert_eq!(offsets(root.path()), [0, 1, 2, 3]);
 }
@@ -137,20 +185,54 @@ async fn torn_temporary_files_are_ignored_and_removed() {
 #[tokio::test]
 async fn ranges_without_rows_move_the_position() {
     let root = tempfile::tempdir().unwrap();
-    let mut sink = open(root.path(), ArchiveSettings { roll_interval: HumanDuration::from_secs(0), ..every(100) });
-    sink.write(&log(), &[batch(topics::SIGNALS, 0, 0, 3, vec![progress(0), progress(1), progress(2)])]).await.unwrap();
+    let mut sink = open(
+        root.path(),
+        ArchiveSettings {
+            roll_interval: HumanDuration::from_secs(0),
+            ..every(100)
+        },
+    );
+    sink.write(
+        &log(),
+        &[batch(
+            topics::SIGNALS,
+            0,
+            0,
+            3,
+            vec![progress(0), progress(1), progress(2)],
+        )],
+    )
+    .await
+    .unwrap();
     drop(sink);
     let mut sink = open(root.path(), every(1));
     assert_eq!(sink.position(&log(), &partition()).await.unwrap(), Some(Offset(3)));
     sink.write(&log(), &[range(3, 5)]).await.unwrap();
-    assert_eq!((offsets(root.path()), parquet_files(root.path()).len()), (vec![3, 4], 1));
+    assert_eq!(
+        (offsets(root.path()), parquet_files(root.path()).len()),
+        (vec![3, 4], 1)
+    );
 }
 
 #[tokio::test]
 async fn memory_is_bounded_over_all_partitions() {
     let root = tempfile::tempdir().unwrap();
-    let mut sink = open(root.path(), ArchiveSettings { buffer_bytes: HumanSize(1), ..every(1_000_000) });
-    sink.write(&log(), &[range(0, 1), batch(topics::SIGNALS, 1, 0, 1, vec![signals_record(0, &[signal(9)])])]).await.unwrap();
+    let mut sink = open(
+        root.path(),
+        ArchiveSettings {
+            buffer_bytes: HumanSize(1),
+            ..every(1_000_000)
+        },
+    );
+    sink.write(
+        &log(),
+        &[
+            range(0, 1),
+            batch(topics::SIGNALS, 1, 0, 1, vec![signals_record(0, &[signal(9)])]),
+        ],
+    )
+    .await
+    .unwrap();
     assert_eq!(parquet_files(root.path()).len(), 2);
 }
 
@@ -164,8 +246,14 @@ async fn another_log_and_another_owner_are_refused() {
     drop(sink);
     let mut sink = open(root.path(), every(1));
     let foreign = LogId("log-2".into());
-    assert!(matches!(sink.position(&foreign, &partition()).await, Err(SinkError::ForeignPosition { .. })));
-    assert!(matches!(sink.write(&foreign, &[range(1, 2)]).await, Err(SinkError::ForeignPosition { .. })));
+    assert!(matches!(
+        sink.position(&foreign, &partition()).await,
+        Err(SinkError::ForeignPosition { .. })
+    ));
+    assert!(matches!(
+        sink.write(&foreign, &[range(1, 2)]).await,
+        Err(SinkError::ForeignPosition { .. })
+    ));
 }
 
 #[tokio::test]
@@ -177,10 +265,25 @@ async fn incident_facts_and_unreadable_records() {
     let mut far = signal(1);
     far.event_at = i64::MAX;
     let rejects = sink
-        .write(&log(), &[
-            batch(topics::INCIDENTS, 1, 0, 2, vec![event_record(0, &opened), record(1, &b"{}"[..])]),
-            batch(topics::SIGNALS, 0, 0, 2, vec![record(0, &b"rubbish"[..]), signals_record(1, &[far])]),
-        ])
+        .write(
+            &log(),
+            &[
+                batch(
+                    topics::INCIDENTS,
+                    1,
+                    0,
+                    2,
+                    vec![event_record(0, &opened), record(1, &b"{}"[..])],
+                ),
+                batch(
+                    topics::SIGNALS,
+                    0,
+                    0,
+                    2,
+                    vec![record(0, &b"rubbish"[..]), signals_record(1, &[far])],
+                ),
+            ],
+        )
         .await
         .unwrap();
     let found: Vec<_> = rejects.iter().map(|r| (r.partition.to_string(), r.offset.0)).collect();

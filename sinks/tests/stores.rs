@@ -5,6 +5,8 @@ mod databases;
 #[path = "support/samples.rs"]
 mod samples;
 
+use std::task::Poll;
+
 use databases::Database;
 use model::{DeadLetter, Fact, Severity, Status, topics};
 use samples::*;
@@ -62,10 +64,23 @@ async fn rows_and_position_move_together(database: Database) {
     let mut sink = SqlSink::new(store.clone());
     assert_eq!(position(&mut sink, 0).await, None);
     // A log's first kept offset need not be 0, and offsets have holes.
-    let first = batch(topics::SIGNALS, 0, 10, 15, vec![signals_record(10, &[signal(1), signal(2)]), progress(12), signals_record(14, &[signal(3)])]);
+    let first = batch(
+        topics::SIGNALS,
+        0,
+        10,
+        15,
+        vec![
+            signals_record(10, &[signal(1), signal(2)]),
+            progress(12),
+            signals_record(14, &[signal(3)]),
+        ],
+    );
     let other = batch(topics::SIGNALS, 1, 0, 1, vec![progress(0)]);
     assert_eq!(sink.write(&log(), &[first, other]).await.unwrap(), []);
-    assert_eq!((position(&mut sink, 0).await, position(&mut sink, 1).await), (Some(Offset(15)), Some(Offset(1))));
+    assert_eq!(
+        (position(&mut sink, 0).await, position(&mut sink, 1).await),
+        (Some(Offset(15)), Some(Offset(1)))
+    );
     let second = batch(topics::SIGNALS, 0, 15, 16, vec![signals_record(15, &[signal(4)])]);
     sink.write(&log(), &[second]).await.unwrap();
     assert_eq!(store.counts().await.unwrap().signals, 4);
@@ -85,7 +100,11 @@ async fn a_repeated_range_writes_nothing(database: Database) {
     let again = batch(topics::SIGNALS, 0, 0, 1, vec![signals_record(0, &[signal(2)])]);
     let fresh = batch(topics::SIGNALS, 1, 0, 1, vec![signals_record(0, &[signal(3)])]);
     match sink.write(&log(), &[fresh, again]).await {
-        Err(SinkError::PositionMoved { expected: Offset(0), stored: Some(Offset(1)), .. }) => {}
+        Err(SinkError::PositionMoved {
+            expected: Offset(0),
+            stored: Some(Offset(1)),
+            ..
+        }) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(store.counts().await.unwrap().signals, 1);
@@ -94,9 +113,14 @@ async fn a_repeated_range_writes_nothing(database: Database) {
 
 async fn a_foreign_log_is_refused(database: Database) {
     let mut sink = SqlSink::new(database.open().await);
-    sink.write(&log(), &[batch(topics::SIGNALS, 0, 0, 1, vec![])]).await.unwrap();
+    sink.write(&log(), &[batch(topics::SIGNALS, 0, 0, 1, vec![])])
+        .await
+        .unwrap();
     let foreign = LogId("log-2".into());
-    assert!(matches!(sink.position(&foreign, &signals(0)).await, Err(SinkError::ForeignPosition { .. })));
+    assert!(matches!(
+        sink.position(&foreign, &signals(0)).await,
+        Err(SinkError::ForeignPosition { .. })
+    ));
     let write = sink.write(&foreign, &[batch(topics::SIGNALS, 0, 1, 2, vec![])]).await;
     assert!(matches!(write, Err(SinkError::ForeignPosition { .. })), "{write:?}");
     assert_eq!(position(&mut sink, 0).await, Some(Offset(1)));
@@ -105,42 +129,64 @@ async fn a_foreign_log_is_refused(database: Database) {
 async fn of_two_owners_one_writes(database: Database) {
     let store = database.open().await;
     for round in 0..10_u64 {
-        let range = || batch(topics::SIGNALS, 0, round, round + 1, vec![signals_record(round, &[signal(round)])]);
+        let range = || {
+            batch(
+                topics::SIGNALS,
+                0,
+                round,
+                round + 1,
+                vec![signals_record(round, &[signal(round)])],
+            )
+        };
         let (mut one, mut two) = (SqlSink::new(store.clone()), SqlSink::new(database.open().await));
         let (id, ranges) = (log(), (vec![range()], vec![range()]));
         let (first, second) = tokio::join!(one.write(&id, &ranges.0), two.write(&id, &ranges.1));
         let written = [&first, &second].iter().filter(|result| result.is_ok()).count();
-        let moved = [&first, &second].iter().filter(|result| matches!(result, Err(SinkError::PositionMoved { .. }))).count();
+        let moved = [&first, &second]
+            .iter()
+            .filter(|result| matches!(result, Err(SinkError::PositionMoved { .. })))
+            .count();
         assert_eq!((written, moved), (1, 1), "round {round}: {first:?} {second:?}");
     }
     assert_eq!(store.counts().await.unwrap().signals, 10);
 }
 
-/// A write that is cancelled at any await point leaves nothing or everything.
+/// A write that is cancelled at any await point leaves nothing or everything. (A commit that was under way may still
+/// land a little later: the write after it then finds the position moved.)
 async fn a_dropped_write_never_was(database: Database) {
+    const SNAPSHOT: &str = "SELECT CAST(next AS TEXT) || ' ' || CAST((SELECT COUNT(*) FROM signals) AS TEXT) \
+        FROM sink_positions WHERE topic = 'signals' AND partition = 0";
     let store = database.open().await;
     let mut next = 0;
-    for polls in 0..200 {
+    for polls in (0..60).chain([usize::MAX]) {
         let mut sink = SqlSink::new(store.clone());
-        let (id, range) = (log(), [batch(topics::SIGNALS, 0, next, next + 1, vec![signals_record(next, &[signal(next)])])]);
+        let record = signals_record(next, &[signal(next)]);
+        let (id, range) = (log(), [batch(topics::SIGNALS, 0, next, next + 1, vec![record])]);
         let mut write = sink.write(&id, &range);
         let mut left = polls;
         // Polled so many times, then dropped.
         let done = std::future::poll_fn(|context| match write.as_mut().poll(context) {
-            std::task::Poll::Ready(result) => std::task::Poll::Ready(Some(result)),
-            std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(None),
-            std::task::Poll::Pending => {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => {
                 left -= 1;
-                std::task::Poll::Pending
+                Poll::Pending
             }
         })
         .await;
         drop(write);
-        let stands = position(&mut sink, 0).await.map_or(0, |offset| offset.0);
-        assert!(stands == next || stands == next + 1, "{stands} after {next}");
-        assert!(done.is_none_or(|result| result.is_ok()) || stands == next);
+        let snapshot = database.texts(SNAPSHOT).await;
+        let (stands, rows) = snapshot.first().map_or((0, 0), |row| {
+            let (stands, rows) = row.split_once(' ').unwrap();
+            (stands.parse().unwrap(), rows.parse().unwrap())
+        });
+        assert_eq!(stands, rows, "rows and position agree after {polls} polls");
+        match done {
+            Some(Ok(_)) => assert_eq!(stands, next + 1),
+            None | Some(Err(SinkError::PositionMoved { .. })) => assert!(stands == next || stands == next + 1),
+            Some(Err(error)) => panic!("{error}"),
+        }
         next = stands;
-        assert_eq!(store.counts().await.unwrap().signals, next as i64, "rows and position agree after {polls} polls");
     }
     assert!(next > 0, "some write got through");
 }
@@ -155,21 +201,40 @@ async fn an_incident_is_the_newest_revision(database: Database) {
     let changed = event("a", 3, 2, Fact::MemberChanged { member: ended });
     let resolved = event("a", 4, 2, Fact::Resolved);
     let records = vec![event_record(0, &opened), event_record(1, &joined)];
-    sink.write(&log(), &[batch(topics::INCIDENTS, 0, 0, 2, records)]).await.unwrap();
+    sink.write(&log(), &[batch(topics::INCIDENTS, 0, 0, 2, records)])
+        .await
+        .unwrap();
     database.execute("UPDATE incidents SET root_cause = 'disk full'").await;
     let records = vec![event_record(2, &changed), event_record(3, &resolved)];
-    sink.write(&log(), &[batch(topics::INCIDENTS, 0, 2, 4, records)]).await.unwrap();
+    sink.write(&log(), &[batch(topics::INCIDENTS, 0, 2, 4, records)])
+        .await
+        .unwrap();
     // From another partition, an old revision comes again: it is history already, and undoes nothing.
-    sink.write(&log(), &[batch(topics::INCIDENTS, 1, 0, 1, vec![event_record(0, &joined)])]).await.unwrap();
+    sink.write(
+        &log(),
+        &[batch(topics::INCIDENTS, 1, 0, 1, vec![event_record(0, &joined)])],
+    )
+    .await
+    .unwrap();
 
     let detail = store.incident(incident_id("a").0).await.unwrap().unwrap();
     let row = &detail.incident;
-    assert_eq!((row.status.as_str(), row.revision, row.members, row.firing), ("resolved", 4, 2, 0));
+    assert_eq!(
+        (row.status.as_str(), row.revision, row.members, row.firing),
+        ("resolved", 4, 2, 0)
+    );
     assert_eq!((row.resolved_at, row.updated_at), (Some(at(60)), at(5)));
     assert_eq!(row.root_cause.as_deref(), Some("disk full"), "what others write stays");
     assert!(!row.auto_resolved);
-    let members: Vec<_> = detail.members.iter().map(|m| (m.dedup_key.as_str(), m.ends_at)).collect();
-    assert!(members.contains(&("a", None)) && members.contains(&("b", Some(at(30)))), "{members:?}");
+    let members: Vec<_> = detail
+        .members
+        .iter()
+        .map(|m| (m.dedup_key.as_str(), m.ends_at))
+        .collect();
+    assert!(
+        members.contains(&("a", None)) && members.contains(&("b", Some(at(30)))),
+        "{members:?}"
+    );
     let facts: Vec<&str> = detail.events.iter().map(|e| e.fact.as_str()).collect();
     assert_eq!(facts, ["opened", "signal_joined", "member_changed", "resolved"]);
     assert_eq!(detail.events[0].payload, serde_json::to_value(&opened).unwrap());
@@ -184,12 +249,28 @@ async fn a_merge_moves_the_members(database: Database) {
         event("b", 1, 1, Fact::Opened { member: member("b") }),
         event("b", 2, 2, Fact::SignalJoined { member: member("c") }),
         event("b", 3, 2, Fact::Merged { into: incident_id("a") }),
-        event("a", 2, 3, Fact::Absorbed { other: incident_id("b"), members: vec![member("b"), member("c")] }),
+        event(
+            "a",
+            2,
+            3,
+            Fact::Absorbed {
+                other: incident_id("b"),
+                members: vec![member("b"), member("c")],
+            },
+        ),
     ];
     // Once in one transaction and once over several must be the same; here the cut is after the first two facts.
-    let records: Vec<_> = facts.iter().enumerate().map(|(i, fact)| event_record(i as u64, fact)).collect();
-    sink.write(&log(), &[batch(topics::INCIDENTS, 0, 0, 2, records[..2].to_vec())]).await.unwrap();
-    sink.write(&log(), &[batch(topics::INCIDENTS, 0, 2, 5, records[2..].to_vec())]).await.unwrap();
+    let records: Vec<_> = facts
+        .iter()
+        .enumerate()
+        .map(|(i, fact)| event_record(i as u64, fact))
+        .collect();
+    sink.write(&log(), &[batch(topics::INCIDENTS, 0, 0, 2, records[..2].to_vec())])
+        .await
+        .unwrap();
+    sink.write(&log(), &[batch(topics::INCIDENTS, 0, 2, 5, records[2..].to_vec())])
+        .await
+        .unwrap();
 
     let survivor = store.incident(incident_id("a").0).await.unwrap().unwrap();
     assert_eq!((survivor.members.len(), survivor.incident.status.as_str()), (3, "open"));
@@ -200,12 +281,50 @@ async fn a_merge_moves_the_members(database: Database) {
 
     let list = async |filter: IncidentFilter| store.incidents(&filter, 10, 0).await.unwrap().len();
     assert_eq!(list(IncidentFilter::default()).await, 1);
-    assert_eq!(list(IncidentFilter { merged: true, ..Default::default() }).await, 2);
-    assert_eq!(list(IncidentFilter { status: Some(Status::Resolved), merged: true, ..Default::default() }).await, 1);
-    assert_eq!(list(IncidentFilter { severity: Some(Severity::Critical), ..Default::default() }).await, 0);
-    assert_eq!(list(IncidentFilter { service: Some("checkout".into()), ..Default::default() }).await, 1);
+    assert_eq!(
+        list(IncidentFilter {
+            merged: true,
+            ..Default::default()
+        })
+        .await,
+        2
+    );
+    assert_eq!(
+        list(IncidentFilter {
+            status: Some(Status::Resolved),
+            merged: true,
+            ..Default::default()
+        })
+        .await,
+        1
+    );
+    assert_eq!(
+        list(IncidentFilter {
+            severity: Some(Severity::Critical),
+            ..Default::default()
+        })
+        .await,
+        0
+    );
+    assert_eq!(
+        list(IncidentFilter {
+            service: Some("checkout".into()),
+            ..Default::default()
+        })
+        .await,
+        1
+    );
     let counts = store.counts().await.unwrap();
-    assert_eq!((counts.incidents, counts.open, counts.resolved, counts.merged, counts.members), (1, 1, 0, 1, 3));
+    assert_eq!(
+        (
+            counts.incidents,
+            counts.open,
+            counts.resolved,
+            counts.merged,
+            counts.members
+        ),
+        (1, 1, 0, 1, 3)
+    );
 }
 
 async fn hostile_text_is_stored(database: Database) {
@@ -214,7 +333,10 @@ async fn hostile_text_is_stored(database: Database) {
     let mut hostile = signal(1);
     hostile.title = "'; DROP TABLE signals; -- \"\0\u{1f4a5}\\ \u{feff}".into();
     hostile.service = Some("s".repeat(5_000));
-    hostile.labels = format!(r#"{{"nul\u0000":"a\u0000b","big":"{}","quote":"\"'"}}"#, "x".repeat(1 << 20));
+    hostile.labels = format!(
+        r#"{{"nul\u0000":"a\u0000b","big":"{}","quote":"\"'"}}"#,
+        "x".repeat(1 << 20)
+    );
     hostile.annotations = "not json".into();
     hostile.extra = Some(r#"{"n":1e999999,"s":"\ud800"}"#.into());
     hostile.dedup_key = "k".repeat(100_000);
@@ -224,18 +346,28 @@ async fn hostile_text_is_stored(database: Database) {
     opened.incident.title = "nul \0 in title".into();
     opened.incident.service = Some("\0".repeat(300));
     let rejects = sink
-        .write(&log(), &[
-            batch(topics::SIGNALS, 0, 0, 1, vec![signals_record(0, &[hostile])]),
-            batch(topics::INCIDENTS, 0, 0, 1, vec![event_record(0, &opened)]),
-        ])
+        .write(
+            &log(),
+            &[
+                batch(topics::SIGNALS, 0, 0, 1, vec![signals_record(0, &[hostile])]),
+                batch(topics::INCIDENTS, 0, 0, 1, vec![event_record(0, &opened)]),
+            ],
+        )
         .await
         .unwrap();
     assert_eq!(rejects, []);
-    assert_eq!(database.texts("SELECT title FROM signals").await, ["'; DROP TABLE signals; -- \"\u{fffd}\u{1f4a5}\\ \u{feff}"]);
-    let labels: serde_json::Value = serde_json::from_str(&database.texts("SELECT CAST(labels AS TEXT) FROM signals").await[0]).unwrap();
+    assert_eq!(
+        database.texts("SELECT title FROM signals").await,
+        ["'; DROP TABLE signals; -- \"\u{fffd}\u{1f4a5}\\ \u{feff}"]
+    );
+    let labels: serde_json::Value =
+        serde_json::from_str(&database.texts("SELECT CAST(labels AS TEXT) FROM signals").await[0]).unwrap();
     assert_eq!(labels["nul\u{fffd}"], "a\u{fffd}b");
     assert_eq!(labels["big"].as_str().map(str::len), Some(1 << 20));
-    assert_eq!(database.texts("SELECT CAST(annotations AS TEXT) FROM signals").await, ["\"not json\""]);
+    assert_eq!(
+        database.texts("SELECT CAST(annotations AS TEXT) FROM signals").await,
+        ["\"not json\""]
+    );
     let row = store.incident(incident_id("a").0).await.unwrap().unwrap().incident;
     assert_eq!((row.alert_id.chars().count(), row.source.len()), (255, 50));
     assert_eq!(row.title, "nul \u{fffd} in title");
@@ -249,17 +381,41 @@ async fn years_beyond_the_calendar_are_moved_to_its_edge(database: Database) {
         (signal.event_at, signal.ends_at) = (event_at, Some(event_at));
         signal
     };
-    let batch_of_times = [timed(1, i64::MIN), timed(2, i64::MAX), timed(3, 253_402_300_799_999_999), timed(4, -1)];
-    let rejects = sink.write(&log(), &[batch(topics::SIGNALS, 0, 0, 1, vec![signals_record(0, &batch_of_times)])]).await.unwrap();
+    let batch_of_times = [
+        timed(1, i64::MIN),
+        timed(2, i64::MAX),
+        timed(3, 253_402_300_799_999_999),
+        timed(4, -1),
+    ];
+    let rejects = sink
+        .write(
+            &log(),
+            &[batch(
+                topics::SIGNALS,
+                0,
+                0,
+                1,
+                vec![signals_record(0, &batch_of_times)],
+            )],
+        )
+        .await
+        .unwrap();
     assert_eq!(rejects, []);
     let mut opened = event("a", 1, 1, Fact::Opened { member: member("a") });
     opened.incident.created_at = chrono::DateTime::<chrono::Utc>::MAX_UTC;
     opened.incident.resolved_at = Some(chrono::DateTime::<chrono::Utc>::MIN_UTC);
-    sink.write(&log(), &[batch(topics::INCIDENTS, 0, 0, 1, vec![event_record(0, &opened)])]).await.unwrap();
+    sink.write(
+        &log(),
+        &[batch(topics::INCIDENTS, 0, 0, 1, vec![event_record(0, &opened)])],
+    )
+    .await
+    .unwrap();
     let row = store.incident(incident_id("a").0).await.unwrap().unwrap().incident;
     assert_eq!(row.created_at.to_rfc3339(), "9999-12-31T23:59:59.999999+00:00");
     assert_eq!(row.resolved_at.unwrap().to_rfc3339(), "0001-01-01T00:00:00+00:00");
-    let titles = database.texts("SELECT title FROM signals ORDER BY event_at, raw_offset").await;
+    let titles = database
+        .texts("SELECT title FROM signals ORDER BY event_at, raw_offset")
+        .await;
     assert_eq!(titles, ["alert 1", "alert 4", "alert 2", "alert 3"]);
 }
 
@@ -269,17 +425,48 @@ async fn unreadable_records_are_handed_back(database: Database) {
     let mut future = event("a", 1, 1, Fact::Opened { member: member("a") });
     future.schema = 99;
     let rejects = sink
-        .write(&log(), &[
-            batch(topics::SIGNALS, 0, 0, 2, vec![record(0, &b"{}"[..]), signals_record(1, &[signal(1)])]),
-            batch(topics::INCIDENTS, 2, 0, 3, vec![record(0, &b"\xff\xfe"[..]), record(1, &b"[]"[..]), event_record(2, &future)]),
-        ])
+        .write(
+            &log(),
+            &[
+                batch(
+                    topics::SIGNALS,
+                    0,
+                    0,
+                    2,
+                    vec![record(0, &b"{}"[..]), signals_record(1, &[signal(1)])],
+                ),
+                batch(
+                    topics::INCIDENTS,
+                    2,
+                    0,
+                    3,
+                    vec![
+                        record(0, &b"\xff\xfe"[..]),
+                        record(1, &b"[]"[..]),
+                        event_record(2, &future),
+                    ],
+                ),
+            ],
+        )
         .await
         .unwrap();
-    let found: Vec<_> = rejects.iter().map(|r| (r.partition.to_string(), r.offset.0, r.reason)).collect();
-    let expected = [("signals/0", 0, "undecodable"), ("incidents/2", 0, "undecodable"), ("incidents/2", 1, "undecodable"), ("incidents/2", 2, "unknown_schema")];
+    let found: Vec<_> = rejects
+        .iter()
+        .map(|r| (r.partition.to_string(), r.offset.0, r.reason))
+        .collect();
+    let expected = [
+        ("signals/0", 0, "undecodable"),
+        ("incidents/2", 0, "undecodable"),
+        ("incidents/2", 1, "undecodable"),
+        ("incidents/2", 2, "unknown_schema"),
+    ];
     assert_eq!(found, expected.map(|(p, o, r)| (p.to_owned(), o, r)));
     assert_eq!(store.counts().await.unwrap().signals, 1);
-    assert_eq!(position(&mut sink, 0).await, Some(Offset(2)), "the position passes them");
+    assert_eq!(
+        position(&mut sink, 0).await,
+        Some(Offset(2)),
+        "the position passes them"
+    );
 }
 
 async fn a_row_that_the_store_refuses_stops_nothing_else(database: Database) {
@@ -297,11 +484,21 @@ async fn a_row_that_the_store_refuses_stops_nothing_else(database: Database) {
         "ALTER TABLE signals ADD CONSTRAINT no_twins CHECK (title <> 'twin')"
     };
     database.execute(refuse).await;
-    let records = vec![signals_record(0, &[signal(0)]), signals_record(1, &[signal(1), twin(2)]), signals_record(2, &[signal(3)])];
-    let rejects = sink.write(&log(), &[batch(topics::SIGNALS, 0, 0, 3, records)]).await.unwrap();
+    let records = vec![
+        signals_record(0, &[signal(0)]),
+        signals_record(1, &[signal(1), twin(2)]),
+        signals_record(2, &[signal(3)]),
+    ];
+    let rejects = sink
+        .write(&log(), &[batch(topics::SIGNALS, 0, 0, 3, records)])
+        .await
+        .unwrap();
     let found: Vec<_> = rejects.iter().map(|r| (r.offset.0, r.reason)).collect();
     assert_eq!(found, [(1, "refused_by_store")]);
-    assert_eq!(database.texts("SELECT title FROM signals ORDER BY title").await, ["alert 0", "alert 3"]);
+    assert_eq!(
+        database.texts("SELECT title FROM signals ORDER BY title").await,
+        ["alert 0", "alert 3"]
+    );
     assert_eq!(position(&mut sink, 0).await, Some(Offset(3)));
 }
 
@@ -342,24 +539,49 @@ async fn every_topic_has_rows(database: Database) {
         at: at(0),
     };
     let batches = [
-        batch(topics::DEAD_LETTER, 0, 0, 1, vec![record(0, serde_json::to_vec(&letter).unwrap())]),
-        batch(topics::NOTIFICATIONS, 0, 0, 1, vec![record(0, serde_json::to_vec(&message).unwrap())]),
+        batch(
+            topics::DEAD_LETTER,
+            0,
+            0,
+            1,
+            vec![record(0, serde_json::to_vec(&letter).unwrap())],
+        ),
+        batch(
+            topics::NOTIFICATIONS,
+            0,
+            0,
+            1,
+            vec![record(0, serde_json::to_vec(&message).unwrap())],
+        ),
     ];
     let topics_of_sink = sink.topics();
-    assert!(batches.iter().all(|batch| topics_of_sink.contains(&batch.partition.topic)));
+    assert!(
+        batches
+            .iter()
+            .all(|batch| topics_of_sink.contains(&batch.partition.topic))
+    );
     assert_eq!(sink.write(&log(), &batches).await.unwrap(), []);
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.dead_letters, counts.notifications), (1, 1));
-    assert_eq!(database.texts("SELECT body_base64 FROM dead_letters WHERE item = 2 AND source_offset = 17").await, ["AHs="]);
+    assert_eq!(
+        database
+            .texts("SELECT body_base64 FROM dead_letters WHERE item = 2 AND source_offset = 17")
+            .await,
+        ["AHs="]
+    );
 }
 
 async fn large_batches(database: Database) {
     let store = database.open().await;
     let mut sink = SqlSink::new(store.clone());
     // Over the rows of one statement in both dialects, and no multiple of them.
-    let records = (0..10).map(|r| signals_record(r, &(0..1_001).map(|i| signal(r * 1_001 + i)).collect::<Vec<_>>())).collect();
+    let records = (0..10)
+        .map(|r| signals_record(r, &(0..1_001).map(|i| signal(r * 1_001 + i)).collect::<Vec<_>>()))
+        .collect();
     let started = std::time::Instant::now();
-    sink.write(&log(), &[batch(topics::SIGNALS, 0, 0, 10, records)]).await.unwrap();
+    sink.write(&log(), &[batch(topics::SIGNALS, 0, 0, 10, records)])
+        .await
+        .unwrap();
     eprintln!("10,010 signals in {:?}", started.elapsed());
     assert_eq!(store.counts().await.unwrap().signals, 10_010);
 }

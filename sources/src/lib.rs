@@ -1,4 +1,3 @@
-
 pub mod embedded;
 pub mod kafka;
 pub mod replay;

@@ -28,9 +28,17 @@ pub fn read(bytes: &[u8], sender: &str, now: i64) -> Vec<RawEvent> {
     if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
         return vec![body_event(body, sender, now)];
     }
-    let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect();
+    let lines: Vec<&[u8]> = body
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty())
+        .collect();
     let all_json = lines.len() > 1
-        && lines.iter().filter(|line| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()).count() * 2 > lines.len();
+        && lines
+            .iter()
+            .filter(|line| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok())
+            .count()
+            * 2
+            > lines.len();
     if !all_json {
         return vec![body_event(body, sender, now)];
     }
@@ -56,7 +64,11 @@ fn body_event(body: &[u8], sender: &str, now: i64) -> RawEvent {
 
 fn event_of(capture: Capture, sender: &str, now: i64) -> RawEvent {
     let header = |wanted: &str| {
-        capture.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.clone())
+        capture
+            .headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.clone())
     };
     // CloudEvents in binary mode carry their attributes in headers; credentials never enter the log.
     let kept = capture
@@ -81,15 +93,25 @@ mod tests {
     use super::*;
 
     fn bodies(text: &str) -> Vec<String> {
-        read(text.as_bytes(), "", 7).iter().map(|e| String::from_utf8_lossy(&e.body).into_owned()).collect()
+        read(text.as_bytes(), "", 7)
+            .iter()
+            .map(|e| String::from_utf8_lossy(&e.body).into_owned())
+            .collect()
     }
 
     #[test]
     fn shapes() {
         assert_eq!(bodies(r#"{"a":1}"#), [r#"{"a":1}"#]);
-        assert_eq!(bodies("{\"a\":\n1}\n"), ["{\"a\":\n1}\n"], "one body over several lines");
+        assert_eq!(
+            bodies("{\"a\":\n1}\n"),
+            ["{\"a\":\n1}\n"],
+            "one body over several lines"
+        );
         assert_eq!(bodies("{\"a\":1}\n{\"a\":2}\n"), [r#"{"a":1}"#, r#"{"a":2}"#]);
-        assert_eq!(bodies("{\"a\":1}\nrubbish\n{\"a\":2}\n"), [r#"{"a":1}"#, "rubbish", r#"{"a":2}"#]);
+        assert_eq!(
+            bodies("{\"a\":1}\nrubbish\n{\"a\":2}\n"),
+            [r#"{"a":1}"#, "rubbish", r#"{"a":2}"#]
+        );
         assert_eq!(bodies("rubbish"), ["rubbish"]);
     }
 
@@ -97,7 +119,10 @@ mod tests {
     fn captures_keep_their_time_and_lose_their_credentials() {
         let text = r#"{"received_at":1.5,"headers":[["Authorization","Bearer x"],["Content-Type","text/x"],["ce-id","1"]],"raw_body":"{}"}"#;
         let event = &read(text.as_bytes(), "events", 7)[0];
-        assert_eq!((event.received_at, event.content_type.as_str(), event.body.as_ref()), (1_500_000, "text/x", &b"{}"[..]));
+        assert_eq!(
+            (event.received_at, event.content_type.as_str(), event.body.as_ref()),
+            (1_500_000, "text/x", &b"{}"[..])
+        );
         assert_eq!(event.headers, [("ce-id".to_owned(), "1".to_owned())]);
     }
 }

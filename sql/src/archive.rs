@@ -40,7 +40,9 @@ impl Archived {
                 continue;
             }
             for file in entries(&date).map_err(|e| broken(&date, e.to_string()))? {
-                let Some((partition, start, next)) = file.file_name().and_then(|name| range_of(name.to_str()?)) else { continue };
+                let Some((partition, start, next)) = file.file_name().and_then(|name| range_of(name.to_str()?)) else {
+                    continue;
+                };
                 if let Some((_, other)) = ranges.insert((partition, start), (next, file.clone())) {
                     return Err(broken(&file, format!("covers the same offsets as {}", other.display())));
                 }
@@ -50,7 +52,10 @@ impl Archived {
         for ((partition, start), (next, file)) in ranges {
             let reach = archived.reach.entry(partition).or_insert((start, start));
             if start < reach.1 {
-                return Err(broken(&file, format!("begins before offset {} where an earlier file ends", reach.1)));
+                return Err(broken(
+                    &file,
+                    format!("begins before offset {} where an earlier file ends", reach.1),
+                ));
             }
             reach.1 = next;
             archived.files.push(file);
@@ -75,19 +80,35 @@ impl Archived {
             return Ok(None);
         }
         let paths: Vec<String> = self.files.iter().map(|path| path.display().to_string()).collect();
-        let columns: Vec<Expr> = table.columns.iter().map(|(name, kind)| {
-            // `group` is a word of SQL, so the tables call it otherwise.
-            let stored = if *name == "alert_group" { ident("group") } else { col(*name) };
-            cast(stored, kind.arrow()).alias(*name)
-        }).collect();
-        context.read_parquet(paths, ParquetReadOptions::default()).await?.select(columns).map(Some)
+        let columns: Vec<Expr> = table
+            .columns
+            .iter()
+            .map(|(name, kind)| {
+                // `group` is a word of SQL, so the tables call it otherwise.
+                let stored = if *name == "alert_group" {
+                    ident("group")
+                } else {
+                    col(*name)
+                };
+                cast(stored, kind.arrow()).alias(*name)
+            })
+            .collect();
+        context
+            .read_parquet(paths, ParquetReadOptions::default())
+            .await?
+            .select(columns)
+            .map(Some)
     }
 }
 
 /// Partition, START and NEXT of a file's name; `None` for other files.
 fn range_of(name: &str) -> Option<(u32, u64, u64)> {
     let mut parts = name.strip_prefix("signals-")?.strip_suffix(".parquet")?.split('-');
-    let range = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let range = (
+        parts.next()?.parse().ok()?,
+        parts.next()?.parse().ok()?,
+        parts.next()?.parse().ok()?,
+    );
     parts.next().is_none().then_some(range)
 }
 
@@ -113,7 +134,12 @@ mod tests {
 
     #[test]
     fn reach() {
-        let names = ["signals-00000-5-7.parquet", "signals-00000-7-20.parquet", "signals-00001-0-3.parquet", "signals-00001-3-9.parquet.tmp"];
+        let names = [
+            "signals-00000-5-7.parquet",
+            "signals-00000-7-20.parquet",
+            "signals-00001-0-3.parquet",
+            "signals-00001-3-9.parquet.tmp",
+        ];
         let archived = archive(&names).0.unwrap();
         assert_eq!(archived.reach, BTreeMap::from([(0, (5, 20)), (1, (0, 3))]));
         assert_eq!(archived.files.len(), 3);

@@ -29,7 +29,10 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        EngineOptions { memory_bytes: 256 << 20, max_rows: 1_000_000 }
+        EngineOptions {
+            memory_bytes: 256 << 20,
+            max_rows: 1_000_000,
+        }
     }
 }
 
@@ -48,20 +51,36 @@ impl Engine {
         Engine::open_with(store, archive, EngineOptions::default()).await
     }
 
-    pub async fn open_with(store: SqlSourceConfig, archive: Option<PathBuf>, options: EngineOptions) -> Result<Engine, SqlError> {
-        let runtime = RuntimeEnvBuilder::new().with_memory_limit(options.memory_bytes, 1.0).build_arc();
+    pub async fn open_with(
+        store: SqlSourceConfig,
+        archive: Option<PathBuf>,
+        options: EngineOptions,
+    ) -> Result<Engine, SqlError> {
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_limit(options.memory_bytes, 1.0)
+            .build_arc();
         let runtime = runtime.map_err(|e| SqlError::from_datafusion(&e, options.memory_bytes))?;
-        Ok(Engine { source: Source::open(&store)?, archive, options, runtime })
+        Ok(Engine {
+            source: Source::open(&store)?,
+            archive,
+            options,
+            runtime,
+        })
     }
 
     /// The answer's schema and rows.
     pub async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SqlError> {
+        let statement = guard::check(sql)?;
         let context = self.context().await?;
-        guard::check(&context, sql)?;
-        let failed = |e: DataFusionError| SqlError::from_datafusion(&e, self.options.memory_bytes);
-        // The guard has read the text already; this reads the plan, so that neither has to be perfect.
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let answer = context.sql_with_options(sql, read_only).await.map_err(failed)?;
+        // The guard has read the text; this reads the plan, so that neither has to be perfect.
+        let read_only = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        let answer = context.sql_with_options(sql, read_only).await.map_err(|e| {
+            let unknown = guard::unknown_table(&context, &statement);
+            unknown.unwrap_or_else(|| SqlError::from_datafusion(&e, self.options.memory_bytes))
+        })?;
         self.collect(answer).await
     }
 
@@ -74,7 +93,9 @@ impl Engine {
         while let Some(batch) = stream.try_next().await.map_err(failed)? {
             rows += batch.num_rows();
             if rows > self.options.max_rows {
-                return Err(SqlError::TooManyRows { limit: self.options.max_rows });
+                return Err(SqlError::TooManyRows {
+                    limit: self.options.max_rows,
+                });
             }
             batches.push(batch);
         }

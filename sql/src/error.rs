@@ -8,7 +8,11 @@ pub enum SqlError {
     #[error("{what} is not allowed here: only queries are (SELECT, WITH, VALUES, EXPLAIN, SHOW TABLES, DESCRIBE)")]
     NotAQuery { what: String },
     #[error("no table {table}{}; tables: {}", did_you_mean(suggestion), tables.join(", "))]
-    UnknownTable { table: String, suggestion: Option<String>, tables: Vec<&'static str> },
+    UnknownTable {
+        table: String,
+        suggestion: Option<String>,
+        tables: Vec<&'static str>,
+    },
     /// The query is wrong; DataFusion says how.
     #[error("{0}")]
     Invalid(String),
@@ -23,14 +27,20 @@ pub enum SqlError {
 }
 
 fn did_you_mean(suggestion: &Option<String>) -> String {
-    suggestion.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+    suggestion
+        .as_ref()
+        .map(|name| format!("; did you mean {name}?"))
+        .unwrap_or_default()
 }
 
 impl SqlError {
     /// Sorts what DataFusion reports. `memory` is the limit that was in force.
     pub(crate) fn from_datafusion(error: &DataFusionError, memory: usize) -> SqlError {
         match error.find_root() {
-            DataFusionError::ResourcesExhausted(cause) => SqlError::OutOfMemory { limit: memory, cause: cause.clone() },
+            DataFusionError::ResourcesExhausted(cause) => SqlError::OutOfMemory {
+                limit: memory,
+                cause: cause.clone(),
+            },
             DataFusionError::External(cause) => SqlError::Store(cause.to_string()),
             DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) | DataFusionError::ParquetError(_) => {
                 SqlError::Archive(error.strip_backtrace())

@@ -12,7 +12,9 @@ use crate::tables::{Kind, Table};
 
 /// `column op` and the value, if the store can check `filter`.
 pub(crate) fn push(table: &Table, filter: &Expr) -> Option<(String, Arg)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else { return None };
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else {
+        return None;
+    };
     let (column, op, literal) = match (&**left, &**right) {
         (Expr::Column(column), Expr::Literal(literal, _)) => (column, *op, literal),
         (Expr::Literal(literal, _), Expr::Column(column)) => (column, op.swap()?, literal),
@@ -41,7 +43,9 @@ fn argument(kind: Kind, literal: &ScalarValue) -> Option<Arg> {
         (Kind::Time, ScalarValue::TimestampMicrosecond(Some(micros), _)) => {
             let at = DateTime::from_timestamp_micros(*micros)?;
             // Beyond these years text does not sort as time does.
-            (0..=9999).contains(&chrono::Datelike::year(&at)).then_some(Arg::Time(at))
+            (0..=9999)
+                .contains(&chrono::Datelike::year(&at))
+                .then_some(Arg::Time(at))
         }
         _ => None,
     }
@@ -57,12 +61,22 @@ mod tests {
     fn what_the_store_checks() {
         let incidents = &TABLES[0];
         let check = |filter: Expr, expected: Option<(&str, Arg)>| {
-            assert_eq!(push(incidents, &filter), expected.map(|(sql, arg)| (sql.to_owned(), arg)), "{filter}");
+            assert_eq!(
+                push(incidents, &filter),
+                expected.map(|(sql, arg)| (sql.to_owned(), arg)),
+                "{filter}"
+            );
         };
-        check(col("severity").eq(lit("critical")), Some(("severity =", Arg::Text("critical".into()))));
+        check(
+            col("severity").eq(lit("critical")),
+            Some(("severity =", Arg::Text("critical".into()))),
+        );
         check(lit(3_i64).lt(col("members")), Some(("members >", Arg::Int(3))));
         let at = ScalarValue::TimestampMicrosecond(Some(0), Some("+00:00".into()));
-        check(col("created_at").gt_eq(lit(at)), Some(("created_at >=", Arg::Time(DateTime::UNIX_EPOCH))));
+        check(
+            col("created_at").gt_eq(lit(at)),
+            Some(("created_at >=", Arg::Time(DateTime::UNIX_EPOCH))),
+        );
         check(col("severity").lt(lit("x")), None);
         check(col("id").eq(lit("not a uuid")), None);
         check(col("severity").eq(col("status")), None);

@@ -1,4 +1,4 @@
-//! Lets only a single query through, and names what is wrong before DataFusion does.
+//! Lets only a single query through, and names a misspelt table.
 
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::prelude::SessionContext;
@@ -8,30 +8,36 @@ use datafusion::sql::sqlparser::ast::Statement as Sql;
 use crate::error::SqlError;
 use crate::tables::table_names;
 
-/// Schemas whose tables DataFusion itself answers for.
-const BUILT_IN: &str = "information_schema";
-
-/// Checks `sql` without running it.
-pub(crate) fn check(context: &SessionContext, sql: &str) -> Result<(), SqlError> {
+/// Refuses anything but one query, without running it.
+pub(crate) fn check(sql: &str) -> Result<Statement, SqlError> {
     let mut statements = DFParser::parse_sql(sql).map_err(|e| SqlError::Invalid(e.strip_backtrace()))?;
     let (Some(statement), None) = (statements.pop_front(), statements.front()) else {
-        return Err(SqlError::NotAQuery { what: "anything but one statement".into() });
+        return Err(SqlError::NotAQuery {
+            what: "anything but one statement".into(),
+        });
     };
     if !only_reads(&statement) {
         let text = statement.to_string();
         let what = text.split([' ', '(', '\n']).next().unwrap_or_default().to_uppercase();
         return Err(SqlError::NotAQuery { what });
     }
-    let used = context.state().resolve_table_references(&statement).map_err(|e| SqlError::Invalid(e.strip_backtrace()))?;
-    let known = table_names();
-    for table in used {
-        let name = table.table();
-        if table.schema() == Some(BUILT_IN) || name.starts_with(BUILT_IN) || known.contains(&name) {
-            continue;
-        }
-        return Err(SqlError::UnknownTable { table: name.to_owned(), suggestion: nearest(name, &known), tables: known });
-    }
-    Ok(())
+    Ok(statement)
+}
+
+/// The table that a query without a plan named wrongly, if that was it.
+pub(crate) fn unknown_table(context: &SessionContext, statement: &Statement) -> Option<SqlError> {
+    let state = context.state();
+    let named = state.resolve_table_references(statement).ok()?;
+    let missing = named.into_iter().find(|table| {
+        let function = state.table_functions().contains_key(table.table());
+        !function && !context.table_exist(table.clone()).unwrap_or(true)
+    })?;
+    let (table, tables) = (missing.table().to_owned(), table_names());
+    Some(SqlError::UnknownTable {
+        suggestion: nearest(&table, &tables),
+        table,
+        tables,
+    })
 }
 
 fn only_reads(statement: &Statement) -> bool {
@@ -48,6 +54,9 @@ fn only_reads(statement: &Statement) -> bool {
 
 /// A known name that differs by a slip or two.
 fn nearest(name: &str, known: &[&'static str]) -> Option<String> {
-    let (distance, best) = known.iter().map(|candidate| (levenshtein(name, candidate), *candidate)).min()?;
+    let (distance, best) = known
+        .iter()
+        .map(|candidate| (levenshtein(name, candidate), *candidate))
+        .min()?;
     (distance <= name.len() / 2).then(|| best.to_owned())
 }

@@ -31,7 +31,11 @@ pub(crate) struct StoreTable {
 
 impl StoreTable {
     pub fn new(source: Source, table: &'static Table, condition: Option<String>) -> Self {
-        StoreTable { source, table, condition }
+        StoreTable {
+            source,
+            table,
+            condition,
+        }
     }
 }
 
@@ -65,7 +69,10 @@ impl TableProvider for StoreTable {
         let schema: SchemaRef = Arc::new(self.table.schema().project(wanted)?);
         let columns: Vec<(&str, Kind)> = wanted.iter().map(|index| self.table.columns[*index]).collect();
 
-        let mut selected: Vec<String> = columns.iter().map(|(name, kind)| self.source.selected(name, *kind)).collect();
+        let mut selected: Vec<String> = columns
+            .iter()
+            .map(|(name, kind)| self.source.selected(name, *kind))
+            .collect();
         if selected.is_empty() {
             // COUNT(*): rows matter, columns do not.
             selected.push("1".to_owned());
@@ -84,8 +91,21 @@ impl TableProvider for StoreTable {
             sql.push_str(&format!(" LIMIT {limit}"));
         }
         let kinds = columns.iter().map(|(_, kind)| *kind).collect();
-        let scan = Scan { source: self.source.clone(), sql, args, schema: schema.clone(), kinds };
-        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(scan)], None, None, false, limit)?))
+        let scan = Scan {
+            source: self.source.clone(),
+            sql,
+            args,
+            schema: schema.clone(),
+            kinds,
+        };
+        Ok(Arc::new(StreamingTableExec::try_new(
+            schema,
+            vec![Arc::new(scan)],
+            None,
+            None,
+            false,
+            limit,
+        )?))
     }
 }
 
@@ -107,7 +127,13 @@ impl PartitionStream for Scan {
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut stream = RecordBatchReceiverStream::builder(self.schema.clone(), BATCHES_AHEAD);
         let (source, to) = (self.source.clone(), stream.tx());
-        stream.spawn(source.stream(self.sql.clone(), self.args.clone(), self.schema.clone(), self.kinds.clone(), to));
+        stream.spawn(source.stream(
+            self.sql.clone(),
+            self.args.clone(),
+            self.schema.clone(),
+            self.kinds.clone(),
+            to,
+        ));
         stream.build()
     }
 }

@@ -56,13 +56,26 @@ pub(crate) enum Arg {
 impl Source {
     pub fn open(config: &SqlSourceConfig) -> Result<Source, SqlError> {
         if config.url.starts_with("sqlite:") {
-            let options: SqliteConnectOptions = config.url.parse().map_err(|e| SqlError::Store(format!("{}: {e}", config.url)))?;
+            let options: SqliteConnectOptions = config
+                .url
+                .parse()
+                .map_err(|e| SqlError::Store(format!("{}: {e}", config.url)))?;
             let file = options.get_filename().to_owned();
             if !file.exists() {
-                return Err(SqlError::Store(format!("there is no database {} yet: `aegis run` or `aegis ingest` makes it", file.display())));
+                return Err(SqlError::Store(format!(
+                    "there is no database {} yet: `aegis run` or `aegis ingest` makes it",
+                    file.display()
+                )));
             }
-            let options = options.create_if_missing(false).busy_timeout(TIMEOUT).pragma("query_only", "on");
-            Ok(Source::Sqlite(SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(options)))
+            let options = options
+                .create_if_missing(false)
+                .busy_timeout(TIMEOUT)
+                .pragma("query_only", "on");
+            Ok(Source::Sqlite(
+                SqlitePoolOptions::new()
+                    .max_connections(CONNECTIONS)
+                    .connect_lazy_with(options),
+            ))
         } else if config.url.starts_with("postgres:") || config.url.starts_with("postgresql:") {
             // The parser's message may repeat the URL, and with it a password.
             let form = || SqlError::Store("the URL is not of the form postgres://USER@HOST:PORT/DATABASE".into());
@@ -74,10 +87,14 @@ impl Source {
             };
             // A default for every transaction of the connection; the guard refuses the SET that would undo it.
             let options = options.options([("default_transaction_read_only", "on")]);
-            let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(TIMEOUT);
+            let pool = PgPoolOptions::new()
+                .max_connections(CONNECTIONS)
+                .acquire_timeout(TIMEOUT);
             Ok(Source::Postgres(pool.connect_lazy_with(options)))
         } else {
-            Err(SqlError::Store("its URL must start with sqlite:// or postgres://".into()))
+            Err(SqlError::Store(
+                "its URL must start with sqlite:// or postgres://".into(),
+            ))
         }
     }
 
@@ -181,7 +198,11 @@ impl Columns {
             Kind::Bool => Column::Bool(BooleanBuilder::new()),
             Kind::Time => Column::Time(TimestampMicrosecondBuilder::new().with_timezone("+00:00")),
         });
-        Columns { schema, builders: builders.collect(), rows: 0 }
+        Columns {
+            schema,
+            builders: builders.collect(),
+            rows: 0,
+        }
     }
 
     fn finish(&mut self) -> Result<RecordBatch, DataFusionError> {
@@ -198,7 +219,11 @@ impl Columns {
             })
             .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
-        Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            arrays,
+            &options,
+        )?)
     }
 }
 
@@ -224,7 +249,10 @@ impl Cells for SqliteRow {
     fn time(&self, index: usize) -> Result<Option<i64>, sqlx::Error> {
         let Some(text) = self.text(index)? else { return Ok(None) };
         let at = DateTime::parse_from_rfc3339(&text);
-        Ok(Some(at.map_err(|e| sqlx::Error::Decode(format!("{text:?} is no time: {e}").into()))?.timestamp_micros()))
+        Ok(Some(
+            at.map_err(|e| sqlx::Error::Decode(format!("{text:?} is no time: {e}").into()))?
+                .timestamp_micros(),
+        ))
     }
 }
 
@@ -239,7 +267,9 @@ impl Cells for PgRow {
         self.try_get(index)
     }
     fn time(&self, index: usize) -> Result<Option<i64>, sqlx::Error> {
-        Ok(self.try_get::<Option<DateTime<Utc>>, _>(index)?.map(|at| at.timestamp_micros()))
+        Ok(self
+            .try_get::<Option<DateTime<Utc>>, _>(index)?
+            .map(|at| at.timestamp_micros()))
     }
 }
 

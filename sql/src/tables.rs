@@ -28,7 +28,11 @@ pub(crate) struct Table {
 
 impl Table {
     pub fn schema(&self) -> SchemaRef {
-        let fields: Vec<Field> = self.columns.iter().map(|(name, kind)| Field::new(*name, kind.arrow(), true)).collect();
+        let fields: Vec<Field> = self
+            .columns
+            .iter()
+            .map(|(name, kind)| Field::new(*name, kind.arrow(), true))
+            .collect();
         Arc::new(Schema::new(fields))
     }
 }

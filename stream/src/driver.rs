@@ -43,8 +43,9 @@ pub struct Runtime {
 pub enum Mode {
     /// Until stopped; the wall clock ticks.
     Live,
-    /// Until the input is drained; time comes from the input alone. With `close`, event time ends past the lateness bound.
-    ToEnd { close: bool },
+    /// Until the input is drained; time comes from the input alone. With `past`, event time ends this far past the newest
+    /// event, so that what waits for it (windows, parked resolves) is settled.
+    ToEnd { past: Option<Duration> },
 }
 
 /// Pause before try number `attempt` (from 0) of something that is away: 100 ms doubling to 5 s.

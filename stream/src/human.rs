@@ -203,7 +203,7 @@ impl fmt::Display for HumanSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exact = SIZE_UNITS
             .iter()
-            .find(|(_, size)| self.0 >= *size && self.0 % size == 0);
+            .find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size));
         match exact {
             Some((unit, size)) => write!(f, "{}{unit}", self.0 / size),
             None => write!(f, "{}B", self.0),

@@ -10,6 +10,9 @@
 //! What it does not do: it spawns nothing and sleeps nowhere outside [`driver`]; [`task`] is a state
 //! machine without I/O that a simulator can drive as well as tokio can.
 
+// Time is an argument here: see clippy.toml.
+#![deny(clippy::disallowed_methods)]
+
 pub mod accounting;
 pub mod call;
 pub mod driver;
@@ -29,7 +32,10 @@ pub mod time;
 
 pub use accounting::{Accounting, Disposition};
 pub use call::{Call, CallError};
-pub use log::{Commit, CommitError, Log, LogError, LogId, Member, MemberEvent, NewRecord, Offset, Reader, Record, TopicPartition, TopicSpec};
+pub use log::{
+    Commit, CommitError, Log, LogError, LogId, Member, MemberEvent, NewRecord, Offset, Reader, Record, TopicPartition,
+    TopicSpec,
+};
 pub use operator::{Context, Operator, Reject, RowBuffer};
 pub use partition::partition_for;
 pub use progress::Progress;

@@ -34,7 +34,10 @@ pub struct TopicPartition {
 
 impl TopicPartition {
     pub fn new(topic: impl Into<Topic>, partition: u32) -> Self {
-        TopicPartition { topic: topic.into(), partition }
+        TopicPartition {
+            topic: topic.into(),
+            partition,
+        }
     }
 }
 
@@ -70,7 +73,11 @@ impl NewRecord {
     pub fn size(&self) -> usize {
         self.key.as_ref().map_or(0, Bytes::len)
             + self.value.len()
-            + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            + self
+                .headers
+                .iter()
+                .map(|(name, value)| name.len() + value.len())
+                .sum::<usize>()
     }
 }
 
@@ -87,13 +94,21 @@ pub struct Record {
 impl Record {
     /// The last value of header `name` (Kafka's convention for repeated headers).
     pub fn header(&self, name: &str) -> Option<&Bytes> {
-        self.headers.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value)
+        self.headers
+            .iter()
+            .rev()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value)
     }
 
     pub fn size(&self) -> usize {
         self.key.as_ref().map_or(0, Bytes::len)
             + self.value.len()
-            + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            + self
+                .headers
+                .iter()
+                .map(|(name, value)| name.len() + value.len())
+                .sum::<usize>()
     }
 }
 
@@ -132,7 +147,11 @@ pub enum LogError {
     #[error("record of {size} bytes is over the log's limit of {limit} bytes")]
     TooLarge { size: usize, limit: usize },
     #[error("{partition}: offset {offset:?} is gone, the log now starts at {start:?}")]
-    OutOfRange { partition: TopicPartition, offset: Offset, start: Offset },
+    OutOfRange {
+        partition: TopicPartition,
+        offset: Offset,
+        start: Offset,
+    },
     /// Nothing happened; trying again later may work.
     #[error("log unavailable while {doing}: {cause}")]
     Unavailable { doing: String, cause: String },
@@ -175,7 +194,10 @@ pub enum MemberEvent {
     /// These partitions are gone already (session lost): nothing may be committed for them.
     Lost(Vec<TopicPartition>),
     /// Records of one partition, in order.
-    Fetched { partition: TopicPartition, records: Vec<Record> },
+    Fetched {
+        partition: TopicPartition,
+        records: Vec<Record>,
+    },
     /// Everything visible in every assigned partition has been handed out: the fetch position of each is its
     /// end (the last stable offset). Sent at most once until something new arrives or `max_wait` passes again.
     Drained,

@@ -5,6 +5,8 @@
 
 pub mod harness;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use crate::accounting::{Accounting, Disposition};
@@ -103,7 +105,7 @@ pub struct Context<'a, B: RowBuffer> {
     pub(crate) rejects: &'a mut Vec<Reject>,
     pub(crate) calls: &'a mut Vec<CallRequest>,
     pub(crate) accounting: &'a mut Accounting,
-    pub(crate) senders: &'a mut Vec<(String, Instant)>,
+    pub(crate) senders: &'a mut BTreeMap<String, Instant>,
     pub(crate) watermark: Instant,
 }
 
@@ -147,9 +149,11 @@ impl<B: RowBuffer> Context<'_, B> {
 
     /// Ingress stage only: `sender` has reached event time `at`.
     pub fn observe_sender(&mut self, sender: &str, at: Instant) {
-        match self.senders.iter_mut().find(|(name, _)| name == sender) {
-            Some((_, highest)) => *highest = (*highest).max(at),
-            None => self.senders.push((sender.to_owned(), at)),
+        match self.senders.get_mut(sender) {
+            Some(highest) => *highest = (*highest).max(at),
+            None => {
+                self.senders.insert(sender.to_owned(), at);
+            }
         }
     }
 
@@ -172,7 +176,11 @@ impl RowBuffer for JsonRows {
 
     fn push(&mut self, key: &[u8], row: &Bytes) {
         self.bytes += key.len() + row.len();
-        self.records.push(NewRecord { key: Some(Bytes::copy_from_slice(key)), value: row.clone(), ..NewRecord::default() });
+        self.records.push(NewRecord {
+            key: Some(Bytes::copy_from_slice(key)),
+            value: row.clone(),
+            ..NewRecord::default()
+        });
     }
 
     fn rows(&self) -> usize {

@@ -67,7 +67,10 @@ pub struct Upstreams {
 
 impl Upstreams {
     pub fn new(partitions: u32) -> Self {
-        Upstreams { heard: vec![None; partitions as usize], watermark: None }
+        Upstreams {
+            heard: vec![None; partitions as usize],
+            watermark: None,
+        }
     }
 
     /// Takes one record in; returns the new watermark if it rose. Watermarks never fall.
@@ -78,7 +81,13 @@ impl Upstreams {
         if self.heard.iter().any(Option::is_none) {
             return None;
         }
-        let busy = self.heard.iter().flatten().filter(|(_, idle)| !idle).map(|(at, _)| *at).min();
+        let busy = self
+            .heard
+            .iter()
+            .flatten()
+            .filter(|(_, idle)| !idle)
+            .map(|(at, _)| *at)
+            .min();
         let all_idle = self.heard.iter().flatten().map(|(at, _)| *at).max();
         let next = busy.or(all_idle)?;
         if self.watermark.is_none_or(|at| next > at) {
@@ -135,7 +144,11 @@ pub struct IngressPolicy {
 
 impl Default for IngressPolicy {
     fn default() -> Self {
-        IngressPolicy { lateness: Duration::from_secs(300), idle_after: Duration::from_secs(30), max_senders: 10_000 }
+        IngressPolicy {
+            lateness: Duration::from_secs(300),
+            idle_after: Duration::from_secs(30),
+            max_senders: 10_000,
+        }
     }
 }
 
@@ -145,7 +158,11 @@ impl Senders {
             Some(state) => *state = (state.0.max(at), now),
             None => {
                 if self.seen.len() >= policy.max_senders {
-                    let oldest = self.seen.iter().min_by_key(|(_, (_, last))| *last).map(|(name, _)| name.clone());
+                    let oldest = self
+                        .seen
+                        .iter()
+                        .min_by_key(|(_, (_, last))| *last)
+                        .map(|(name, _)| name.clone());
                     oldest.map(|name| self.seen.remove(&name));
                 }
                 self.seen.insert(sender.to_owned(), (at, now));
@@ -164,17 +181,22 @@ impl Senders {
             .min();
         match busy {
             Some(next) => (self.raise(next), false),
-            None if drained => {
-                (self.raise(now.saturating_sub(policy.lateness).saturating_sub(policy.idle_after)), true)
-            }
+            None if drained => (
+                self.raise(now.saturating_sub(policy.lateness).saturating_sub(policy.idle_after)),
+                true,
+            ),
             None => (self.watermark.unwrap_or(Instant::MIN), false),
         }
     }
 
-    /// The watermark when the input has ended (replay clock): as far as every sender got; with `close`, past lateness.
-    pub fn end(&mut self, close: bool, policy: &IngressPolicy) -> Option<Instant> {
+    /// The watermark when the input has ended (replay clock): as far as the senders got, less the lateness they may still
+    /// use; with `past`, this far past their newest event instead, so that windows of that width close.
+    pub fn end(&mut self, past: Option<Duration>, policy: &IngressPolicy) -> Option<Instant> {
         let highest = self.seen.values().map(|(at, _)| *at).max()?;
-        let next = if close { highest.saturating_add(policy.lateness) } else { highest.saturating_sub(policy.lateness) };
+        let next = match past {
+            Some(past) => highest.saturating_add(past),
+            None => highest.saturating_sub(policy.lateness),
+        };
         Some(self.raise(next))
     }
 
@@ -205,7 +227,13 @@ mod tests {
     use super::*;
 
     fn progress(partition: u32, watermark: i64, idle: bool) -> Progress {
-        Progress { stage: "s".into(), partition, watermark: Instant(watermark), idle, tick_at: None }
+        Progress {
+            stage: "s".into(),
+            partition,
+            watermark: Instant(watermark),
+            idle,
+            tick_at: None,
+        }
     }
 
     #[test]
@@ -214,7 +242,11 @@ mod tests {
         assert_eq!(up.hear(&progress(0, 10, false)), None);
         assert_eq!(up.hear(&progress(1, 4, false)), Some(Instant(4)));
         assert_eq!(up.hear(&progress(1, 2, false)), None, "it never falls");
-        assert_eq!(up.hear(&progress(1, 4, true)), Some(Instant(10)), "an idle one does not hold it");
+        assert_eq!(
+            up.hear(&progress(1, 4, true)),
+            Some(Instant(10)),
+            "an idle one does not hold it"
+        );
     }
 
     #[test]
@@ -229,7 +261,11 @@ mod tests {
         senders.observe("quick", Instant(100), Instant(100), &policy);
         assert_eq!(senders.tick(Instant(100), true, &policy), (Instant(15), false));
         senders.observe("quick", Instant(112), Instant(112), &policy);
-        assert_eq!(senders.tick(Instant(112), false, &policy), (Instant(15), false), "not while input waits");
+        assert_eq!(
+            senders.tick(Instant(112), false, &policy),
+            (Instant(15), false),
+            "not while input waits"
+        );
         assert_eq!(senders.tick(Instant(112), true, &policy), (Instant(107), false));
         assert_eq!(senders.tick(Instant(200), true, &policy), (Instant(185), true));
     }

@@ -34,7 +34,12 @@ pub enum SinkError {
     Unavailable { sink: String, cause: String },
     /// The stored position is not `start`: somebody else owns the partition, or an answer was lost. Drop the batch, ask again for the position.
     #[error("sink {sink}: {partition} stands at {stored:?}, not at {expected:?}")]
-    PositionMoved { sink: String, partition: TopicPartition, expected: Offset, stored: Option<Offset> },
+    PositionMoved {
+        sink: String,
+        partition: TopicPartition,
+        expected: Offset,
+        stored: Option<Offset>,
+    },
     /// The stored positions belong to another log, or lie beyond this one's end. A person must decide.
     #[error("sink {sink}: {problem}; if the log was replaced on purpose, run `aegis sinks rebuild {sink}`")]
     ForeignPosition { sink: String, problem: String },

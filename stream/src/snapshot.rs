@@ -37,7 +37,12 @@ pub enum SnapshotError {
     #[error(
         "{stage}/{partition}: snapshots were taken by logic version {found}, this program has {wanted}: start the previous program, stop it cleanly, then run `aegis upgrade --check`"
     )]
-    LogicVersion { stage: String, partition: u32, found: u32, wanted: u32 },
+    LogicVersion {
+        stage: String,
+        partition: u32,
+        found: u32,
+        wanted: u32,
+    },
 }
 
 /// Keeps snapshots.
@@ -69,7 +74,10 @@ impl FolderSnapshots {
 
     /// Offset of the second newest snapshot of a partition: what lies before it is not needed even if the newest is torn.
     pub fn second_newest(&self, stage: &str, partition: u32) -> Option<Offset> {
-        self.files(stage, partition).ok()?.get(1).map(|(offset, _)| Offset(*offset))
+        self.files(stage, partition)
+            .ok()?
+            .get(1)
+            .map(|(offset, _)| Offset(*offset))
     }
 
     fn folder(&self, stage: &str, partition: u32) -> PathBuf {
@@ -101,12 +109,16 @@ impl SnapshotStore for FolderSnapshots {
     fn save(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         let folder = self.folder(&snapshot.stage, snapshot.partition);
         std::fs::create_dir_all(&folder).map_err(|cause| io(&folder, cause))?;
-        let bytes =
-            encode(snapshot).map_err(|cause| SnapshotError::Encode { stage: snapshot.stage.clone(), cause })?;
+        let bytes = encode(snapshot).map_err(|cause| SnapshotError::Encode {
+            stage: snapshot.stage.clone(),
+            cause,
+        })?;
         let path = folder.join(format!("{:020}.snapshot", snapshot.offset.0));
         let temporary = folder.join("next.tmp");
         let written = write_synced(&temporary, &bytes).and_then(|()| std::fs::rename(&temporary, &path));
-        written.and_then(|()| std::fs::File::open(&folder)?.sync_all()).map_err(|cause| io(&path, cause))?;
+        written
+            .and_then(|()| std::fs::File::open(&folder)?.sync_all())
+            .map_err(|cause| io(&path, cause))?;
         for (_, old) in self.files(&snapshot.stage, snapshot.partition)?.into_iter().skip(KEEP) {
             std::fs::remove_file(&old).map_err(|cause| io(&old, cause))?;
         }
@@ -137,9 +149,12 @@ impl SnapshotStore for FolderSnapshots {
             }
         }
         match other_version {
-            Some(found) => {
-                Err(SnapshotError::LogicVersion { stage: stage.to_owned(), partition, found, wanted: logic_version })
-            }
+            Some(found) => Err(SnapshotError::LogicVersion {
+                stage: stage.to_owned(),
+                partition,
+                found,
+                wanted: logic_version,
+            }),
             None => Ok(None),
         }
     }
@@ -159,10 +174,21 @@ impl SnapshotStore for MemorySnapshots {
         Ok(())
     }
 
-    fn newest(&self, topology: &str, stage: &str, partition: u32, logic_version: u32, limit: Offset) -> Result<Option<Snapshot>, SnapshotError> {
+    fn newest(
+        &self,
+        topology: &str,
+        stage: &str,
+        partition: u32,
+        logic_version: u32,
+        limit: Offset,
+    ) -> Result<Option<Snapshot>, SnapshotError> {
         let kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ours = |s: &&Snapshot| {
-            s.topology == topology && s.stage == stage && s.partition == partition && s.logic_version == logic_version && s.offset <= limit
+            s.topology == topology
+                && s.stage == stage
+                && s.partition == partition
+                && s.logic_version == logic_version
+                && s.offset <= limit
         };
         Ok(kept.iter().rev().find(ours).cloned())
     }
@@ -201,7 +227,10 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn io(path: &Path, cause: std::io::Error) -> SnapshotError {
-    SnapshotError::Io { path: path.display().to_string(), cause }
+    SnapshotError::Io {
+        path: path.display().to_string(),
+        cause,
+    }
 }
 
 #[cfg(test)]
@@ -226,7 +255,12 @@ mod tests {
         for offset in [5, 9, 12] {
             store.save(&at(offset, 1)).unwrap();
         }
-        let newest = |limit| store.newest("t", "dedupe", 3, 1, Offset(limit)).unwrap().map(|s| s.offset.0);
+        let newest = |limit| {
+            store
+                .newest("t", "dedupe", 3, 1, Offset(limit))
+                .unwrap()
+                .map(|s| s.offset.0)
+        };
         assert_eq!((newest(99), newest(11), newest(8)), (Some(12), Some(9), None));
         let path = folder.path().join("dedupe/3/00000000000000000012.snapshot");
         let bytes = std::fs::read(&path).unwrap();
@@ -241,6 +275,13 @@ mod tests {
         let store = FolderSnapshots::new(folder.path());
         store.save(&at(5, 1)).unwrap();
         let refused = store.newest("t", "dedupe", 3, 2, Offset(99));
-        assert!(matches!(refused, Err(SnapshotError::LogicVersion { found: 1, wanted: 2, .. })));
+        assert!(matches!(
+            refused,
+            Err(SnapshotError::LogicVersion {
+                found: 1,
+                wanted: 2,
+                ..
+            })
+        ));
     }
 }

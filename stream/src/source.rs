@@ -35,7 +35,13 @@ impl Ingress {
     pub async fn open(log: Arc<dyn Log>, topic: &str, limit: usize) -> Result<Self, LogError> {
         let partitions = log.partitions(topic).await?;
         let limit = limit.clamp(1, tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Ok(Ingress { log, topic: topic.into(), partitions, waiting: Arc::new(tokio::sync::Semaphore::new(limit)), limit })
+        Ok(Ingress {
+            log,
+            topic: topic.into(),
+            partitions,
+            waiting: Arc::new(tokio::sync::Semaphore::new(limit)),
+            limit,
+        })
     }
 
     /// Append one record, durably. `spread` picks the partition of an unkeyed record (equal values meet in one partition).

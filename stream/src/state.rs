@@ -125,7 +125,10 @@ pub struct Timers<K> {
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
-        Timers { due: BTreeSet::new(), by_key: BTreeMap::new() }
+        Timers {
+            due: BTreeSet::new(),
+            by_key: BTreeMap::new(),
+        }
     }
 }
 
@@ -193,7 +196,10 @@ pub struct Windows<K, V> {
 
 impl<K: Key, V> Windows<K, V> {
     pub fn tumbling(width: Duration) -> Self {
-        Windows { width, open: BTreeMap::new() }
+        Windows {
+            width,
+            open: BTreeMap::new(),
+        }
     }
 
     /// End (exclusive) of the window that holds `at`. A window is closed once the watermark reaches its end.
@@ -249,7 +255,10 @@ impl<K: Key, V: Serialize + DeserializeOwned> StateCell for Windows<K, V> {
 
     fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
         let windows: Vec<(Instant, Vec<(K, V)>)> = postcard::from_bytes(bytes)?;
-        self.open = windows.into_iter().map(|(start, entries)| (start, entries.into_iter().collect())).collect();
+        self.open = windows
+            .into_iter()
+            .map(|(start, entries)| (start, entries.into_iter().collect()))
+            .collect();
         Ok(())
     }
 
@@ -297,12 +306,21 @@ mod tests {
     fn windows_close_when_the_watermark_reaches_their_end() {
         let mut windows = Windows::tumbling(Duration::from_micros(10));
         windows.slot(Instant(19), "k".to_owned()).or_insert(1);
-        windows.slot(Instant(10), "k".to_owned()).and_modify(|v| *v += 1).or_insert(9);
+        windows
+            .slot(Instant(10), "k".to_owned())
+            .and_modify(|v| *v += 1)
+            .or_insert(9);
         windows.slot(Instant(-1), "j".to_owned()).or_insert(7);
         let mut windows = reloaded(&windows, Windows::tumbling(Duration::from_micros(10)));
         assert_eq!(windows.pop_closed(Instant(-1)), None);
-        assert_eq!(windows.pop_closed(Instant(0)), Some((Instant(-10), vec![("j".to_owned(), 7)])));
+        assert_eq!(
+            windows.pop_closed(Instant(0)),
+            Some((Instant(-10), vec![("j".to_owned(), 7)]))
+        );
         assert_eq!(windows.pop_closed(Instant(19)), None);
-        assert_eq!(windows.pop_closed(Instant(20)), Some((Instant(10), vec![("k".to_owned(), 2)])));
+        assert_eq!(
+            windows.pop_closed(Instant(20)),
+            Some((Instant(10), vec![("k".to_owned(), 2)]))
+        );
     }
 }

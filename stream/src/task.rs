@@ -8,6 +8,8 @@
 
 mod outbox;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::accounting::Accounting;
@@ -19,8 +21,8 @@ use crate::snapshot::Snapshot;
 use crate::state::{StateCell, StateError};
 use crate::time::Instant;
 
-pub use outbox::{DeadLetters, Refused};
 use outbox::Outbox;
+pub use outbox::{DeadLetters, Refused};
 
 /// Where a stage gets event time from.
 #[derive(Clone, Copy, Debug)]
@@ -44,26 +46,38 @@ pub struct TaskSettings {
     pub accounting: Topic,
     pub dead_letters: DeadLetters,
     /// Event time must have moved this far before Progress alone is worth a commit.
-    pub progress_step: std::time::Duration,
+    pub progress_step: Duration,
 }
 
 /// What happened, as told by the driver.
 #[derive(Debug)]
 pub enum Event {
     /// The partition is this task's. `start` is the first offset the log still has.
-    Assigned { committed: Option<Offset>, start: Offset, snapshot: Option<Snapshot> },
+    Assigned {
+        committed: Option<Offset>,
+        start: Offset,
+        snapshot: Option<Snapshot>,
+    },
     /// The next records, in order.
     Fetched(Vec<Record>),
     /// The wall clock (ingress only acts on it); `drained`: everything visible has been fetched.
-    Tick { now: Instant, drained: bool },
-    /// Nothing more will come on this replay clock; with `close`, event time passes the lateness bound.
-    End { close: bool },
+    Tick {
+        now: Instant,
+        drained: bool,
+    },
+    /// Nothing more will come on this replay clock. With `past`, event time goes this far past the newest event.
+    End {
+        past: Option<Duration>,
+    },
     /// Commit what is pending.
     Flush,
     Committed,
     /// Nothing of the commit happened; send it again.
     Aborted,
-    Answered { key: String, answer: Result<Bytes, CallError> },
+    Answered {
+        key: String,
+        answer: Result<Bytes, CallError>,
+    },
     /// Take a snapshot now (nothing may be pending).
     Checkpoint,
 }
@@ -89,21 +103,54 @@ pub enum Effect {
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
     #[error("{stage}/{partition}: {source}")]
-    State { stage: &'static str, partition: u32, source: StateError },
+    State {
+        stage: &'static str,
+        partition: u32,
+        source: StateError,
+    },
     #[error("{stage}/{partition}: snapshot misses state cell {cell}")]
-    MissingCell { stage: &'static str, partition: u32, cell: String },
+    MissingCell {
+        stage: &'static str,
+        partition: u32,
+        cell: String,
+    },
     #[error("{stage}/{partition}: output cannot be encoded: {cause}")]
-    Encode { stage: &'static str, partition: u32, cause: String },
+    Encode {
+        stage: &'static str,
+        partition: u32,
+        cause: String,
+    },
     #[error("{stage}/{partition}: topic {topic} is not part of the topology")]
-    UnknownTopic { stage: &'static str, partition: u32, topic: Topic },
+    UnknownTopic {
+        stage: &'static str,
+        partition: u32,
+        topic: Topic,
+    },
     #[error("{stage}/{partition}: conservation broken between {from:?} and {to:?}: {counts:?}")]
-    Conservation { stage: &'static str, partition: u32, from: Offset, to: Offset, counts: Box<Accounting> },
+    Conservation {
+        stage: &'static str,
+        partition: u32,
+        from: Offset,
+        to: Offset,
+        counts: Box<Accounting>,
+    },
     #[error("{stage}/{partition}: {event} while a commit is in flight")]
-    Order { stage: &'static str, partition: u32, event: &'static str },
+    Order {
+        stage: &'static str,
+        partition: u32,
+        event: &'static str,
+    },
 }
 
 enum EventTime {
-    Ingress { senders: Senders, policy: IngressPolicy, now: Instant, drained: bool, idle: bool, ended: Option<bool> },
+    Ingress {
+        senders: Senders,
+        policy: IngressPolicy,
+        now: Instant,
+        drained: bool,
+        idle: bool,
+        ended: Option<Option<Duration>>,
+    },
     Downstream(Upstreams),
 }
 
@@ -157,7 +204,11 @@ impl<O: Operator> Task<O> {
     pub fn step(&mut self, event: Event) -> Result<Vec<Effect>, TaskError> {
         let mut effects = Vec::new();
         match event {
-            Event::Assigned { committed, start, snapshot } => self.assign(committed, start, snapshot, &mut effects)?,
+            Event::Assigned {
+                committed,
+                start,
+                snapshot,
+            } => self.assign(committed, start, snapshot, &mut effects)?,
             Event::Fetched(records) => {
                 self.require_no_commit("fetched")?;
                 for record in &records {
@@ -169,15 +220,18 @@ impl<O: Operator> Task<O> {
                 if drained {
                     self.catch_up();
                 }
-                if let EventTime::Ingress { now: at, drained: d, .. } = &mut self.time {
+                if let EventTime::Ingress {
+                    now: at, drained: d, ..
+                } = &mut self.time
+                {
                     (*at, *d) = (now, drained);
                 }
                 self.advance();
             }
-            Event::End { close } => {
+            Event::End { past } => {
                 self.catch_up();
                 if let EventTime::Ingress { ended, .. } = &mut self.time {
-                    *ended = Some(close);
+                    *ended = Some(past);
                 }
                 self.advance();
             }
@@ -234,7 +288,11 @@ impl<O: Operator> Task<O> {
 
     /// Entries per state cell, for metrics.
     pub fn state_entries(&mut self) -> Vec<(&'static str, usize)> {
-        self.operator.cells().into_iter().map(|(name, cell)| (name, cell.entries())).collect()
+        self.operator
+            .cells()
+            .into_iter()
+            .map(|(name, cell)| (name, cell.entries()))
+            .collect()
     }
 
     /// Totals of the last flush, for metrics.
@@ -296,7 +354,10 @@ impl<O: Operator> Task<O> {
             Err(reject) => self.outbox.context(self.watermark).reject(reject),
         }
         self.outbox.seal_rejects(record);
-        if let EventTime::Ingress { senders, policy, now, .. } = &mut self.time {
+        if let EventTime::Ingress {
+            senders, policy, now, ..
+        } = &mut self.time
+        {
             for (sender, at) in self.outbox.take_senders() {
                 senders.observe(&sender, at, *now, policy);
             }
@@ -320,11 +381,21 @@ impl<O: Operator> Task<O> {
 
     /// Event time may have moved (ingress).
     fn advance(&mut self) {
-        let EventTime::Ingress { senders, policy, now, drained, idle, ended } = &mut self.time else { return };
+        let EventTime::Ingress {
+            senders,
+            policy,
+            now,
+            drained,
+            idle,
+            ended,
+        } = &mut self.time
+        else {
+            return;
+        };
         let next = match ended {
-            Some(close) => {
+            Some(past) => {
                 *idle = senders.entries() == 0;
-                senders.end(*close, policy).unwrap_or(self.watermark)
+                senders.end(*past, policy).unwrap_or(self.watermark)
             }
             None if *now == Instant::MIN => return,
             None => {
@@ -353,7 +424,10 @@ impl<O: Operator> Task<O> {
         if self.watermark == Instant::MIN && !idle {
             return None;
         }
-        let watermark = self.operator.owes().map_or(self.watermark, |owed| owed.min(self.watermark));
+        let watermark = self
+            .operator
+            .owes()
+            .map_or(self.watermark, |owed| owed.min(self.watermark));
         let worth = match self.told {
             None => true,
             Some((told, was_idle)) => {
@@ -384,7 +458,10 @@ impl<O: Operator> Task<O> {
         });
         let outputs = self.outbox.drain(self.committed, self.position, progress.as_ref())?;
         self.told = news.or(self.told);
-        Ok(Some(PartitionCommit { outputs, position: (self.position > self.committed).then_some(self.position) }))
+        Ok(Some(PartitionCommit {
+            outputs,
+            position: (self.position > self.committed).then_some(self.position),
+        }))
     }
 
     fn snapshot(&mut self) -> Result<Option<Snapshot>, TaskError> {
@@ -392,7 +469,11 @@ impl<O: Operator> Task<O> {
             return Ok(None);
         }
         let (stage, partition) = (self.operator.name(), self.input.partition);
-        let state = |source| TaskError::State { stage, partition, source };
+        let state = |source| TaskError::State {
+            stage,
+            partition,
+            source,
+        };
         let kernel = match &self.time {
             EventTime::Ingress { senders, .. } => senders.save(),
             EventTime::Downstream(upstreams) => upstreams.save(),
@@ -413,14 +494,22 @@ impl<O: Operator> Task<O> {
 
     fn load(&mut self, snapshot: Snapshot) -> Result<(), TaskError> {
         let (stage, partition) = (self.operator.name(), self.input.partition);
-        let state = |source| TaskError::State { stage, partition, source };
+        let state = |source| TaskError::State {
+            stage,
+            partition,
+            source,
+        };
         let bytes = |name: &str| {
             snapshot
                 .cells
                 .iter()
                 .find(|(cell, _)| cell == name)
                 .map(|(_, bytes)| bytes.as_slice())
-                .ok_or_else(|| TaskError::MissingCell { stage, partition, cell: name.to_owned() })
+                .ok_or_else(|| TaskError::MissingCell {
+                    stage,
+                    partition,
+                    cell: name.to_owned(),
+                })
         };
         match &mut self.time {
             EventTime::Ingress { senders, .. } => senders.load(bytes(KERNEL_CELL)?).map_err(state)?,
@@ -438,7 +527,11 @@ impl<O: Operator> Task<O> {
     fn require_no_commit(&self, event: &'static str) -> Result<(), TaskError> {
         match self.in_flight {
             None => Ok(()),
-            Some(_) => Err(TaskError::Order { stage: self.operator.name(), partition: self.input.partition, event }),
+            Some(_) => Err(TaskError::Order {
+                stage: self.operator.name(),
+                partition: self.input.partition,
+                event,
+            }),
         }
     }
 }

@@ -16,8 +16,8 @@ use stream::state::StateCell;
 use stream::task::{DeadLetters, Role, TaskSettings};
 use stream::time::WallClock;
 use stream::{
-    Context, Disposition, Log, NewRecord, Offset, Operator, Record, Reject, Sink, SinkBatch, SinkError, SinkReject, Table,
-    TopicPartition, TopicSpec,
+    Context, Disposition, Log, NewRecord, Offset, Operator, Record, Reject, Sink, SinkBatch, SinkError, SinkReject,
+    Table, TopicPartition, TopicSpec,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,10 @@ impl Operator for Count {
 fn dead_letters() -> DeadLetters {
     DeadLetters {
         topic: "dead-letter".into(),
-        encode: Arc::new(|refused| NewRecord { value: refused.record.value.clone(), ..NewRecord::default() }),
+        encode: Arc::new(|refused| NewRecord {
+            value: refused.record.value.clone(),
+            ..NewRecord::default()
+        }),
     }
 }
 
@@ -85,7 +88,11 @@ fn stage() -> Stage<Count> {
 async fn world() -> (MemoryLog, Runtime) {
     let log = MemoryLog::new();
     let topics: Vec<TopicSpec> = [("in", 2), ("out", 2), ("dead-letter", 1), ("accounting", 1)]
-        .map(|(name, partitions)| TopicSpec { name: name.into(), partitions, retention: Default::default() })
+        .map(|(name, partitions)| TopicSpec {
+            name: name.into(),
+            partitions,
+            retention: Default::default(),
+        })
         .into();
     log.ensure_topics(&topics).await.unwrap();
     let runtime = Runtime {
@@ -100,15 +107,23 @@ async fn world() -> (MemoryLog, Runtime) {
 
 async fn feed(log: &MemoryLog, words: impl IntoIterator<Item = (u32, Bytes)>) {
     for (partition, value) in words {
-        let record = NewRecord { value, ..NewRecord::default() };
-        log.append(&TopicPartition::new("in", partition), vec![record]).await.unwrap();
+        let record = NewRecord {
+            value,
+            ..NewRecord::default()
+        };
+        log.append(&TopicPartition::new("in", partition), vec![record])
+            .await
+            .unwrap();
     }
 }
 
 async fn read(log: &MemoryLog, topic: &str, partitions: u32) -> Vec<String> {
     let mut out = Vec::new();
     for partition in 0..partitions {
-        let mut reader = log.reader(&TopicPartition::new(topic, partition), Offset(0)).await.unwrap();
+        let mut reader = log
+            .reader(&TopicPartition::new(topic, partition), Offset(0))
+            .await
+            .unwrap();
         loop {
             let (records, _) = reader.read(1000, Duration::from_millis(1)).await.unwrap();
             if records.is_empty() {
@@ -123,7 +138,9 @@ async fn read(log: &MemoryLog, topic: &str, partitions: u32) -> Vec<String> {
 }
 
 fn words(n: usize) -> Vec<(u32, Bytes)> {
-    (0..n).map(|i| ((i % 2) as u32, Bytes::from(format!("w{}", i % 6)))).collect()
+    (0..n)
+        .map(|i| ((i % 2) as u32, Bytes::from(format!("w{}", i % 6))))
+        .collect()
 }
 
 /// Every word numbered 1..=n without a gap.
@@ -145,13 +162,25 @@ fn expected(n: usize) -> Vec<String> {
 #[tokio::test]
 async fn faults_and_restarts_lose_and_double_nothing() {
     let (log, runtime) = world().await;
-    let faults = [CommitFault::Aborted, CommitFault::UnknownWritten, CommitFault::UnknownLost, CommitFault::Fenced];
+    let faults = [
+        CommitFault::Aborted,
+        CommitFault::UnknownWritten,
+        CommitFault::UnknownLost,
+        CommitFault::Fenced,
+    ];
     let all = words(120);
     for (round, chunk) in all.chunks(30).enumerate() {
         feed(&log, chunk.to_vec()).await;
         log.fail_next_commit("aegis.count", faults[round]);
         // Each round is a fresh driver: it restores from the snapshot of the one before.
-        run_stage(stage(), runtime.clone(), Mode::ToEnd { close: false }, CancellationToken::new()).await.unwrap();
+        run_stage(
+            stage(),
+            runtime.clone(),
+            Mode::ToEnd { past: None },
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
     }
     assert_eq!(read(&log, "out", 2).await, expected(120));
 }
@@ -159,8 +188,18 @@ async fn faults_and_restarts_lose_and_double_nothing() {
 #[tokio::test]
 async fn bad_records_go_to_the_dead_letters_and_stop_nothing() {
     let (log, runtime) = world().await;
-    feed(&log, [(0, Bytes::from_static(b"a")), (0, Bytes::from_static(b"\xff")), (0, Bytes::from_static(b"a"))]).await;
-    run_stage(stage(), runtime, Mode::ToEnd { close: false }, CancellationToken::new()).await.unwrap();
+    feed(
+        &log,
+        [
+            (0, Bytes::from_static(b"a")),
+            (0, Bytes::from_static(b"\xff")),
+            (0, Bytes::from_static(b"a")),
+        ],
+    )
+    .await;
+    run_stage(stage(), runtime, Mode::ToEnd { past: None }, CancellationToken::new())
+        .await
+        .unwrap();
     assert_eq!(read(&log, "out", 2).await, ["a:1", "a:2"]);
     assert_eq!(read(&log, "dead-letter", 1).await.len(), 1);
 }
@@ -176,7 +215,9 @@ async fn a_stopped_stage_has_committed_what_it_read() {
     assert!(!first.is_empty());
     stop.cancel();
     running.await.unwrap().unwrap();
-    run_stage(stage(), runtime, Mode::ToEnd { close: false }, CancellationToken::new()).await.unwrap();
+    run_stage(stage(), runtime, Mode::ToEnd { past: None }, CancellationToken::new())
+        .await
+        .unwrap();
     assert_eq!(read(&log, "out", 2).await, expected(20));
 }
 
@@ -208,7 +249,10 @@ impl Sink for Store {
     async fn write(&mut self, _: &LogId, batches: &[SinkBatch]) -> Result<Vec<SinkReject>, SinkError> {
         let mut state = self.0.lock().unwrap();
         state.calls += 1;
-        let away = || SinkError::Unavailable { sink: "store".into(), cause: "down".into() };
+        let away = || SinkError::Unavailable {
+            sink: "store".into(),
+            cause: "down".into(),
+        };
         if state.calls % 3 == 1 {
             return Err(away());
         }
@@ -237,7 +281,11 @@ impl Sink for Store {
             state.positions.insert(batch.partition.clone(), batch.next);
         }
         // Written, but the answer is lost: the next try meets the moved position.
-        if state.calls % 3 == 2 && rejects.is_empty() { Err(away()) } else { Ok(rejects) }
+        if state.calls % 3 == 2 && rejects.is_empty() {
+            Err(away())
+        } else {
+            Ok(rejects)
+        }
     }
 }
 
@@ -248,13 +296,21 @@ async fn a_sink_that_is_away_or_loses_answers_holds_every_row_once() {
     for chunk in words(60).chunks(20) {
         feed(&log, chunk.to_vec()).await;
         let sink = Box::new(store.clone());
-        run_sink(sink, dead_letters(), runtime.clone(), Mode::ToEnd { close: false }, CancellationToken::new())
-            .await
-            .unwrap();
+        run_sink(
+            sink,
+            dead_letters(),
+            runtime.clone(),
+            Mode::ToEnd { past: None },
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
     }
     let mut rows = store.0.lock().unwrap().rows.clone();
-    let mut want: Vec<String> =
-        words(60).into_iter().map(|(_, word)| String::from_utf8_lossy(&word).into_owned()).collect();
+    let mut want: Vec<String> = words(60)
+        .into_iter()
+        .map(|(_, word)| String::from_utf8_lossy(&word).into_owned())
+        .collect();
     rows.sort();
     want.sort();
     assert_eq!(rows, want);
@@ -265,9 +321,20 @@ async fn a_position_beyond_the_end_stops_the_sink_with_the_remedy() {
     let (log, runtime) = world().await;
     feed(&log, words(4)).await;
     let store = Store::default();
-    store.0.lock().unwrap().positions.insert(TopicPartition::new("in", 0), Offset(99));
-    let stopped =
-        run_sink(Box::new(store), dead_letters(), runtime, Mode::ToEnd { close: false }, CancellationToken::new()).await;
+    store
+        .0
+        .lock()
+        .unwrap()
+        .positions
+        .insert(TopicPartition::new("in", 0), Offset(99));
+    let stopped = run_sink(
+        Box::new(store),
+        dead_letters(),
+        runtime,
+        Mode::ToEnd { past: None },
+        CancellationToken::new(),
+    )
+    .await;
     let message = stopped.unwrap_err().to_string();
     assert!(message.contains("aegis sinks rebuild store"), "{message}");
 }

@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{CaseArguments, LogKind};
 
+/// Past the newest event by more than any window or join of the cases reaches.
+const CLOSE: Duration = Duration::from_secs(3600);
+
 /// Lines gathered into one append by the feeder, as a producer with a small linger does.
 const APPEND: usize = 512;
 
@@ -32,9 +35,15 @@ pub struct Chain {
 
 type Again = Box<dyn Fn(Mode, CancellationToken) -> JoinHandle<Result<(), StageError>>>;
 
+struct RunningStage {
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), StageError>>,
+    again: Again,
+}
+
 pub struct Running<'a> {
     chain: &'a Chain,
-    stages: Vec<(CancellationToken, JoinHandle<Result<(), StageError>>, Again)>,
+    stages: Vec<RunningStage>,
 }
 
 impl Chain {
@@ -50,7 +59,11 @@ impl Chain {
         };
         let specs: Vec<TopicSpec> = topics::ALL
             .iter()
-            .map(|name| TopicSpec { name: (*name).into(), partitions: arguments.partitions, retention: Default::default() })
+            .map(|name| TopicSpec {
+                name: (*name).into(),
+                partitions: arguments.partitions,
+                retention: Default::default(),
+            })
             .collect();
         log.ensure_topics(&specs).await?;
         let runtime = Runtime {
@@ -60,20 +73,37 @@ impl Chain {
             health: Health::default(),
             snapshot_every: Duration::from_secs(3600),
         };
-        Ok(Chain { runtime, partitions: arguments.partitions, policy, _folder: folder })
+        Ok(Chain {
+            runtime,
+            partitions: arguments.partitions,
+            policy,
+            _folder: folder,
+        })
     }
 
     pub fn start(&self) -> Running<'_> {
-        Running { chain: self, stages: Vec::new() }
+        Running {
+            chain: self,
+            stages: Vec::new(),
+        }
     }
 
     pub async fn feeder(&self) -> anyhow::Result<Feeder> {
         let waiting = vec![Vec::new(); self.partitions as usize];
-        Ok(Feeder { log: self.runtime.log.clone(), clock: self.runtime.clock.clone(), waiting, next: 0 })
+        Ok(Feeder {
+            log: self.runtime.log.clone(),
+            clock: self.runtime.clock.clone(),
+            waiting,
+            next: 0,
+        })
     }
 
     /// Every data record of a topic.
-    pub async fn read_all(&self, topic: &str, mut take: impl FnMut(&Record) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub async fn read_all(
+        &self,
+        topic: &str,
+        mut take: impl FnMut(&Record) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         for partition in 0..self.partitions {
             let partition = TopicPartition::new(topic, partition);
             let bounds = self.runtime.log.bounds(&partition).await?;
@@ -81,7 +111,10 @@ impl Chain {
             let mut at = bounds.start;
             while at < bounds.end {
                 let (records, next) = reader.read(10_000, Duration::from_secs(5)).await?;
-                records.iter().filter(|record| is_data(record)).try_for_each(&mut take)?;
+                records
+                    .iter()
+                    .filter(|record| is_data(record))
+                    .try_for_each(&mut take)?;
                 if records.is_empty() && next == at {
                     break;
                 }
@@ -96,11 +129,17 @@ impl Chain {
             topology: "bench".into(),
             role,
             output: (output.into(), self.partitions),
-            sides: topics::ALL.iter().map(|name| ((*name).into(), self.partitions)).collect(),
+            sides: topics::ALL
+                .iter()
+                .map(|name| ((*name).into(), self.partitions))
+                .collect(),
             accounting: topics::ACCOUNTING.into(),
             dead_letters: DeadLetters {
                 topic: topics::DEAD_LETTER.into(),
-                encode: Arc::new(|refused| NewRecord { value: refused.record.value.clone(), ..NewRecord::default() }),
+                encode: Arc::new(|refused| NewRecord {
+                    value: refused.record.value.clone(),
+                    ..NewRecord::default()
+                }),
             },
             progress_step: Duration::from_secs(1),
         }
@@ -109,34 +148,63 @@ impl Chain {
 
 impl Running<'_> {
     /// The first stage.
-    pub fn ingress<O: Operator>(&mut self, input: &'static str, output: &'static str, make: impl Fn() -> O + Send + Sync + Clone + 'static) {
-        self.add(input, self.chain.settings(output, Role::Ingress(self.chain.policy)), make);
+    pub fn ingress<O: Operator>(
+        &mut self,
+        input: &'static str,
+        output: &'static str,
+        make: impl Fn() -> O + Send + Sync + Clone + 'static,
+    ) {
+        self.add(
+            input,
+            self.chain.settings(output, Role::Ingress(self.chain.policy)),
+            make,
+        );
     }
 
     /// A later stage.
-    pub fn stage<O: Operator>(&mut self, input: &'static str, output: &'static str, make: impl Fn() -> O + Send + Sync + Clone + 'static) {
-        let role = Role::Downstream { upstream_partitions: self.chain.partitions };
+    pub fn stage<O: Operator>(
+        &mut self,
+        input: &'static str,
+        output: &'static str,
+        make: impl Fn() -> O + Send + Sync + Clone + 'static,
+    ) {
+        let role = Role::Downstream {
+            upstream_partitions: self.chain.partitions,
+        };
         self.add(input, self.chain.settings(output, role), make);
     }
 
-    fn add<O: Operator>(&mut self, input: &'static str, settings: TaskSettings, make: impl Fn() -> O + Send + Sync + Clone + 'static) {
+    fn add<O: Operator>(
+        &mut self,
+        input: &'static str,
+        settings: TaskSettings,
+        make: impl Fn() -> O + Send + Sync + Clone + 'static,
+    ) {
         let runtime = self.chain.runtime.clone();
         let again: Again = Box::new(move |mode, stop| {
             let make = make.clone();
-            let stage =
-                Stage { input: input.into(), settings: settings.clone(), make: Box::new(move |_| make()), call: None };
+            let stage = Stage {
+                input: input.into(),
+                settings: settings.clone(),
+                make: Box::new(move |_| make()),
+                call: None,
+            };
             tokio::spawn(run_stage(stage, runtime.clone(), mode, stop))
         });
         let stop = CancellationToken::new();
-        self.stages.push((stop.clone(), again(Mode::Live, stop), again));
+        self.stages.push(RunningStage {
+            stop: stop.clone(),
+            running: again(Mode::Live, stop),
+            again,
+        });
     }
 
     /// The input has ended: stage by stage, downstream, stop, restore, run to the end and close event time.
     pub async fn finish(self) -> anyhow::Result<()> {
-        for (stop, running, again) in self.stages {
+        for RunningStage { stop, running, again } in self.stages {
             stop.cancel();
             running.await??;
-            again(Mode::ToEnd { close: true }, CancellationToken::new()).await??;
+            again(Mode::ToEnd { past: Some(CLOSE) }, CancellationToken::new()).await??;
         }
         Ok(())
     }
@@ -154,7 +222,10 @@ impl Feeder {
     pub async fn push(&mut self, line: Bytes) -> anyhow::Result<()> {
         let lane = self.next / APPEND % self.waiting.len();
         self.next += 1;
-        self.waiting[lane].push(NewRecord { value: line, ..NewRecord::default() });
+        self.waiting[lane].push(NewRecord {
+            value: line,
+            ..NewRecord::default()
+        });
         if self.waiting[lane].len() >= APPEND {
             self.send(lane).await?;
         }
@@ -173,7 +244,9 @@ impl Feeder {
         if !records.is_empty() {
             let now = self.clock.now();
             records.iter_mut().for_each(|record| record.timestamp = now);
-            self.log.append(&TopicPartition::new(topics::EVENTS_RAW, lane as u32), records).await?;
+            self.log
+                .append(&TopicPartition::new(topics::EVENTS_RAW, lane as u32), records)
+                .await?;
         }
         Ok(())
     }

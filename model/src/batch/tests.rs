@@ -8,7 +8,11 @@ pub fn sample(i: u64) -> Signal {
         environment: "prod".into(),
         source: "alertmanager".into(),
         kind: SignalKind::Alert,
-        state: if i % 2 == 0 { SignalState::Firing } else { SignalState::Resolved },
+        state: if i.is_multiple_of(2) {
+            SignalState::Firing
+        } else {
+            SignalState::Resolved
+        },
         dedup_key: format!("alertmanager:{i:016x}"),
         dedup_rule: "alertmanager/fingerprint@1".into(),
         event_at: 1_760_000_000_000_000 + i as i64,
@@ -26,8 +30,16 @@ pub fn sample(i: u64) -> Signal {
         annotations: "{}".into(),
         extra: Some("{\"x\":1}".into()),
         digest: i,
-        origin: Origin { partition: 1, offset: 2, index: 3 },
-        transition: (i % 3 == 0).then(|| Transition { kind: TransitionKind::New, episode: EpisodeId::of("k", 1), repeats: i }),
+        origin: Origin {
+            partition: 1,
+            offset: 2,
+            index: 3,
+        },
+        transition: i.is_multiple_of(3).then(|| Transition {
+            kind: TransitionKind::New,
+            episode: EpisodeId::of("k", 1),
+            repeats: i,
+        }),
     }
 }
 
@@ -52,7 +64,10 @@ fn rubbish_is_refused_and_never_panics() {
     }
     let mut foreign = good.clone();
     foreign[0] = 9;
-    assert!(matches!(SignalBatch::decode(&foreign), Err(BatchError::Version { found: 9 })));
+    assert!(matches!(
+        SignalBatch::decode(&foreign),
+        Err(BatchError::Version { found: 9 })
+    ));
     assert!(SignalBatch::decode(b"{\"json\":true}").is_err());
 }
 
@@ -61,7 +76,19 @@ fn sql_form_spells_words() {
     let mut builder = SignalBatchBuilder::new();
     builder.push(&sample(0).row());
     let batch = builder.finish().unwrap().to_sql_batch().unwrap();
-    let word = |name: &str| batch.column_by_name(name).unwrap().as_any().downcast_ref::<StringArray>().unwrap().value(0).to_owned();
-    assert_eq!((word("kind"), word("state"), word("transition")), ("alert".into(), "firing".into(), "new".into()));
+    let word = |name: &str| {
+        batch
+            .column_by_name(name)
+            .unwrap()
+            .as_any()
+            .downcast_ref::<StringArray>()
+            .unwrap()
+            .value(0)
+            .to_owned()
+    };
+    assert_eq!(
+        (word("kind"), word("state"), word("transition")),
+        ("alert".into(), "firing".into(), "new".into())
+    );
     assert_eq!(word("severity"), "critical");
 }

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::read_record_batch;
-use arrow::ipc::writer::{IpcWriteContext, DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
+use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow::ipc::{MetadataVersion, root_as_message};
 
 use super::{BatchError, SCHEMA_VERSION, schema};
@@ -27,14 +27,22 @@ pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>, BatchError> {
 }
 
 pub fn decode(bytes: &[u8]) -> Result<RecordBatch, BatchError> {
-    let torn = |wanted| BatchError::Torn { found: bytes.len(), wanted };
-    let Some((header, rest)) = bytes.split_at_checked(HEADER) else { return Err(torn(HEADER)) };
+    let torn = |wanted| BatchError::Torn {
+        found: bytes.len(),
+        wanted,
+    };
+    let Some((header, rest)) = bytes.split_at_checked(HEADER) else {
+        return Err(torn(HEADER));
+    };
     if header[0] != SCHEMA_VERSION {
         return Err(BatchError::Version { found: header[0] });
     }
     let length = u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize;
-    let Some((message, body)) = rest.split_at_checked(length) else { return Err(torn(HEADER + length)) };
-    let message = root_as_message(message).map_err(|e| ArrowError::IpcError(format!("not an Arrow IPC message: {e}")))?;
+    let Some((message, body)) = rest.split_at_checked(length) else {
+        return Err(torn(HEADER + length));
+    };
+    let message =
+        root_as_message(message).map_err(|e| ArrowError::IpcError(format!("not an Arrow IPC message: {e}")))?;
     let body_length = usize::try_from(message.bodyLength()).unwrap_or(usize::MAX);
     if body.len() < body_length {
         return Err(torn((HEADER + length).saturating_add(body_length)));
@@ -44,5 +52,12 @@ pub fn decode(bytes: &[u8]) -> Result<RecordBatch, BatchError> {
         .ok_or_else(|| ArrowError::IpcError("the message holds no record batch".into()))?;
     // The copy aligns the body, which starts anywhere in the record.
     let body = Buffer::from_slice_ref(body);
-    Ok(read_record_batch(&body, header, schema(), &HashMap::new(), None, &MetadataVersion::V5)?)
+    Ok(read_record_batch(
+        &body,
+        header,
+        schema(),
+        &HashMap::new(),
+        None,
+        &MetadataVersion::V5,
+    )?)
 }

@@ -73,15 +73,19 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     const ALIKE: f64 = 0.8;
     known
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::jaro_winkler(&word.to_lowercase(), &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (likeness(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
         .filter(|(alike, _)| *alike >= ALIKE)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
+}
+
+/// Jaro-Winkler likeness; two letters swapped (`lgo`) count as near whatever the word's length.
+fn likeness(word: &str, candidate: &str) -> f64 {
+    let alike = strsim::jaro_winkler(word, candidate);
+    if strsim::damerau_levenshtein(word, candidate) == 1 && word.len() == candidate.len() && word.len() > 2 {
+        return alike.max(0.85);
+    }
+    alike
 }
 
 #[cfg(test)]

@@ -204,7 +204,10 @@ pub struct ReadinessSettings {
 impl Default for ReadinessSettings {
     fn default() -> Self {
         let bounds = ReadinessBounds::default();
-        ReadinessSettings { max_lag: bounds.max_lag, max_commit_age: bounds.max_commit_age.into() }
+        ReadinessSettings {
+            max_lag: bounds.max_lag,
+            max_commit_age: bounds.max_commit_age.into(),
+        }
     }
 }
 
@@ -245,7 +248,7 @@ pub enum LogFormat {
 impl Default for LoggingSettings {
     fn default() -> Self {
         LoggingSettings {
-            filter: "info".to_owned(),
+            filter: "info,fjall=warn,lsm_tree=warn".to_owned(),
             format: LogFormat::Auto,
         }
     }

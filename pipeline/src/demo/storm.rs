@@ -30,13 +30,26 @@ impl Storm {
     /// The storm as if its last notification had been sent at `now`.
     pub fn ending_at(now: Instant) -> Self {
         // The recording is part of the binary and read by a test; a line that does not parse is left out.
-        let lines: Vec<Line> = RECORDING.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lines: Vec<Line> = RECORDING
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
         let times = || lines.iter().map(|line| (line.received_at * 1e6) as i64);
         let (first, last) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
         let shift = now.0 - last;
-        let alerts = lines.iter().map(|line| line.raw_body.matches("\"startsAt\"").count() as u64).sum();
-        let bodies = lines.iter().map(|line| Bytes::from(shifted(&line.raw_body, shift))).collect();
-        Storm { bodies, alerts, length: Instant(last).since(Instant(first)) }
+        let alerts = lines
+            .iter()
+            .map(|line| line.raw_body.matches("\"startsAt\"").count() as u64)
+            .sum();
+        let bodies = lines
+            .iter()
+            .map(|line| Bytes::from(shifted(&line.raw_body, shift)))
+            .collect();
+        Storm {
+            bodies,
+            alerts,
+            length: Instant(last).since(Instant(first)),
+        }
     }
 
     /// From the first notification to the last.
@@ -52,7 +65,9 @@ fn shifted(body: &str, shift: i64) -> String {
     while let Some(at) = rest.find(DAY) {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
-        let parsed = from.get(..TIME_LENGTH).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        let parsed = from
+            .get(..TIME_LENGTH)
+            .and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         match parsed {
             Some(time) => {
                 let moved: DateTime<Utc> = Instant(time.timestamp_micros() + shift).to_datetime();
@@ -88,6 +103,11 @@ mod tests {
         let storm = Storm::ending_at(Instant(0));
         assert_eq!(storm.bodies.len(), RECORDING.lines().count());
         assert!(storm.alerts > 500, "{}", storm.alerts);
-        assert!(storm.bodies.iter().all(|body| serde_json::from_slice::<serde_json::Value>(body).is_ok()));
+        assert!(
+            storm
+                .bodies
+                .iter()
+                .all(|body| serde_json::from_slice::<serde_json::Value>(body).is_ok())
+        );
     }
 }

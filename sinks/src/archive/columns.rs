@@ -5,7 +5,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use model::{IncidentEvent, SignalBatch, topics};
@@ -70,10 +72,15 @@ pub(super) fn read(batch: &SinkBatch) -> (Vec<RecordBatch>, Vec<SinkReject>) {
 }
 
 fn signals(partition: u32, record: &Record) -> Result<RecordBatch, String> {
-    let batch = SignalBatch::decode(&record.value).and_then(|batch| batch.to_sql_batch()).map_err(|e| e.to_string())?;
+    let batch = SignalBatch::decode(&record.value)
+        .and_then(|batch| batch.to_sql_batch())
+        .map_err(|e| e.to_string())?;
     let mut fields: Vec<Arc<Field>> = batch.schema().fields().iter().cloned().collect();
     let mut columns: Vec<ArrayRef> = batch.columns().iter().map(within_calendar).collect();
-    for (name, value) in [("log_partition", partition.into()), ("log_offset", signed(record.offset.0))] {
+    for (name, value) in [
+        ("log_partition", partition.into()),
+        ("log_offset", signed(record.offset.0)),
+    ] {
         fields.push(Arc::new(Field::new(name, DataType::Int64, false)));
         columns.push(Arc::new(Int64Array::from_value(value, batch.num_rows())));
     }
@@ -90,7 +97,9 @@ fn incidents(partition: u32, events: &[(&Record, IncidentEvent)]) -> Result<Reco
     };
     let ints = |values: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(values)) };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(events.iter().map(|(_, e)| e.incident.id.to_string()))),
+        Arc::new(StringArray::from_iter_values(
+            events.iter().map(|(_, e)| e.incident.id.to_string()),
+        )),
         ints(events.iter().map(|(_, e)| signed(e.incident.revision)).collect()),
         times(&|e| e.at.timestamp_micros()),
         times(&|e| e.observed_at.timestamp_micros()),
@@ -100,8 +109,12 @@ fn incidents(partition: u32, events: &[(&Record, IncidentEvent)]) -> Result<Reco
         text(events.iter().map(|(_, e)| e.incident.severity.as_str())),
         text(events.iter().map(|(_, e)| e.incident.status.as_str())),
         text(events.iter().map(|(_, e)| e.incident.title.as_str())),
-        Arc::new(StringArray::from_iter(events.iter().map(|(_, e)| e.incident.service.as_deref()))),
-        Arc::new(StringArray::from_iter_values(events.iter().map(|(r, _)| String::from_utf8_lossy(&r.value)))),
+        Arc::new(StringArray::from_iter(
+            events.iter().map(|(_, e)| e.incident.service.as_deref()),
+        )),
+        Arc::new(StringArray::from_iter_values(
+            events.iter().map(|(r, _)| String::from_utf8_lossy(&r.value)),
+        )),
         ints(vec![partition.into(); events.len()]),
         ints(events.iter().map(|(r, _)| signed(r.offset.0)).collect()),
     ];

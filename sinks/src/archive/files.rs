@@ -33,7 +33,12 @@ impl Folder {
     pub fn open(root: &Path) -> io::Result<Folder> {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("archive folder {}: {e}", root.display()));
         fs::create_dir_all(root).map_err(named)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(root.join(LOCK)).map_err(named)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(root.join(LOCK))
+            .map_err(named)?;
         lock.try_lock().map_err(|_| {
             let problem = "another process is writing to it; stop that one or give this one another folder";
             named(io::Error::new(io::ErrorKind::WouldBlock, problem))
@@ -45,7 +50,12 @@ impl Folder {
         };
         let mut positions = BTreeMap::new();
         scan(root, &mut positions).map_err(named)?;
-        Ok(Folder { root: root.to_owned(), positions, log, _lock: lock })
+        Ok(Folder {
+            root: root.to_owned(),
+            positions,
+            log,
+            _lock: lock,
+        })
     }
 
     /// The offset after the last one that is in a file; `None` if the partition was never written.
@@ -59,11 +69,18 @@ impl Folder {
             Some(known) if *known == log.0 => Ok(()),
             Some(known) => Err(SinkError::ForeignPosition {
                 sink: ArchiveSink::NAME.into(),
-                problem: format!("{} holds records of log {known}, this is log {}", self.root.display(), log.0),
+                problem: format!(
+                    "{} holds records of log {known}, this is log {}",
+                    self.root.display(),
+                    log.0
+                ),
             }),
             None => {
                 let written = write_whole(&self.root.join(LOG_ID), |file| file.write_all(log.0.as_bytes()));
-                written.map_err(|e| SinkError::Unavailable { sink: ArchiveSink::NAME.into(), cause: format!("writing {LOG_ID}: {e}") })?;
+                written.map_err(|e| SinkError::Unavailable {
+                    sink: ArchiveSink::NAME.into(),
+                    cause: format!("writing {LOG_ID}: {e}"),
+                })?;
                 self.log = Some(log.0.clone());
                 Ok(())
             }
@@ -71,7 +88,12 @@ impl Folder {
     }
 
     /// Writes the rows of `[start, next)`. A range without rows only moves the position.
-    pub async fn write(&mut self, partition: &TopicPartition, range: (Offset, Offset), rows: Vec<RecordBatch>) -> io::Result<()> {
+    pub async fn write(
+        &mut self,
+        partition: &TopicPartition,
+        range: (Offset, Offset),
+        rows: Vec<RecordBatch>,
+    ) -> io::Result<()> {
         let (root, named) = (self.root.clone(), partition.clone());
         let task = tokio::task::spawn_blocking(move || match first_observed(&rows) {
             Some(date) => write_rows(&root.join(file_path(&named, range, date)), &rows),
@@ -90,7 +112,9 @@ impl Folder {
 fn file_path(partition: &TopicPartition, (start, next): (Offset, Offset), date: DateTime<Utc>) -> PathBuf {
     let (topic, number) = (&partition.topic, partition.partition);
     let name = format!("{topic}-{number:05}-{:020}-{:020}.parquet", start.0, next.0);
-    Path::new(&**topic).join(format!("date={}", date.format("%Y-%m-%d"))).join(name)
+    Path::new(&**topic)
+        .join(format!("date={}", date.format("%Y-%m-%d")))
+        .join(name)
 }
 
 fn position_name(partition: u32) -> String {
@@ -99,22 +123,36 @@ fn position_name(partition: u32) -> String {
 
 /// Partition and next offset of a file's name; `None` for foreign files.
 fn read_name(topic: &str, name: &str) -> Option<(u32, Offset)> {
-    let mut parts = name.strip_prefix(topic)?.strip_prefix('-')?.strip_suffix(".parquet")?.split('-');
-    let (partition, _start, next) = (parts.next()?.parse().ok()?, parts.next()?.parse::<u64>().ok()?, parts.next()?.parse().ok()?);
+    let mut parts = name
+        .strip_prefix(topic)?
+        .strip_prefix('-')?
+        .strip_suffix(".parquet")?
+        .split('-');
+    let (partition, _start, next) = (
+        parts.next()?.parse().ok()?,
+        parts.next()?.parse::<u64>().ok()?,
+        parts.next()?.parse().ok()?,
+    );
     parts.next().is_none().then_some((partition, Offset(next)))
 }
 
 fn scan(root: &Path, positions: &mut BTreeMap<TopicPartition, Offset>) -> io::Result<()> {
     for topic in folders(root)? {
-        let Some(topic_name) = topic.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        let Some(topic_name) = topic.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+            continue;
+        };
         let mut reached = |partition: u32, next: Offset| {
-            let at = positions.entry(TopicPartition::new(topic_name.as_str(), partition)).or_default();
+            let at = positions
+                .entry(TopicPartition::new(topic_name.as_str(), partition))
+                .or_default();
             *at = next.max(*at);
         };
         for (name, path) in files(&topic)? {
             if let Some(partition) = name.strip_suffix(".position").and_then(|number| number.parse().ok()) {
                 let text = fs::read_to_string(&path)?;
-                let next = text.parse().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display())))?;
+                let next = text
+                    .parse()
+                    .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display())))?;
                 reached(partition, Offset(next));
             }
         }
@@ -131,7 +169,11 @@ fn scan(root: &Path, positions: &mut BTreeMap<TopicPartition, Offset>) -> io::Re
 
 fn folders(of: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(of)?.collect::<io::Result<Vec<_>>>()?;
-    Ok(entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
+    Ok(entries
+        .into_iter()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect())
 }
 
 /// Names and paths; what a crash left under a temporary name is deleted.
@@ -139,7 +181,9 @@ fn files(of: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(of)? {
         let path = entry?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+            continue;
+        };
         if name.ends_with(TEMPORARY) {
             fs::remove_file(&path)?;
         } else if path.is_file() {
@@ -151,13 +195,20 @@ fn files(of: &Path) -> io::Result<Vec<(String, PathBuf)>> {
 
 fn first_observed(rows: &[RecordBatch]) -> Option<DateTime<Utc>> {
     let first = rows.iter().find(|batch| batch.num_rows() > 0)?;
-    let observed = first.column_by_name("observed_at")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    let observed = first
+        .column_by_name("observed_at")?
+        .as_primitive_opt::<TimestampMicrosecondType>()?;
     Some(DateTime::from_timestamp_micros(observed.value(0)).unwrap_or_default())
 }
 
 fn write_rows(path: &Path, rows: &[RecordBatch]) -> io::Result<()> {
-    let schema = rows.first().map(RecordBatch::schema).ok_or_else(|| io::Error::other("no rows"))?;
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let schema = rows
+        .first()
+        .map(RecordBatch::schema)
+        .ok_or_else(|| io::Error::other("no rows"))?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .build();
     write_whole(path, |file| {
         let mut writer = ArrowWriter::try_new(file, schema, Some(properties))?;
         rows.iter().try_for_each(|batch| writer.write(batch))?;

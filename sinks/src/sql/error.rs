@@ -25,7 +25,10 @@ enum Class {
 
 impl StoreError {
     pub fn fatal(doing: &str, cause: impl ToString) -> Self {
-        StoreError::Fatal { doing: doing.to_owned(), cause: cause.to_string() }
+        StoreError::Fatal {
+            doing: doing.to_owned(),
+            cause: cause.to_string(),
+        }
     }
 
     /// For `map_err`: sorts what sqlx reports.
@@ -45,10 +48,12 @@ impl StoreError {
         let doing = "migrating the tables";
         match error {
             // A statement of ours that fails is a schema that is not as we left it, unless the store is away.
-            MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => match StoreError::while_doing(doing)(e) {
-                StoreError::Refused { doing, cause } => StoreError::Fatal { doing, cause },
-                other => other,
-            },
+            MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => {
+                match StoreError::while_doing(doing)(e) {
+                    StoreError::Refused { doing, cause } => StoreError::Fatal { doing, cause },
+                    other => other,
+                }
+            }
             other => StoreError::fatal(doing, other),
         }
     }

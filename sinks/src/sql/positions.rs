@@ -5,9 +5,9 @@
 
 use stream::{LogId, Offset, SinkBatch, SinkError, TopicPartition};
 
+use super::StoreError;
 use super::store::{Store, Tx};
 use super::value::Value;
-use super::StoreError;
 
 const SELECT: &str = "SELECT log_id, next FROM sink_positions WHERE sink = $1 AND topic = $2 AND partition = $3";
 const MOVE: &str = "UPDATE sink_positions SET next = $4, owner_epoch = owner_epoch + $7 \
@@ -16,8 +16,16 @@ const INSERT: &str = "INSERT INTO sink_positions (sink, topic, partition, next, 
     VALUES ($1, $2, $3, $4, $5, 1) ON CONFLICT DO NOTHING";
 
 /// Where `sink` stands in `partition` of `log`.
-pub(super) async fn read(store: &Store, sink: &str, log: &LogId, partition: &TopicPartition) -> Result<Option<Offset>, SinkError> {
-    let rows = store.query("reading positions", SELECT, &key(sink, partition)).await.map_err(|e| e.of(sink))?;
+pub(super) async fn read(
+    store: &Store,
+    sink: &str,
+    log: &LogId,
+    partition: &TopicPartition,
+) -> Result<Option<Offset>, SinkError> {
+    let rows = store
+        .query("reading positions", SELECT, &key(sink, partition))
+        .await
+        .map_err(|e| e.of(sink))?;
     match rows.first() {
         Some(row) => stored(row, sink, log, partition).map(Some),
         None => Ok(None),
@@ -25,15 +33,36 @@ pub(super) async fn read(store: &Store, sink: &str, log: &LogId, partition: &Top
 }
 
 /// Moves the position from `batch.start` to `batch.next` in `tx`. `newly_owned`: the first write since assignment.
-pub(super) async fn advance(tx: &mut Tx, sink: &str, log: &LogId, batch: &SinkBatch, newly_owned: bool) -> Result<(), SinkError> {
+pub(super) async fn advance(
+    tx: &mut Tx,
+    sink: &str,
+    log: &LogId,
+    batch: &SinkBatch,
+    newly_owned: bool,
+) -> Result<(), SinkError> {
     let (partition, doing) = (&batch.partition, "moving the position");
     let mut args = key(sink, partition).to_vec();
-    args.extend([Value::unsigned(batch.next.0), Value::unsigned(batch.start.0), Value::Text(log.0.clone()), Value::Int(newly_owned.into())]);
+    args.extend([
+        Value::unsigned(batch.next.0),
+        Value::unsigned(batch.start.0),
+        Value::Text(log.0.clone()),
+        Value::Int(newly_owned.into()),
+    ]);
     if tx.execute(doing, MOVE, &args).await.map_err(|e| e.of(sink))? == 1 {
         return Ok(());
     }
-    let moved = |stored| SinkError::PositionMoved { sink: sink.to_owned(), partition: partition.clone(), expected: batch.start, stored };
-    if let Some(row) = tx.query(doing, SELECT, &key(sink, partition)).await.map_err(|e| e.of(sink))?.first() {
+    let moved = |stored| SinkError::PositionMoved {
+        sink: sink.to_owned(),
+        partition: partition.clone(),
+        expected: batch.start,
+        stored,
+    };
+    if let Some(row) = tx
+        .query(doing, SELECT, &key(sink, partition))
+        .await
+        .map_err(|e| e.of(sink))?
+        .first()
+    {
         let stored = stored(row, sink, log, partition)?;
         return Err(moved(Some(stored)));
     }
@@ -47,16 +76,29 @@ pub(super) async fn advance(tx: &mut Tx, sink: &str, log: &LogId, batch: &SinkBa
 }
 
 fn stored(row: &super::store::Row, sink: &str, log: &LogId, partition: &TopicPartition) -> Result<Offset, SinkError> {
-    let (log_id, next) = row.text("log_id").and_then(|log_id| Ok((log_id, row.int("next")?))).map_err(|e| e.of(sink))?;
+    let (log_id, next) = row
+        .text("log_id")
+        .and_then(|log_id| Ok((log_id, row.int("next")?)))
+        .map_err(|e| e.of(sink))?;
     if log_id != log.0 {
-        let problem = format!("the store's position of {partition} belongs to log {log_id}, this is log {}", log.0);
-        return Err(SinkError::ForeignPosition { sink: sink.to_owned(), problem });
+        let problem = format!(
+            "the store's position of {partition} belongs to log {log_id}, this is log {}",
+            log.0
+        );
+        return Err(SinkError::ForeignPosition {
+            sink: sink.to_owned(),
+            problem,
+        });
     }
     Ok(Offset(u64::try_from(next).unwrap_or_default()))
 }
 
 fn key(sink: &str, partition: &TopicPartition) -> [Value; 3] {
-    [Value::Text(sink.to_owned()), Value::Text(partition.topic.to_string()), Value::Int(partition.partition.into())]
+    [
+        Value::Text(sink.to_owned()),
+        Value::Text(partition.topic.to_string()),
+        Value::Int(partition.partition.into()),
+    ]
 }
 
 impl StoreError {

@@ -3,6 +3,7 @@
 //! With TimescaleDB installed in the database, `signals` is a hypertable; without it, an ordinary table. Nothing here
 //! installs the extension: that takes a superuser.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -30,7 +31,7 @@ const ROWS_PER_STATEMENT: usize = 4_096;
 #[derive(Clone, Debug)]
 pub struct Db {
     pub(super) pool: PgPool,
-    options: PgConnectOptions,
+    options: Arc<PgConnectOptions>,
 }
 
 pub(super) fn open(url: &str, password: Option<&str>) -> Result<Db, StoreError> {
@@ -53,12 +54,17 @@ pub(super) fn open(url: &str, password: Option<&str>) -> Result<Db, StoreError> 
             })
         })
         .connect_lazy_with(options.clone());
-    Ok(Db { pool, options })
+    Ok(Db {
+        pool,
+        options: Arc::new(options),
+    })
 }
 
 /// A connection without time limits, for migrations.
 pub(super) async fn unhurried(db: &Db) -> Result<PgConnection, StoreError> {
-    PgConnection::connect_with(&db.options).await.map_err(StoreError::while_doing("connecting"))
+    PgConnection::connect_with(&db.options)
+        .await
+        .map_err(StoreError::while_doing("connecting"))
 }
 
 /// Makes `signals` a hypertable where TimescaleDB is installed. Safe to repeat.
@@ -114,7 +120,11 @@ fn statement(rows: &Rows) -> String {
         };
         arrays.push(format!("${}::{array}[]", index + 1));
         names.push(format!("c{index}"));
-        selected.push(if *kind == Kind::Json { format!("c{index}::jsonb") } else { format!("c{index}") });
+        selected.push(if *kind == Kind::Json {
+            format!("c{index}::jsonb")
+        } else {
+            format!("c{index}")
+        });
     }
     format!(
         "{} SELECT {} FROM UNNEST({}) AS u({}) {}",
@@ -138,7 +148,9 @@ fn bind_column<'q, 'v>(
     }
     match kind {
         Kind::Uuid => column!(Uuid, Value::Uuid(id) => *id),
-        Kind::Text | Kind::Json => column!(&str, Value::Text(text) => text.as_str(), Value::Json(text) => text.as_str()),
+        Kind::Text | Kind::Json => {
+            column!(&str, Value::Text(text) => text.as_str(), Value::Json(text) => text.as_str())
+        }
         Kind::Int => column!(i64, Value::Int(number) => *number),
         Kind::Bool => column!(bool, Value::Bool(yes) => *yes),
         Kind::Time => column!(DateTime<Utc>, Value::Time(at) => *at),
@@ -150,7 +162,9 @@ pub(super) fn cell(row: &PgRow, name: &str, kind: Kind) -> Result<Value, sqlx::E
     let value = match kind {
         Kind::Uuid => row.try_get::<Option<Uuid>, _>(name)?.map(Value::Uuid),
         Kind::Text => row.try_get::<Option<String>, _>(name)?.map(Value::Text),
-        Kind::Json => row.try_get::<Option<serde_json::Value>, _>(name)?.map(|json| Value::Json(json.to_string())),
+        Kind::Json => row
+            .try_get::<Option<serde_json::Value>, _>(name)?
+            .map(|json| Value::Json(json.to_string())),
         Kind::Int => row.try_get::<Option<i64>, _>(name)?.map(Value::Int),
         Kind::Bool => row.try_get::<Option<bool>, _>(name)?.map(Value::Bool),
         Kind::Time => row.try_get::<Option<DateTime<Utc>>, _>(name)?.map(Value::Time),

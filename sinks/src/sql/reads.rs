@@ -117,7 +117,12 @@ const COUNTS: &str = "SELECT \
 
 impl Store {
     /// Newest first (by `created_at`, then id).
-    pub async fn incidents(&self, filter: &IncidentFilter, limit: u32, offset: u32) -> Result<Vec<IncidentRow>, StoreError> {
+    pub async fn incidents(
+        &self,
+        filter: &IncidentFilter,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<IncidentRow>, StoreError> {
         let (condition, mut args) = filter.condition();
         args.extend([Value::Int(limit.into()), Value::Int(offset.into())]);
         let sql = format!(
@@ -132,7 +137,13 @@ impl Store {
     /// `None` if there is no such incident.
     pub async fn incident(&self, id: Uuid) -> Result<Option<IncidentDetail>, StoreError> {
         let args = [Value::Uuid(id), Value::Int(DETAIL_LIMIT)];
-        let rows = self.query("reading an incident", "SELECT * FROM incidents WHERE id = $1", &args[..1]).await?;
+        let rows = self
+            .query(
+                "reading an incident",
+                "SELECT * FROM incidents WHERE id = $1",
+                &args[..1],
+            )
+            .await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let incident = incident(row)?;
         let sql = "SELECT * FROM incident_members WHERE incident_id = $1 ORDER BY starts_at, episode LIMIT $2";
@@ -149,7 +160,9 @@ impl Store {
     /// Counts every row: cheap on small tables, seconds on large ones.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         let rows = self.query("counting rows", COUNTS, &[]).await?;
-        let Some(row) = rows.first() else { return Ok(Counts::default()) };
+        let Some(row) = rows.first() else {
+            return Ok(Counts::default());
+        };
         Ok(Counts {
             incidents: row.int("incidents")?,
             open: row.int("open")?,

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{DeadLetter, EpisodeId, Fact, IncidentEvent, IncidentId, Member, Notification, SignalBatch, SignalRow, topics};
+use model::{
+    DeadLetter, EpisodeId, Fact, IncidentEvent, IncidentId, Member, Notification, SignalBatch, SignalRow, topics,
+};
 use stream::{Record, SinkReject, TopicPartition};
 
 use super::tables::{self, Rows};
@@ -30,29 +32,45 @@ impl Changes {
         if !stream::progress::is_data(record) {
             return Ok(());
         }
-        let reject = |reason, detail: String| SinkReject { partition: from.clone(), offset: record.offset, reason, detail };
+        let reject = |reason, detail: String| SinkReject {
+            partition: from.clone(),
+            offset: record.offset,
+            reason,
+            detail,
+        };
         let json = |e: serde_json::Error| reject("undecodable", format!("{from}: {e}"));
         match &*from.topic {
             topics::SIGNALS => {
-                let batch = SignalBatch::decode(&record.value).map_err(|e| reject("undecodable", format!("{from}: {e}")))?;
-                self.signals.extend(batch.rows().map(|row| signal(&row, from.partition, record.offset.0)));
+                let batch =
+                    SignalBatch::decode(&record.value).map_err(|e| reject("undecodable", format!("{from}: {e}")))?;
+                self.signals
+                    .extend(batch.rows().map(|row| signal(&row, from.partition, record.offset.0)));
             }
             topics::INCIDENTS => {
                 let event: IncidentEvent = serde_json::from_slice(&record.value).map_err(json)?;
                 if event.schema != IncidentEvent::SCHEMA {
-                    return Err(reject("unknown_schema", format!("{from}: incident event of schema {}", event.schema)));
+                    return Err(reject(
+                        "unknown_schema",
+                        format!("{from}: incident event of schema {}", event.schema),
+                    ));
                 }
                 self.incident(&event, &String::from_utf8_lossy(&record.value));
             }
             topics::DEAD_LETTER => {
                 let letter: DeadLetter = serde_json::from_slice(&record.value).map_err(json)?;
-                self.dead_letters.push(dead_letter(&letter, from.partition, record.offset.0));
+                self.dead_letters
+                    .push(dead_letter(&letter, from.partition, record.offset.0));
             }
             topics::NOTIFICATIONS => {
                 let message: Notification = serde_json::from_slice(&record.value).map_err(json)?;
                 self.notifications.push(notification(&message));
             }
-            other => return Err(reject("unknown_topic", format!("the SQL sink has no table for topic {other}"))),
+            other => {
+                return Err(reject(
+                    "unknown_topic",
+                    format!("the SQL sink has no table for topic {other}"),
+                ));
+            }
         }
         Ok(())
     }
@@ -60,12 +78,30 @@ impl Changes {
     /// Incidents whose members are to be deleted first, then the rows to insert, parents before children.
     pub fn into_rows(self) -> (Vec<IncidentId>, Vec<Rows>) {
         let rows = vec![
-            Rows { table: &tables::INCIDENTS, rows: self.incidents.into_values().map(|(_, row)| row).collect() },
-            Rows { table: &tables::INCIDENT_EVENTS, rows: self.events },
-            Rows { table: &tables::INCIDENT_MEMBERS, rows: self.members.into_values().collect() },
-            Rows { table: &tables::SIGNALS, rows: self.signals },
-            Rows { table: &tables::DEAD_LETTERS, rows: self.dead_letters },
-            Rows { table: &tables::NOTIFICATIONS, rows: self.notifications },
+            Rows {
+                table: &tables::INCIDENTS,
+                rows: self.incidents.into_values().map(|(_, row)| row).collect(),
+            },
+            Rows {
+                table: &tables::INCIDENT_EVENTS,
+                rows: self.events,
+            },
+            Rows {
+                table: &tables::INCIDENT_MEMBERS,
+                rows: self.members.into_values().collect(),
+            },
+            Rows {
+                table: &tables::SIGNALS,
+                rows: self.signals,
+            },
+            Rows {
+                table: &tables::DEAD_LETTERS,
+                rows: self.dead_letters,
+            },
+            Rows {
+                table: &tables::NOTIFICATIONS,
+                rows: self.notifications,
+            },
         ];
         (self.emptied.into_iter().collect(), rows)
     }
@@ -78,7 +114,8 @@ impl Changes {
         self.events.push(incident_event(event, payload));
         match &event.fact {
             Fact::Opened { member } | Fact::SignalJoined { member } | Fact::MemberChanged { member } => {
-                self.members.insert((id, member.episode), self::member(id, member, revision));
+                self.members
+                    .insert((id, member.episode), self::member(id, member, revision));
             }
             Fact::Absorbed { other: _, members } => {
                 let rows = members.iter().map(|m| ((id, m.episode), member(id, m, revision)));
@@ -183,7 +220,12 @@ fn member(incident: IncidentId, m: &Member, revision: u64) -> Vec<Value> {
 }
 
 fn dead_letter(letter: &DeadLetter, log_partition: u32, log_offset: u64) -> Vec<Value> {
-    let headers = serde_json::Value::from_iter(letter.headers.iter().map(|(name, value)| serde_json::json!([name, value])));
+    let headers = serde_json::Value::from_iter(
+        letter
+            .headers
+            .iter()
+            .map(|(name, value)| serde_json::json!([name, value])),
+    );
     vec![
         Value::Int(log_partition.into()),
         Value::unsigned(log_offset),

@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrator;
 use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 
@@ -38,10 +39,14 @@ pub(super) fn open(url: &str) -> Result<Db, StoreError> {
     let options: SqliteConnectOptions = url.parse().map_err(|e| StoreError::fatal(&doing, e))?;
     let file = options.get_filename().to_owned();
     if url.contains(":memory:") || url.contains("mode=memory") {
-        return Err(StoreError::fatal(&doing, "a database in memory would be another one for every connection; name a file"));
+        return Err(StoreError::fatal(
+            &doing,
+            "a database in memory would be another one for every connection; name a file",
+        ));
     }
     if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| StoreError::fatal(&doing, format!("folder {}: {e}", folder.display())))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|e| StoreError::fatal(&doing, format!("folder {}: {e}", folder.display())))?;
     }
     let options = options
         .create_if_missing(true)
@@ -52,7 +57,9 @@ pub(super) fn open(url: &str) -> Result<Db, StoreError> {
     let readers = options.clone().pragma("query_only", "on");
     Ok(Db {
         writer: SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options),
-        readers: SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(readers),
+        readers: SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_lazy_with(readers),
     })
 }
 
@@ -86,7 +93,9 @@ pub(super) fn cell(row: &SqliteRow, name: &str, kind: Kind) -> Result<Value, sql
     let text = || row.try_get::<Option<String>, _>(name);
     let value = match kind {
         Kind::Uuid => match text()? {
-            Some(id) => Some(Value::Uuid(id.parse().map_err(|e| bad(format!("{id:?} is no UUID: {e}")))?)),
+            Some(id) => Some(Value::Uuid(
+                id.parse().map_err(|e| bad(format!("{id:?} is no UUID: {e}")))?,
+            )),
             None => None,
         },
         Kind::Time => match text()? {

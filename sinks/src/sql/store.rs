@@ -34,7 +34,10 @@ impl Store {
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             Ok(Store::Postgres(postgres::open(url, password)?))
         } else {
-            Err(StoreError::fatal("reading the store's URL", "it must start with sqlite:// or postgres://"))
+            Err(StoreError::fatal(
+                "reading the store's URL",
+                "it must start with sqlite:// or postgres://",
+            ))
         }
     }
 
@@ -44,7 +47,10 @@ impl Store {
             Store::Sqlite(db) => sqlite::MIGRATOR.run(&db.writer).map_err(StoreError::migrating).await,
             Store::Postgres(db) => {
                 let mut connection = postgres::unhurried(db).await?;
-                postgres::MIGRATOR.run(&mut connection).map_err(StoreError::migrating).await?;
+                postgres::MIGRATOR
+                    .run(&mut connection)
+                    .map_err(StoreError::migrating)
+                    .await?;
                 postgres::use_timescale(&mut connection).await
             }
         }
@@ -53,10 +59,18 @@ impl Store {
     /// Undoes the migrations after `version`; 0 drops every table.
     pub async fn migrate_down(&self, version: i64) -> Result<(), StoreError> {
         match self {
-            Store::Sqlite(db) => sqlite::MIGRATOR.undo(&db.writer, version).map_err(StoreError::migrating).await,
+            Store::Sqlite(db) => {
+                sqlite::MIGRATOR
+                    .undo(&db.writer, version)
+                    .map_err(StoreError::migrating)
+                    .await
+            }
             Store::Postgres(db) => {
                 let mut connection = postgres::unhurried(db).await?;
-                postgres::MIGRATOR.undo(&mut connection, version).map_err(StoreError::migrating).await
+                postgres::MIGRATOR
+                    .undo(&mut connection, version)
+                    .map_err(StoreError::migrating)
+                    .await
             }
         }
     }
@@ -88,12 +102,18 @@ impl Store {
         match self {
             Store::Sqlite(db) => {
                 let query = args.iter().fold(sqlx::query(sql), sqlite::bind);
-                let rows = query.fetch_all(&db.readers).await.map_err(StoreError::while_doing(doing))?;
+                let rows = query
+                    .fetch_all(&db.readers)
+                    .await
+                    .map_err(StoreError::while_doing(doing))?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
             Store::Postgres(db) => {
                 let query = args.iter().fold(sqlx::query(sql), postgres::bind);
-                let rows = query.fetch_all(&db.pool).await.map_err(StoreError::while_doing(doing))?;
+                let rows = query
+                    .fetch_all(&db.pool)
+                    .await
+                    .map_err(StoreError::while_doing(doing))?;
                 Ok(rows.into_iter().map(|row| Row::Postgres(Box::new(row))).collect())
             }
         }
@@ -214,7 +234,9 @@ impl Row {
     /// `null` where the column is.
     pub fn json(&self, name: &str) -> Result<serde_json::Value, StoreError> {
         match self.cell(name, Kind::Json)? {
-            Value::Json(text) => serde_json::from_str(&text).map_err(|e| StoreError::fatal(&format!("reading column {name}"), e)),
+            Value::Json(text) => {
+                serde_json::from_str(&text).map_err(|e| StoreError::fatal(&format!("reading column {name}"), e))
+            }
             _ => Ok(serde_json::Value::Null),
         }
     }

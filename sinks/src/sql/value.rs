@@ -87,7 +87,11 @@ pub fn time_text(at: DateTime<Utc>) -> String {
 }
 
 fn without_nul(text: &str) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() }
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// JSON that `jsonb` takes: valid (that includes paired surrogates and numbers within f64), and without `\u0000`.
@@ -144,9 +148,11 @@ mod tests {
 
     #[test]
     fn times_sort_as_text() {
-        let written = [i64::MIN, EARLIEST, -1, 0, 1_760_000_000_123_456, LATEST, i64::MAX].map(|micros| match Value::micros(micros) {
-            Value::Time(at) => time_text(at),
-            other => panic!("{other:?}"),
+        let written = [i64::MIN, EARLIEST, -1, 0, 1_760_000_000_123_456, LATEST, i64::MAX].map(|micros| {
+            match Value::micros(micros) {
+                Value::Time(at) => time_text(at),
+                other => panic!("{other:?}"),
+            }
         });
         assert_eq!(written[0], "0001-01-01T00:00:00.000000Z");
         assert_eq!(written[2], "1969-12-31T23:59:59.999999Z");

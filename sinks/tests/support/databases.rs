@@ -16,7 +16,10 @@ impl Database {
     pub fn sqlite() -> Database {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("data/aegis.db").display());
-        Database { url, folder: Some(folder) }
+        Database {
+            url,
+            folder: Some(folder),
+        }
     }
 
     /// `None` without a server, unless tests must have one.
@@ -24,17 +27,30 @@ impl Database {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let Ok(server) = std::env::var("AEGIS_TEST_POSTGRES") else {
             let required = std::env::var("AEGIS_TEST_REQUIRE").is_ok_and(|required| required == "1");
-            assert!(!required, "AEGIS_TEST_POSTGRES is not set: run scripts/test-services.sh up");
+            assert!(
+                !required,
+                "AEGIS_TEST_POSTGRES is not set: run scripts/test-services.sh up"
+            );
             eprintln!("not run on PostgreSQL: AEGIS_TEST_POSTGRES is not set");
             return None;
         };
-        let name = format!("aegis_sinks_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "aegis_sinks_{}_{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         let mut admin = PgConnection::connect(&server).await.unwrap();
-        for statement in [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")] {
+        for statement in [
+            format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+            format!("CREATE DATABASE {name}"),
+        ] {
             admin.execute(AssertSqlSafe(statement)).await.unwrap();
         }
         let (host, _) = server.rsplit_once('/').unwrap();
-        Some(Database { url: format!("{host}/{name}"), folder: None })
+        Some(Database {
+            url: format!("{host}/{name}"),
+            folder: None,
+        })
     }
 
     pub async fn open(&self) -> Store {
@@ -47,9 +63,19 @@ impl Database {
     pub async fn execute(&self, statement: &str) {
         let statement = AssertSqlSafe(statement.to_owned());
         if self.folder.is_some() {
-            sqlx::SqliteConnection::connect(&self.url).await.unwrap().execute(statement).await.unwrap();
+            sqlx::SqliteConnection::connect(&self.url)
+                .await
+                .unwrap()
+                .execute(statement)
+                .await
+                .unwrap();
         } else {
-            PgConnection::connect(&self.url).await.unwrap().execute(statement).await.unwrap();
+            PgConnection::connect(&self.url)
+                .await
+                .unwrap()
+                .execute(statement)
+                .await
+                .unwrap();
         }
     }
 

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use model::{
-    CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Origin, Severity, Signal, SignalBatchBuilder, SignalId,
-    SignalKind, SignalState, Status,
+    CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Origin, Severity, Signal,
+    SignalBatchBuilder, SignalId, SignalKind, SignalState, Status,
 };
 use stream::{Instant, LogId, Offset, Progress, Record, SinkBatch, TopicPartition};
 
@@ -45,7 +45,11 @@ pub fn signal(i: u64) -> Signal {
         annotations: "{}".into(),
         extra: None,
         digest: i,
-        origin: Origin { partition: 0, offset: i, index: 0 },
+        origin: Origin {
+            partition: 0,
+            offset: i,
+            index: 0,
+        },
         transition: None,
     }
 }
@@ -57,18 +61,41 @@ pub fn signals_record(offset: u64, signals: &[Signal]) -> Record {
 }
 
 pub fn record(offset: u64, value: impl Into<Bytes>) -> Record {
-    Record { offset: Offset(offset), key: None, value: value.into(), headers: vec![], timestamp: Instant(START) }
+    Record {
+        offset: Offset(offset),
+        key: None,
+        value: value.into(),
+        headers: vec![],
+        timestamp: Instant(START),
+    }
 }
 
 pub fn progress(offset: u64) -> Record {
-    let progress = Progress { stage: "normalize".into(), partition: 0, watermark: Instant(START), idle: false, tick_at: None };
+    let progress = Progress {
+        stage: "normalize".into(),
+        partition: 0,
+        watermark: Instant(START),
+        idle: false,
+        tick_at: None,
+    };
     let new = progress.to_record();
-    Record { offset: Offset(offset), key: None, value: new.value, headers: new.headers, timestamp: new.timestamp }
+    Record {
+        offset: Offset(offset),
+        key: None,
+        value: new.value,
+        headers: new.headers,
+        timestamp: new.timestamp,
+    }
 }
 
 /// From the first record's offset (or `start`) to `next`.
 pub fn batch(topic: &str, partition: u32, start: u64, next: u64, records: Vec<Record>) -> SinkBatch {
-    SinkBatch { partition: TopicPartition::new(topic, partition), start: Offset(start), next: Offset(next), records }
+    SinkBatch {
+        partition: TopicPartition::new(topic, partition),
+        start: Offset(start),
+        next: Offset(next),
+        records,
+    }
 }
 
 pub fn incident_id(name: &str) -> IncidentId {

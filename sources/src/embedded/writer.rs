@@ -8,7 +8,7 @@
 //! commits come later in the same journal. Who acts outside asks for a sync first.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use bytes::Bytes;
 use fjall::{OwnedWriteBatch, PersistMode, Slice};
@@ -90,6 +90,9 @@ pub fn run(core: Arc<Core>, operations: Receiver<Operation>) {
     writer.persist(true);
 }
 
+/// Batches of one partition, as they went into the journal.
+type Written = (Arc<Partition>, Vec<(Header, Slice)>);
+
 struct Writer {
     core: Arc<Core>,
     /// The first failed write. After it nothing is written: what reached the disk is unknown.
@@ -109,10 +112,7 @@ impl Writer {
             sync |= matches!(operation.work, Work::Append { .. } | Work::Sync { .. });
             answers.extend(self.work(operation.work));
             if bytes < ROUND_BYTES && permits.len() < ROUND_OPERATIONS {
-                next = match operations.try_recv() {
-                    Ok(operation) => Some(operation),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = operations.try_recv().ok();
             }
         }
         self.persist(sync);
@@ -254,7 +254,7 @@ impl Writer {
         entries: &mut OwnedWriteBatch,
         target: Target,
         now: Instant,
-        written: &mut Vec<(Arc<Partition>, Vec<(Header, Slice)>)>,
+        written: &mut Vec<Written>,
     ) -> fjall::Result<()> {
         let segment = self.active_segment(&target.partition, now)?;
         let mut base = lock(&target.partition.state).end;

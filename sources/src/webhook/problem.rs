@@ -19,11 +19,11 @@ pub struct Refusal {
     /// What is wrong, for the sender. Empty for a stranger.
     pub detail: String,
     /// The offending field, where there is one.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
     /// Where it stands: a JSON pointer, or `line 3 column 7`, or `header NAME`.
-    pub place: Option<String>,
+    pub place: Option<Box<str>>,
     /// What the sender can do about it.
-    pub remedy: Option<String>,
+    pub remedy: Option<Box<str>>,
     pub retry_after_s: Option<u32>,
     /// The rest of the request was not read, so the connection is of no further use.
     pub close: bool,
@@ -74,21 +74,21 @@ impl Refusal {
         }
     }
 
-    pub fn field(self, field: impl Into<String>) -> Self {
+    pub fn field(self, field: impl Into<Box<str>>) -> Self {
         Refusal {
             field: Some(field.into()),
             ..self
         }
     }
 
-    pub fn place(self, place: impl Into<String>) -> Self {
+    pub fn place(self, place: impl Into<Box<str>>) -> Self {
         Refusal {
             place: Some(place.into()),
             ..self
         }
     }
 
-    pub fn remedy(self, remedy: impl Into<String>) -> Self {
+    pub fn remedy(self, remedy: impl Into<Box<str>>) -> Self {
         Refusal {
             remedy: Some(remedy.into()),
             ..self

@@ -246,7 +246,7 @@ mod tests {
         check(
             b"{\"alerts\":[\"\0\"]}",
             "malformed-json",
-            Some("line 1 column 13"),
+            Some("line 1 column 12"),
             None,
         );
         check(b"[{\"alerts\":[]}]", "wrong-top-level", Some("/"), None);

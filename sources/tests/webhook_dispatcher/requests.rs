@@ -7,6 +7,9 @@ use sources::webhook::{EndpointSettings, WebhookSettings};
 
 use super::support::{Answer, Append, FaultyLog, NOW, app, captures, send};
 
+/// Names and values.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 const ALERTMANAGER: &str = "/webhooks/alertmanager";
 const GRAFANA: &str = "/webhooks/grafana";
 const EVENTS: &str = "/webhooks/events";
@@ -90,7 +93,7 @@ async fn taken() {
         ("ce-type", "t"),
         ("content-type", "text/plain"),
     ];
-    let cases: &[(&str, &str, &[(&str, &str)], &str, &str)] = &[
+    let cases: &[(&str, &str, Headers, &str, &str)] = &[
         ("POST", ALERTMANAGER, &[], r#"{"alerts":[]}"#, "alertmanager"),
         ("POST", ALERTMANAGER, &[], &group, "alertmanager"),
         (
@@ -235,7 +238,7 @@ async fn tokens() {
     };
     let log = FaultyLog::new([]);
     let app = app(&log, &settings).await;
-    let cases: &[(&str, &[(&str, &str)], u16)] = &[
+    let cases: &[(&str, Headers, u16)] = &[
         (ALERTMANAGER, &[("authorization", "Bearer old")], 202),
         (ALERTMANAGER, &[("authorization", "Bearer new")], 202),
         (ALERTMANAGER, &[("authorization", "Bearer other")], 401),

@@ -38,8 +38,14 @@ pub async fn run_sink(
     stop: CancellationToken,
 ) -> Result<(), SinkDriverError> {
     let name = sink.name().to_owned();
-    let mut driver =
-        Driver { stage: format!("sink.{name}"), sink, dead_letters, runtime, parts: BTreeMap::new(), waiting_since: None };
+    let mut driver = Driver {
+        stage: format!("sink.{name}"),
+        sink,
+        dead_letters,
+        runtime,
+        parts: BTreeMap::new(),
+        waiting_since: None,
+    };
     let result = driver.run(mode, stop).await;
     if let Err(error) = &result {
         driver.runtime.health.trouble(&driver.stage, Some(error.to_string()));
@@ -57,7 +63,9 @@ struct Part {
 impl Part {
     /// The position after what has been fetched.
     fn next(&self) -> Offset {
-        self.records.last().map_or(self.stored, |record| Offset(record.offset.0 + 1))
+        self.records
+            .last()
+            .map_or(self.stored, |record| Offset(record.offset.0 + 1))
     }
 }
 
@@ -171,18 +179,32 @@ impl Driver {
         let bounds = self.runtime.log.bounds(&partition).await?;
         let stored = stored.unwrap_or(bounds.start);
         if stored > bounds.end {
-            let problem =
-                format!("position {} of {partition} is beyond the log's end {}", stored.0, bounds.end.0);
-            return Err(SinkError::ForeignPosition { sink: self.sink.name().to_owned(), problem }.into());
+            let problem = format!(
+                "position {} of {partition} is beyond the log's end {}",
+                stored.0, bounds.end.0
+            );
+            return Err(SinkError::ForeignPosition {
+                sink: self.sink.name().to_owned(),
+                problem,
+            }
+            .into());
         }
         if stored < bounds.start {
             let gone = bounds.start.0 - stored.0;
             tracing::error!(sink = self.sink.name(), %partition, gone, "the log dropped records that this sink had not read");
-            metrics::counter!("aegis_sink_skipped_records_total", "sink" => self.sink.name().to_owned()).increment(gone);
+            metrics::counter!("aegis_sink_skipped_records_total", "sink" => self.sink.name().to_owned())
+                .increment(gone);
         }
         // The stored position stays the guard of the next write, even when reading starts later.
         member.seek(&partition, stored.max(bounds.start)).await?;
-        self.parts.insert(partition, Part { stored, records: Vec::new(), bytes: 0 });
+        self.parts.insert(
+            partition,
+            Part {
+                stored,
+                records: Vec::new(),
+                bytes: 0,
+            },
+        );
         Ok(())
     }
 
@@ -204,7 +226,12 @@ impl Driver {
             .map(|(partition, part)| {
                 let next = part.next();
                 part.bytes = 0;
-                SinkBatch { partition: partition.clone(), start: part.stored, next, records: std::mem::take(&mut part.records) }
+                SinkBatch {
+                    partition: partition.clone(),
+                    start: part.stored,
+                    next,
+                    records: std::mem::take(&mut part.records),
+                }
             })
             .collect();
         if batches.is_empty() {
@@ -248,14 +275,23 @@ impl Driver {
             metrics::histogram!("aegis_sink_latency_seconds", "sink" => name).record(behind);
         }
         self.bury(&batches, rejects).await?;
-        let positions: Vec<_> = batches.iter().map(|batch| (batch.partition.clone(), batch.next)).collect();
+        let positions: Vec<_> = batches
+            .iter()
+            .map(|batch| (batch.partition.clone(), batch.next))
+            .collect();
         for (partition, next) in &positions {
             if let Some(part) = self.parts.get_mut(partition) {
                 part.stored = *next;
             }
         }
         // For lag tools only: nobody reads it back, so its failure costs nothing.
-        if let Err(error) = member.commit(Commit { outputs: Vec::new(), positions }).await {
+        if let Err(error) = member
+            .commit(Commit {
+                outputs: Vec::new(),
+                positions,
+            })
+            .await
+        {
             tracing::debug!(%error, "group position not moved");
         }
         Ok(())
@@ -263,7 +299,13 @@ impl Driver {
 
     /// What the store will never take goes to the dead letters, durably.
     async fn bury(&self, batches: &[SinkBatch], rejects: Vec<SinkReject>) -> Result<(), SinkDriverError> {
-        for SinkReject { partition, offset, reason, detail } in rejects {
+        for SinkReject {
+            partition,
+            offset,
+            reason,
+            detail,
+        } in rejects
+        {
             let batch = batches.iter().find(|batch| batch.partition == partition);
             let found = batch.and_then(|batch| batch.records.iter().find(|record| record.offset == offset));
             let Some(record) = found else { continue };
@@ -273,13 +315,34 @@ impl Driver {
                 // A dead letter that cannot be written stays in the log; burying it again would never end.
                 continue;
             }
-            let reject = Reject { reason, detail, field: None, index: None };
-            let letter = (self.dead_letters.encode)(&Refused { stage: "sink", from: &partition, record, reject: &reject });
+            let reject = Reject {
+                reason,
+                detail,
+                field: None,
+                index: None,
+            };
+            let refused = Refused {
+                stage: "sink",
+                from: &partition,
+                record,
+                reject: &reject,
+                with_body: true,
+            };
+            let letter = (self.dead_letters.encode)(&refused);
             let topic = self.dead_letters.topic.clone();
-            let to = partition_for(partition.to_string().as_bytes(), self.runtime.log.partitions(&topic).await?);
+            let to = partition_for(
+                partition.to_string().as_bytes(),
+                self.runtime.log.partitions(&topic).await?,
+            );
             let key = letter.key.clone().unwrap_or_else(|| Bytes::from(partition.to_string()));
-            let letter = crate::log::NewRecord { key: Some(key), ..letter };
-            self.runtime.log.append(&TopicPartition::new(topic, to), vec![letter]).await?;
+            let letter = crate::log::NewRecord {
+                key: Some(key),
+                ..letter
+            };
+            self.runtime
+                .log
+                .append(&TopicPartition::new(topic, to), vec![letter])
+                .await?;
         }
         Ok(())
     }
@@ -287,7 +350,9 @@ impl Driver {
     async fn report(&self) {
         let now = self.runtime.clock.now();
         for (partition, part) in &self.parts {
-            let Ok(bounds) = self.runtime.log.bounds(partition).await else { continue };
+            let Ok(bounds) = self.runtime.log.bounds(partition).await else {
+                continue;
+            };
             let lag = bounds.end.0.saturating_sub(part.next().0);
             let label = partition.to_string();
             metrics::gauge!("aegis_sink_lag", "sink" => self.sink.name().to_owned(), "partition" => label.clone())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant as Monotonic;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +47,14 @@ pub async fn run_stage<O: Operator>(
     stop: CancellationToken,
 ) -> Result<(), StageError> {
     let name = (stage.make)(0).name();
-    let mut driver = Driver { name, stage, runtime, tasks: BTreeMap::new(), pending_since: None, snapshot_at: None };
+    let mut driver = Driver {
+        name,
+        stage,
+        runtime,
+        tasks: BTreeMap::new(),
+        pending_since: None,
+        snapshot_at: None,
+    };
     let result = driver.run(mode, stop).await;
     if let Err(error) = &result {
         driver.runtime.health.trouble(name, Some(error.to_string()));
@@ -80,7 +88,10 @@ impl<O: Operator> Driver<O> {
             match self.serve(member.as_mut(), mode, &stop).await? {
                 Flow::Go => return Ok(member.leave().await?),
                 Flow::Rejoin => {
-                    tracing::warn!(stage = self.name, "fenced: uncommitted state is discarded, joining again");
+                    tracing::warn!(
+                        stage = self.name,
+                        "fenced: uncommitted state is discarded, joining again"
+                    );
                     metrics::counter!("aegis_stage_fenced_total", "stage" => self.name).increment(1);
                     self.tasks.clear();
                     let _ = member.leave().await;
@@ -92,7 +103,12 @@ impl<O: Operator> Driver<O> {
     async fn join(&self, stop: &CancellationToken) -> Result<Box<dyn Member>, LogError> {
         let mut attempt = 0;
         loop {
-            match self.runtime.log.join(&self.group(), std::slice::from_ref(&self.stage.input)).await {
+            match self
+                .runtime
+                .log
+                .join(&self.group(), std::slice::from_ref(&self.stage.input))
+                .await
+            {
                 Err(error @ LogError::Unavailable { .. }) if !stop.is_cancelled() => {
                     self.pause(&error, &mut attempt, stop).await;
                 }
@@ -164,8 +180,8 @@ impl<O: Operator> Driver<O> {
                 }
                 Some(MemberEvent::Drained) if !self.tasks.is_empty() => {
                     drained = true;
-                    if let Mode::ToEnd { close } = mode {
-                        return self.end(member, close).await;
+                    if let Mode::ToEnd { past } = mode {
+                        return self.end(member, past).await;
                     }
                     flow = self.tick(member, true).await?;
                     ticked = Monotonic::now();
@@ -212,7 +228,11 @@ impl<O: Operator> Driver<O> {
                 committed.unwrap_or_default(),
             )?;
             let mut task = Task::new(operator, partition.clone(), self.stage.settings.clone());
-            for effect in task.step(Event::Assigned { committed, start: bounds.start, snapshot })? {
+            for effect in task.step(Event::Assigned {
+                committed,
+                start: bounds.start,
+                snapshot,
+            })? {
                 if let Effect::Seek(to) = effect {
                     tracing::debug!(stage = self.name, %partition, from = to.0, committed = ?committed, "assigned");
                     member.seek(&partition, to).await?;
@@ -235,7 +255,9 @@ impl<O: Operator> Driver<O> {
         partition: &TopicPartition,
         records: Vec<crate::log::Record>,
     ) -> Result<(), StageError> {
-        let Some(task) = self.tasks.get_mut(partition) else { return Ok(()) };
+        let Some(task) = self.tasks.get_mut(partition) else {
+            return Ok(());
+        };
         metrics::counter!("aegis_stage_records_total", "stage" => self.name, "direction" => "in")
             .increment(records.len() as u64);
         let effects = task.step(Event::Fetched(records))?;
@@ -248,10 +270,15 @@ impl<O: Operator> Driver<O> {
         let mut queue: std::collections::VecDeque<Effect> = effects.into();
         while let Some(effect) = queue.pop_front() {
             let Effect::Call(request) = effect else { continue };
-            let Some(call) = &self.stage.call else { return Err(StageError::NoCall { stage: self.name }) };
+            let Some(call) = &self.stage.call else {
+                return Err(StageError::NoCall { stage: self.name });
+            };
             let answer = call.call(&request.key, &request.request).await.map(Into::into);
             if let Some(task) = self.tasks.get_mut(&partition) {
-                queue.extend(task.step(Event::Answered { key: request.key, answer })?);
+                queue.extend(task.step(Event::Answered {
+                    key: request.key,
+                    answer,
+                })?);
             }
         }
         Ok(())
@@ -264,7 +291,10 @@ impl<O: Operator> Driver<O> {
         }
         let flow = if drained { self.flush(member).await? } else { Flow::Go };
         self.report().await;
-        if self.snapshot_at.is_none_or(|at| at.elapsed() >= self.runtime.snapshot_every) {
+        if self
+            .snapshot_at
+            .is_none_or(|at| at.elapsed() >= self.runtime.snapshot_every)
+        {
             if let Flow::Rejoin = self.flush(member).await? {
                 return Ok(Flow::Rejoin);
             }
@@ -273,12 +303,12 @@ impl<O: Operator> Driver<O> {
         Ok(flow)
     }
 
-    async fn end(&mut self, member: &mut dyn Member, close: bool) -> Result<Flow, StageError> {
+    async fn end(&mut self, member: &mut dyn Member, past: Option<Duration>) -> Result<Flow, StageError> {
         if let Flow::Rejoin = self.flush(member).await? {
             return Ok(Flow::Rejoin);
         }
         for task in self.tasks.values_mut() {
-            task.step(Event::End { close })?;
+            task.step(Event::End { past })?;
         }
         if let Flow::Rejoin = self.flush(member).await? {
             return Ok(Flow::Rejoin);
@@ -307,7 +337,11 @@ impl<O: Operator> Driver<O> {
             match member.commit(merge(&commits)).await {
                 Ok(()) => break,
                 Err(CommitError::Unknown(cause)) if self.happened(&commits).await? => {
-                    tracing::warn!(stage = self.name, cause, "the commit's answer was lost, but it happened");
+                    tracing::warn!(
+                        stage = self.name,
+                        cause,
+                        "the commit's answer was lost, but it happened"
+                    );
                     break;
                 }
                 Err(CommitError::Fenced(cause)) => {
@@ -315,7 +349,12 @@ impl<O: Operator> Driver<O> {
                     return Ok(Flow::Rejoin);
                 }
                 Err(CommitError::Aborted(cause) | CommitError::Unknown(cause)) => {
-                    tracing::warn!(stage = self.name, cause, attempt, "commit aborted, sending the same outputs again");
+                    tracing::warn!(
+                        stage = self.name,
+                        cause,
+                        attempt,
+                        "commit aborted, sending the same outputs again"
+                    );
                     metrics::counter!("aegis_stage_aborts_total", "stage" => self.name).increment(1);
                     tokio::time::sleep(backoff(attempt)).await;
                     attempt += 1;
@@ -333,7 +372,9 @@ impl<O: Operator> Driver<O> {
         metrics::histogram!("aegis_stage_commit_seconds", "stage" => self.name).record(began.elapsed().as_secs_f64());
         let now = self.runtime.clock.now();
         for (partition, commit) in &commits {
-            let Some(task) = self.tasks.get_mut(partition) else { continue };
+            let Some(task) = self.tasks.get_mut(partition) else {
+                continue;
+            };
             task.step(Event::Committed)?;
             self.count(partition, commit, now);
         }
@@ -354,18 +395,21 @@ impl<O: Operator> Driver<O> {
     fn count(&self, partition: &TopicPartition, commit: &PartitionCommit, now: crate::time::Instant) {
         let stage = self.name;
         let records: usize = commit.outputs.iter().map(|(_, records)| records.len()).sum();
-        metrics::counter!("aegis_stage_records_total", "stage" => stage, "direction" => "out").increment(records as u64);
+        metrics::counter!("aegis_stage_records_total", "stage" => stage, "direction" => "out")
+            .increment(records as u64);
         if let Some(newest) = commit.outputs.iter().flat_map(|(_, r)| r).map(|r| r.timestamp).max()
             && newest.0 > 0
             && commit.position.is_some()
         {
-            metrics::histogram!("aegis_stage_latency_seconds", "stage" => stage).record(now.since(newest).as_secs_f64());
+            metrics::histogram!("aegis_stage_latency_seconds", "stage" => stage)
+                .record(now.since(newest).as_secs_f64());
         }
         let Some(task) = self.tasks.get(partition) else { return };
         let counts = task.last_accounting();
         let items = |disposition: &'static str, n: u64| {
             if n > 0 {
-                metrics::counter!("aegis_stage_items_total", "stage" => stage, "disposition" => disposition).increment(n);
+                metrics::counter!("aegis_stage_items_total", "stage" => stage, "disposition" => disposition)
+                    .increment(n);
             }
         };
         items("in", counts.items_in);
@@ -401,7 +445,9 @@ impl<O: Operator> Driver<O> {
     async fn report(&self) {
         let now = self.runtime.clock.now();
         for (partition, task) in &self.tasks {
-            let Ok(bounds) = self.runtime.log.bounds(partition).await else { continue };
+            let Ok(bounds) = self.runtime.log.bounds(partition).await else {
+                continue;
+            };
             let lag = bounds.end.0.saturating_sub(task.position().0);
             let label = partition.to_string();
             metrics::gauge!("aegis_stage_lag", "stage" => self.name, "partition" => label.clone()).set(lag as f64);
@@ -424,8 +470,8 @@ fn merge(commits: &[(TopicPartition, PartitionCommit)]) -> Commit {
     let mut all = Commit::default();
     for (partition, commit) in commits {
         all.outputs.extend(commit.outputs.iter().cloned());
-        all.positions.extend(commit.position.map(|position| (partition.clone(), position)));
+        all.positions
+            .extend(commit.position.map(|position| (partition.clone(), position)));
     }
     all
 }
-

@@ -2,6 +2,8 @@
 //!
 //! For tests and benches of operators. It commits nothing and knows no Progress; [`crate::task::Task`] does.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::{CallRequest, Context, Operator, Reject, RowBuffer};
@@ -18,7 +20,7 @@ pub struct Harness<B> {
     rejects: Vec<Reject>,
     calls: Vec<CallRequest>,
     accounting: Accounting,
-    senders: Vec<(String, Instant)>,
+    senders: BTreeMap<String, Instant>,
     watermark: Instant,
 }
 
@@ -34,7 +36,7 @@ impl<B: RowBuffer> Harness<B> {
             rejects: Vec::new(),
             calls: Vec::new(),
             accounting: Accounting::default(),
-            senders: Vec::new(),
+            senders: BTreeMap::new(),
             watermark: Instant::MIN,
         }
     }
@@ -113,7 +115,7 @@ impl<B: RowBuffer> Harness<B> {
 
     /// Sender instances and the event time they reached, since the last call.
     pub fn take_senders(&mut self) -> Vec<(String, Instant)> {
-        std::mem::take(&mut self.senders)
+        std::mem::take(&mut self.senders).into_iter().collect()
     }
 
     /// Counts since the last call of [`Harness::take_accounting`].

@@ -1,5 +1,6 @@
 //! What a task has produced since its last commit, and how it becomes records.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +20,9 @@ pub struct Refused<'a> {
     pub from: &'a TopicPartition,
     pub record: &'a Record,
     pub reject: &'a Reject,
+    /// Whether this letter carries the record's bytes: the first one of each record does. A body of a thousand bad elements
+    /// would otherwise be stored a thousand times; the others name the same place.
+    pub with_body: bool,
 }
 
 /// Turns refusals into records of the dead-letter topic. The kernel does not know the payload's format.
@@ -40,7 +44,7 @@ pub struct Outbox<B> {
     side_bytes: usize,
     rejects: Vec<Reject>,
     calls: Vec<CallRequest>,
-    senders: Vec<(String, Instant)>,
+    senders: BTreeMap<String, Instant>,
     accounting: Accounting,
     last: Accounting,
     /// Newest timestamp among the inputs: goes onto the outputs, so that latency can be told at every stage.
@@ -56,12 +60,14 @@ impl<B: RowBuffer> Outbox<B> {
             sides: settings.sides.clone(),
             accounting_topic: settings.accounting.clone(),
             dead_letters: settings.dead_letters.clone(),
-            out: std::iter::repeat_with(B::default).take(settings.output.1.max(1) as usize).collect(),
+            out: std::iter::repeat_with(B::default)
+                .take(settings.output.1.max(1) as usize)
+                .collect(),
             side: Vec::new(),
             side_bytes: 0,
             rejects: Vec::new(),
             calls: Vec::new(),
-            senders: Vec::new(),
+            senders: BTreeMap::new(),
             accounting: Accounting::default(),
             last: Accounting::default(),
             newest: Instant::default(),
@@ -86,9 +92,16 @@ impl<B: RowBuffer> Outbox<B> {
 
     /// Rejects of the record just processed become dead letters, with its bytes.
     pub fn seal_rejects(&mut self, record: &Record) {
-        for reject in std::mem::take(&mut self.rejects) {
-            metrics::counter!("aegis_dead_letters_total", "stage" => self.stage, "reason" => reject.reason).increment(1);
-            let refused = Refused { stage: self.stage, from: &self.input, record, reject: &reject };
+        for (nth, reject) in std::mem::take(&mut self.rejects).into_iter().enumerate() {
+            metrics::counter!("aegis_dead_letters_total", "stage" => self.stage, "reason" => reject.reason)
+                .increment(1);
+            let refused = Refused {
+                stage: self.stage,
+                from: &self.input,
+                record,
+                reject: &reject,
+                with_body: nth == 0,
+            };
             let letter = (self.dead_letters.encode)(&refused);
             let key = Bytes::from(self.input.to_string());
             self.side_bytes += letter.size();
@@ -100,7 +113,7 @@ impl<B: RowBuffer> Outbox<B> {
         std::mem::take(&mut self.calls)
     }
 
-    pub fn take_senders(&mut self) -> Vec<(String, Instant)> {
+    pub fn take_senders(&mut self) -> BTreeMap<String, Instant> {
         std::mem::take(&mut self.senders)
     }
 
@@ -137,12 +150,21 @@ impl<B: RowBuffer> Outbox<B> {
         let (stage, partition) = (self.stage, self.input.partition);
         let counts = std::mem::take(&mut self.accounting);
         if !counts.balanced() {
-            return Err(TaskError::Conservation { stage, partition, from, to, counts: Box::new(counts) });
+            return Err(TaskError::Conservation {
+                stage,
+                partition,
+                from,
+                to,
+                counts: Box::new(counts),
+            });
         }
         let mut outputs = Vec::new();
         for (index, buffer) in self.out.iter_mut().enumerate() {
-            let mut records =
-                buffer.drain(self.newest).map_err(|cause| TaskError::Encode { stage, partition, cause })?;
+            let mut records = buffer.drain(self.newest).map_err(|cause| TaskError::Encode {
+                stage,
+                partition,
+                cause,
+            })?;
             records.extend(progress.map(Progress::to_record));
             if !records.is_empty() {
                 outputs.push((TopicPartition::new(self.output.clone(), index as u32), records));
@@ -168,8 +190,11 @@ impl<B: RowBuffer> Outbox<B> {
                 to,
                 counts: counts.clone(),
             };
-            let value = serde_json::to_vec(&record)
-                .map_err(|e| TaskError::Encode { stage, partition, cause: e.to_string() })?;
+            let value = serde_json::to_vec(&record).map_err(|e| TaskError::Encode {
+                stage,
+                partition,
+                cause: e.to_string(),
+            })?;
             let record = NewRecord {
                 key: Some(Bytes::from(format!("{stage}/{partition}"))),
                 value: value.into(),
@@ -183,9 +208,15 @@ impl<B: RowBuffer> Outbox<B> {
     }
 
     fn partitions_of(&self, topic: &Topic) -> Result<u32, TaskError> {
-        self.sides.iter().find(|(name, _)| name == topic).map(|(_, count)| *count).ok_or_else(|| {
-            TaskError::UnknownTopic { stage: self.stage, partition: self.input.partition, topic: topic.clone() }
-        })
+        self.sides
+            .iter()
+            .find(|(name, _)| name == topic)
+            .map(|(_, count)| *count)
+            .ok_or_else(|| TaskError::UnknownTopic {
+                stage: self.stage,
+                partition: self.input.partition,
+                topic: topic.clone(),
+            })
     }
 }
 

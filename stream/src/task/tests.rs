@@ -26,7 +26,12 @@ impl Operator for Count {
 
     fn decode(&self, record: &Record, _: &TopicPartition) -> Result<String, Reject> {
         match std::str::from_utf8(&record.value) {
-            Ok("bad") | Err(_) => Err(Reject { reason: "bad", detail: "bad word".into(), field: None, index: None }),
+            Ok("bad") | Err(_) => Err(Reject {
+                reason: "bad",
+                detail: "bad word".into(),
+                field: None,
+                index: None,
+            }),
             Ok(word) => Ok(word.to_owned()),
         }
     }
@@ -37,7 +42,10 @@ impl Operator for Count {
 
     fn on_batch(&mut self, word: &String, cx: &mut Context<'_, JsonRows>) {
         if word == "ask" {
-            cx.call(CallRequest { key: "k".into(), request: Bytes::from_static(b"?") });
+            cx.call(CallRequest {
+                key: "k".into(),
+                request: Bytes::from_static(b"?"),
+            });
         }
         let count = self.words.entry(word.clone()).or_default();
         *count += 1;
@@ -60,20 +68,41 @@ fn settings() -> TaskSettings {
         accounting: "accounting".into(),
         dead_letters: DeadLetters {
             topic: "dead-letter".into(),
-            encode: Arc::new(|refused| NewRecord { value: refused.record.value.clone(), ..NewRecord::default() }),
+            encode: Arc::new(|refused| NewRecord {
+                value: refused.record.value.clone(),
+                ..NewRecord::default()
+            }),
         },
         progress_step: Duration::from_secs(1),
     }
 }
 
 fn record(offset: u64, value: &str) -> Record {
-    Record { offset: Offset(offset), key: None, value: value.to_owned().into(), headers: Vec::new(), timestamp: Instant(offset as i64) }
+    Record {
+        offset: Offset(offset),
+        key: None,
+        value: value.to_owned().into(),
+        headers: Vec::new(),
+        timestamp: Instant(offset as i64),
+    }
 }
 
 fn progress(offset: u64, watermark: i64) -> Record {
-    let p = Progress { stage: "s".into(), partition: 0, watermark: Instant(watermark), idle: false, tick_at: None };
+    let p = Progress {
+        stage: "s".into(),
+        partition: 0,
+        watermark: Instant(watermark),
+        idle: false,
+        tick_at: None,
+    };
     let new = p.to_record();
-    Record { offset: Offset(offset), key: None, value: new.value, headers: new.headers, timestamp: new.timestamp }
+    Record {
+        offset: Offset(offset),
+        key: None,
+        value: new.value,
+        headers: new.headers,
+        timestamp: new.timestamp,
+    }
 }
 
 fn task() -> Task<Count> {
@@ -81,7 +110,11 @@ fn task() -> Task<Count> {
 }
 
 fn assigned(committed: Option<u64>, snapshot: Option<Snapshot>) -> Event {
-    Event::Assigned { committed: committed.map(Offset), start: Offset(0), snapshot }
+    Event::Assigned {
+        committed: committed.map(Offset),
+        start: Offset(0),
+        snapshot,
+    }
 }
 
 fn values(effects: &[Effect], topic: &str) -> Vec<String> {
@@ -101,15 +134,25 @@ fn values(effects: &[Effect], topic: &str) -> Vec<String> {
 fn outputs_position_and_accounting_leave_in_one_commit() {
     let mut task = task();
     assert_eq!(task.step(assigned(None, None)).unwrap(), [Effect::Seek(Offset(0))]);
-    task.step(Event::Fetched(vec![record(0, "a"), record(1, "bad"), record(4, "a")])).unwrap();
+    task.step(Event::Fetched(vec![record(0, "a"), record(1, "bad"), record(4, "a")]))
+        .unwrap();
     let effects = task.step(Event::Flush).unwrap();
     assert_eq!(values(&effects, "out"), ["a:1", "a:2"]);
     assert_eq!(values(&effects, "dead-letter"), ["bad"]);
     let accounting: crate::accounting::AccountingRecord =
         serde_json::from_str(&values(&effects, "accounting")[0]).unwrap();
-    assert_eq!((accounting.counts.items_in, accounting.counts.forwarded, accounting.counts.dead_lettered), (3, 2, 1));
+    assert_eq!(
+        (
+            accounting.counts.items_in,
+            accounting.counts.forwarded,
+            accounting.counts.dead_lettered
+        ),
+        (3, 2, 1)
+    );
     assert_eq!((accounting.from, accounting.to), (Offset(0), Offset(5)));
-    let Effect::Commit(commit) = &effects[0] else { panic!("{effects:?}") };
+    let Effect::Commit(commit) = &effects[0] else {
+        panic!("{effects:?}")
+    };
     assert_eq!(commit.position, Some(Offset(5)));
     assert_eq!(task.step(Event::Aborted).unwrap(), effects, "the same outputs again");
     task.step(Event::Committed).unwrap();
@@ -122,7 +165,10 @@ fn records_may_not_arrive_while_a_commit_is_in_flight() {
     task.step(assigned(None, None)).unwrap();
     task.step(Event::Fetched(vec![record(0, "a")])).unwrap();
     task.step(Event::Flush).unwrap();
-    assert!(matches!(task.step(Event::Fetched(vec![record(1, "b")])), Err(TaskError::Order { .. })));
+    assert!(matches!(
+        task.step(Event::Fetched(vec![record(1, "b")])),
+        Err(TaskError::Order { .. })
+    ));
 }
 
 #[test]
@@ -132,12 +178,19 @@ fn restore_replays_without_emitting() {
     first.step(Event::Fetched(vec![record(0, "a")])).unwrap();
     first.step(Event::Flush).unwrap();
     first.step(Event::Committed).unwrap();
-    let Effect::Snapshot(snapshot) = first.step(Event::Checkpoint).unwrap().remove(0) else { panic!() };
+    let Effect::Snapshot(snapshot) = first.step(Event::Checkpoint).unwrap().remove(0) else {
+        panic!()
+    };
     assert_eq!(snapshot.offset, Offset(1));
 
     let mut second = task();
-    assert_eq!(second.step(assigned(Some(3), Some(snapshot))).unwrap(), [Effect::Seek(Offset(1))]);
-    second.step(Event::Fetched(vec![record(1, "a"), record(2, "a")])).unwrap();
+    assert_eq!(
+        second.step(assigned(Some(3), Some(snapshot))).unwrap(),
+        [Effect::Seek(Offset(1))]
+    );
+    second
+        .step(Event::Fetched(vec![record(1, "a"), record(2, "a")]))
+        .unwrap();
     assert_eq!(second.step(Event::Flush).unwrap(), [], "replayed, committed before");
     second.step(Event::Fetched(vec![record(3, "a")])).unwrap();
     let effects = second.step(Event::Flush).unwrap();
@@ -149,7 +202,11 @@ fn replay_ends_at_drained_when_markers_took_the_last_offsets() {
     let mut task = task();
     task.step(assigned(Some(9), None)).unwrap();
     task.step(Event::Fetched(vec![record(0, "a")])).unwrap();
-    task.step(Event::Tick { now: Instant(1), drained: true }).unwrap();
+    task.step(Event::Tick {
+        now: Instant(1),
+        drained: true,
+    })
+    .unwrap();
     assert_eq!(task.step(Event::Flush).unwrap(), []);
     assert_eq!(task.position(), Offset(9));
     task.step(Event::Fetched(vec![record(9, "a")])).unwrap();
@@ -160,7 +217,8 @@ fn replay_ends_at_drained_when_markers_took_the_last_offsets() {
 fn progress_goes_on_behind_the_rows_at_most_once_per_commit() {
     let mut task = task();
     task.step(assigned(None, None)).unwrap();
-    task.step(Event::Fetched(vec![progress(0, 5), record(1, "a"), progress(2, 7)])).unwrap();
+    task.step(Event::Fetched(vec![progress(0, 5), record(1, "a"), progress(2, 7)]))
+        .unwrap();
     let effects = task.step(Event::Flush).unwrap();
     let out = values(&effects, "out");
     assert_eq!(out.len(), 2, "{out:?}");
@@ -174,8 +232,18 @@ fn answers_come_back_as_events() {
     let mut task = task();
     task.step(assigned(None, None)).unwrap();
     let effects = task.step(Event::Fetched(vec![record(0, "ask")])).unwrap();
-    assert_eq!(effects, [Effect::Call(CallRequest { key: "k".into(), request: Bytes::from_static(b"?") })]);
-    task.step(Event::Answered { key: "k".into(), answer: Ok(Bytes::from_static(b"42")) }).unwrap();
+    assert_eq!(
+        effects,
+        [Effect::Call(CallRequest {
+            key: "k".into(),
+            request: Bytes::from_static(b"?")
+        })]
+    );
+    task.step(Event::Answered {
+        key: "k".into(),
+        answer: Ok(Bytes::from_static(b"42")),
+    })
+    .unwrap();
     assert_eq!(values(&task.step(Event::Flush).unwrap(), "out"), ["ask:1", "42"]);
 }
 
@@ -189,12 +257,23 @@ fn ingress_ticks_move_the_watermark_only_when_drained() {
     let mut task = Task::new(
         Count::default(),
         TopicPartition::new("in", 0),
-        TaskSettings { role: Role::Ingress(policy), ..settings() },
+        TaskSettings {
+            role: Role::Ingress(policy),
+            ..settings()
+        },
     );
     task.step(assigned(None, None)).unwrap();
-    task.step(Event::Tick { now: Instant(10_000_000), drained: false }).unwrap();
+    task.step(Event::Tick {
+        now: Instant(10_000_000),
+        drained: false,
+    })
+    .unwrap();
     assert_eq!(task.step(Event::Flush).unwrap(), []);
-    task.step(Event::Tick { now: Instant(10_000_000), drained: true }).unwrap();
+    task.step(Event::Tick {
+        now: Instant(10_000_000),
+        drained: true,
+    })
+    .unwrap();
     let effects = task.step(Event::Flush).unwrap();
     let told: Progress = serde_json::from_str(&values(&effects, "out")[0]).unwrap();
     assert_eq!((told.watermark, told.idle), (Instant(8_000_000), true));

@@ -131,7 +131,7 @@ mod tests {
     fn forms() {
         assert_eq!(
             written(Format::Table, false),
-            "title    n\na, \"b\"   1\n        20\nbell \u{fffd}\n"
+            "title   n\na, \"b\"   1\n        20\nbell \u{fffd}\n"
         );
         let json = "{\"title\":\"a, \\\"b\\\"\",\"n\":1}\n{\"title\":null,\"n\":20}\n{\"title\":\"bell \\u0007\",\"n\":null}\n";
         assert_eq!(written(Format::Json, false), json);
