@@ -27,7 +27,7 @@ pub struct Progress {
     pub partition: u32,
     /// No row before this time will follow from that partition (rows that do are late).
     pub watermark: Instant,
-    /// Nothing is coming from there: do not wait for it.
+    /// Nothing is coming from there: do not wait for it. Only the ingress stage says so.
     pub idle: bool,
     /// The ingress tick that this derives from.
     pub tick_at: Option<Instant>,
@@ -100,11 +100,6 @@ impl Upstreams {
     /// Event time so far; [`Instant::MIN`] before every upstream partition was heard.
     pub fn watermark(&self) -> Instant {
         self.watermark.unwrap_or(Instant::MIN)
-    }
-
-    /// Whether every upstream partition is idle.
-    pub fn idle(&self) -> bool {
-        !self.heard.is_empty() && self.heard.iter().all(|slot| matches!(slot, Some((_, true))))
     }
 }
 

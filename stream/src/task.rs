@@ -419,7 +419,10 @@ impl<O: Operator> Task<O> {
     fn news(&self) -> Option<(Instant, bool)> {
         let (idle, ended) = match &self.time {
             EventTime::Ingress { idle, ended, .. } => (*idle, ended.is_some()),
-            EventTime::Downstream(upstreams) => (upstreams.idle(), false),
+            // Only the ingress stage may call a partition idle. A later stage hears every upstream partition in each of its
+            // own, so it always has a watermark to tell; were it to say "do not wait for me", the next stage could run
+            // past rows that stand in this one's input but have not been read yet.
+            EventTime::Downstream(_) => (false, false),
         };
         if self.watermark == Instant::MIN && !idle {
             return None;

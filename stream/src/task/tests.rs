@@ -228,6 +228,32 @@ fn progress_goes_on_behind_the_rows_at_most_once_per_commit() {
 }
 
 #[test]
+fn a_later_stage_never_says_idle() {
+    // The next stage would stop waiting for this one, and run past rows that are read but not yet committed here.
+    let mut task = task();
+    task.step(assigned(None, None)).unwrap();
+    let idle = Progress {
+        stage: "s".into(),
+        partition: 0,
+        watermark: Instant(9),
+        idle: true,
+        tick_at: None,
+    };
+    let new = idle.to_record();
+    let record = Record {
+        offset: Offset(0),
+        key: None,
+        value: new.value,
+        headers: new.headers,
+        timestamp: new.timestamp,
+    };
+    task.step(Event::Fetched(vec![record])).unwrap();
+    let out = values(&task.step(Event::Flush).unwrap(), "out");
+    let told: Progress = serde_json::from_str(&out[0]).unwrap();
+    assert_eq!((told.watermark, told.idle), (Instant(9), false));
+}
+
+#[test]
 fn answers_come_back_as_events() {
     let mut task = task();
     task.step(assigned(None, None)).unwrap();
