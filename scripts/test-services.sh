@@ -6,14 +6,14 @@
 #   test-services.sh env     prints the variables to export:  eval "$(scripts/test-services.sh env)"
 #   test-services.sh down    stops them by process id and deletes their data
 #
-# AEGIS_SERVICES_DIR is where the state lives (default: ~/.cache/aegis/services); two sets with two such folders
+# AEGIS_TEST_SERVICES_DIR is where the state lives (default: ~/.cache/aegis/services); two sets with two such folders
 # run side by side. The servers' data is in a fresh temporary folder for each `up`.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/services/lib.sh
 . "$here/services/lib.sh"
 
-state="${AEGIS_SERVICES_DIR:-$AEGIS_CACHE/services}"
+state="${AEGIS_TEST_SERVICES_DIR:-$AEGIS_TEST_CACHE/services}"
 
 down() {
     local root

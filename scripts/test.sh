@@ -11,15 +11,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # shellcheck source=scripts/services/lib.sh
 . scripts/services/lib.sh
 
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$AEGIS_CACHE/target}"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$AEGIS_TEST_CACHE/target}"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 passed=0 failed=0 summary=()
 
 scratch=$(mktemp -d)
 # Servers of its own: a set that somebody keeps up for work by hand is left alone, and so are its data.
-export AEGIS_SERVICES_DIR="$scratch/services"
+export AEGIS_TEST_SERVICES_DIR="$scratch/services"
 clean_up() {
-    [ ! -f "$AEGIS_SERVICES_DIR/root" ] || scripts/test-services.sh down || true
+    [ ! -f "$AEGIS_TEST_SERVICES_DIR/root" ] || scripts/test-services.sh down || true
     rm -rf "$scratch"
 }
 trap clean_up EXIT
@@ -47,7 +47,7 @@ tier() {
 tier services scripts/test-services.sh up
 # A server that did not start leaves its variables unset, and every test that needs it fails by name.
 # shellcheck disable=SC1091
-[ ! -f "$AEGIS_SERVICES_DIR/env" ] || . "$AEGIS_SERVICES_DIR/env"
+[ ! -f "$AEGIS_TEST_SERVICES_DIR/env" ] || . "$AEGIS_TEST_SERVICES_DIR/env"
 export AEGIS_TEST_REQUIRE=1
 if tier build cargo test --release --workspace --no-run; then
     tier unit cargo test --release --workspace --lib --bins --no-fail-fast

@@ -15,7 +15,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/kafka/pom.xml")
 # The pom is part of the name: another set of jars is another folder.
-jars="$AEGIS_CACHE/kafka/$version-$(cksum <"$here/kafka/pom.xml" | cut -d ' ' -f 1)"
+jars="$AEGIS_TEST_CACHE/kafka/$version-$(cksum <"$here/kafka/pom.xml" | cut -d ' ' -f 1)"
 
 plain_user=plain-user plain_password=plain-secret
 scram_user=scram-user scram_password=scram-secret

@@ -5,7 +5,7 @@
 # is stopped only when its process id still belongs to the folder it was started in; every wait looks at a
 # state and has a deadline.
 
-AEGIS_CACHE="${AEGIS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/aegis}"
+AEGIS_TEST_CACHE="${AEGIS_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/aegis}"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }

@@ -10,7 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/services/lib.sh
 . "$here/lib.sh"
 
-unpacked="$AEGIS_CACHE/prometheus"
+unpacked="$AEGIS_TEST_CACHE/prometheus"
 # The package and the program have the same name in Debian and Ubuntu.
 programs=(prometheus prometheus-alertmanager prometheus-pushgateway)
 
