@@ -1,9 +1,16 @@
-//! The log in a folder, on `fjall`: topics, groups and commits without a broker.
+//! The log in a folder: topics, groups and commits without a broker.
+//!
+//! ```text
+//! FORMAT      catalog/ (fjall: topics, positions, where batches lie)      segments/000000000007.log …
+//! ```
+//! Everything is written once, in order, frame after frame, into one segment file at a time, whatever topic it belongs to.
+//! A full file is sealed: the catalog then knows where in it each partition's batches lie. See
+//! `docs/adr/0008-segment-files.md`.
 //!
 //! * An append is on the disk (`fdatasync`) before it returns; concurrent appends share a sync.
 //! * A commit is atomic over all its outputs and positions. It survives the end of the process at once, a power cut
 //!   after the next sync ([`Log::sync`], any append, or [`EmbeddedSettings::commit_sync_interval`]).
-//! * There is one journal, written in order: what is durable has everything before it durable too.
+//! * One file is written at a time, in order: what is durable has everything before it durable too.
 //! * Every stored batch carries a checksum; a damaged one is an error that names partition and offset, never
 //!   silently skipped.
 //! * One process owns the folder. Group members live in this process; membership does not survive it, positions do.
@@ -14,10 +21,16 @@
 //!
 //! Retention counts from the time of append, as the log's clock saw it: the records' own timestamps may lie in any year.
 
+mod active;
 mod batch;
+mod catalog;
 mod core;
+mod files;
+mod frame;
+mod moving;
+mod partition;
+mod recovery;
 mod retention;
-mod segments;
 mod writer;
 
 use std::path::Path;
@@ -39,9 +52,10 @@ use stream::{
 };
 use tokio::sync::{Notify, Semaphore, oneshot};
 
+use self::catalog::PartKey;
 use self::core::{Core, Partition};
+use self::partition::Found;
 pub use self::retention::Dropped;
-use self::segments::Found;
 use self::writer::{Operation, Target, Work};
 
 /// Largest record taken. Larger ones would hold up everybody behind them in the journal.
@@ -53,18 +67,12 @@ const QUEUE_UNIT: usize = 1 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmbeddedSettings {
-    /// A segment, the unit in which retention drops records, ends at this size.
+    /// A segment file is sealed at this size. What retention drops goes when its file is sealed.
     pub segment: HumanSize,
-    /// A segment also ends when its first record is this old, so that slow topics have something to drop.
+    /// A segment file is also sealed when it is this old, so that slow topics have something to drop.
     pub segment_age: HumanDuration,
     /// Memory for the newest records of all partitions together, which most reads ask for. Zero turns it off.
     pub cache: HumanSize,
-    /// Memory for blocks read from disk.
-    pub block_cache: HumanSize,
-    /// Records of a segment kept in memory before they are moved from the journal to files.
-    pub memtable: HumanSize,
-    /// Disk that the journal may take before older memory is forced out; at least 64 MiB.
-    pub journal: HumanSize,
     /// Records waiting to be written; beyond it, appends wait.
     pub queue: HumanSize,
     /// A commit is synced this long after it was made at the latest.
@@ -77,9 +85,6 @@ impl Default for EmbeddedSettings {
             segment: HumanSize::mib(64),
             segment_age: HumanDuration::from_secs(24 * 3_600),
             cache: HumanSize::mib(8),
-            block_cache: HumanSize::mib(4),
-            memtable: HumanSize::mib(4),
-            journal: HumanSize::mib(128),
             queue: HumanSize::mib(32),
             commit_sync_interval: HumanDuration::from_secs(1),
         }
@@ -97,6 +102,8 @@ struct EmbeddedStore {
     core: Arc<Core>,
     queue: Arc<Semaphore>,
     writer: Mutex<Option<(Sender<Operation>, JoinHandle<()>)>>,
+    /// Held while retention works: one at a time.
+    retaining: tokio::sync::Mutex<()>,
 }
 
 impl EmbeddedLog {
@@ -113,28 +120,30 @@ impl EmbeddedLog {
     ) -> Result<Self, LogError> {
         let folder = folder.as_ref().to_owned();
         let queue = Arc::new(Semaphore::new((settings.queue.as_usize() / QUEUE_UNIT).max(1)));
-        let core = blocking(move || Core::open(folder, settings, clock)).await??;
+        let (core, active) = blocking(move || Core::open(folder, settings, clock)).await??;
         let core = Arc::new(core);
         let (sender, operations) = channel();
         let shared = core.clone();
         let thread = std::thread::Builder::new().name("log-writer".to_owned());
-        let thread = thread.spawn(move || writer::run(shared, operations));
+        let thread = thread.spawn(move || writer::run(shared, active, operations));
         let thread = thread.map_err(|error| core.fatal("starting the writer thread", error))?;
         let store = EmbeddedStore {
             core,
             queue,
             writer: Mutex::new(Some((sender, thread))),
+            retaining: tokio::sync::Mutex::default(),
         };
         Ok(EmbeddedLog { store: Arc::new(store) })
     }
 
-    /// Bytes on disk: journal and segments.
+    /// Bytes on disk: segment files and catalog.
     pub async fn disk_bytes(&self) -> Result<u64, LogError> {
         let core = self.store.core.clone();
         blocking(move || {
-            core.db
-                .disk_space()
-                .map_err(|error| core.fatal("measuring the log", core::describe(&error)))
+            let failed = |cause: &dyn ToString| core.fatal("measuring the log", cause.to_string());
+            let files = files::list(&core.folder).map_err(|error| failed(&error))?;
+            let catalog = core.catalog.disk_bytes().map_err(|error| failed(&error))?;
+            Ok(catalog + files.iter().map(|(_, length)| length).sum::<u64>())
         })
         .await?
     }
@@ -210,23 +219,53 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 impl Store for EmbeddedStore {
     async fn fetch(&self, at: &TopicPartition, from: Offset, limit: FetchLimit) -> Result<Vec<Record>, LogError> {
         let partition = self.core.partition(at)?;
-        let found = lock(&partition.state).find(from, limit);
-        let bad = |cause: &dyn ToString| {
-            self.core
-                .fatal(&format!("reading {at} at offset {}", from.0), cause.to_string())
-        };
-        match found {
-            Found::Records(records) => Ok(records),
-            Found::End => Ok(Vec::new()),
-            Found::Gone { start } => Err(LogError::OutOfRange {
-                partition: at.clone(),
-                offset: from,
-                start,
-            }),
-            Found::Bad(offset, cause) => Err(bad(&format!("record batch at offset {}: {cause}", offset.0))),
-            Found::Disk { keyspace, end } => {
-                let read = blocking(move || segments::read(&keyspace, from, end, limit)).await?;
-                read.map_err(|error| bad(&error))
+        loop {
+            let found = lock(&partition.state).find(from, limit);
+            let bad = |cause: &dyn ToString| {
+                self.core
+                    .fatal(&format!("reading {at} at offset {}", from.0), cause.to_string())
+            };
+            let (file, place) = match found {
+                Found::Records(records) => return Ok(records),
+                Found::End => return Ok(Vec::new()),
+                Found::Gone { start } => {
+                    return Err(LogError::OutOfRange {
+                        partition: at.clone(),
+                        offset: from,
+                        start,
+                    });
+                }
+                Found::Bad(offset, cause) => {
+                    return Err(bad(&format!("record batch at offset {}: {cause}", offset.0)));
+                }
+                Found::File { file, spots } => (file, Ok(spots)),
+                Found::Sealed { file, base, end } => {
+                    let key = PartKey {
+                        file,
+                        topic: partition.topic,
+                        partition: at.partition,
+                        base,
+                    };
+                    (file, Err((key, end)))
+                }
+            };
+            let core = self.core.clone();
+            let read = blocking(move || {
+                let spots = match place {
+                    Ok(spots) => spots,
+                    Err((key, end)) => match core.spots(key)? {
+                        Some(spots) => files::choose(&spots, end, from, limit),
+                        None => return Ok(None),
+                    },
+                };
+                Ok::<_, LogError>(Some(files::records(&core.folder, file, &spots, from, limit)))
+            });
+            match read.await?? {
+                Some(Ok(records)) => return Ok(records),
+                // Retention dropped or moved it since: look again.
+                None => {}
+                Some(Err(error)) if error.gone() => {}
+                Some(Err(error)) => return Err(bad(&error)),
             }
         }
     }

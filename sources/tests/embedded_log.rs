@@ -5,12 +5,12 @@ mod crash;
 #[path = "embedded_log/power.rs"]
 mod power;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fjall::{Database, KeyspaceCreateOptions};
 use sources::embedded::{EmbeddedLog, EmbeddedSettings};
 use stream::human::{HumanDuration, HumanSize};
 use stream::log::{Retention, conformance};
@@ -33,6 +33,24 @@ fn spec(name: &str, partitions: u32) -> TopicSpec {
         partitions,
         retention: Retention::default(),
     }
+}
+
+fn files(log: &Path) -> PathBuf {
+    log.join("segments")
+}
+
+/// The segment files, oldest first.
+fn segments(log: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(files(log)).expect("folder");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("entry").path()).collect();
+    paths.sort_unstable();
+    paths
+}
+
+fn only_segment(log: &Path) -> PathBuf {
+    let all = segments(log);
+    assert_eq!(all.len(), 1, "one file so far");
+    all[0].clone()
 }
 
 fn record(value: &str) -> NewRecord {
@@ -269,51 +287,151 @@ async fn a_second_process_is_told_who_has_the_folder() {
     open(folder.path()).await;
 }
 
+/// Flips one bit of the first place in the segment files at which `text` stands.
+fn damage(folder: &Path, text: &str) {
+    for path in segments(folder) {
+        let mut bytes = fs::read(&path).expect("segment");
+        let found = bytes.windows(text.len()).position(|window| window == text.as_bytes());
+        if let Some(at) = found {
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).expect("segment");
+            return;
+        }
+    }
+    panic!("{text} is nowhere");
+}
+
+fn assert_names_damage(error: &LogError, offset: u64) {
+    let text = error.to_string();
+    assert!(matches!(error, LogError::Fatal { .. }), "{text}");
+    assert!(
+        text.contains("t/0") && text.contains(&format!("offset {offset}")),
+        "{text}"
+    );
+    assert!(text.contains("checksum"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_batch_is_named() {
-    for (damaged_offset, at_open) in [(2_u64, true), (1, false)] {
+    // The last one too: nothing follows it but the word that it was synced.
+    for damaged in [0, 1, 2] {
         let folder = tempfile::tempdir().expect("folder");
         let log = open(folder.path()).await;
         log.ensure_topics(&[spec("t", 1)]).await.expect("topics");
-        for value in ["a", "b", "c"] {
-            log.append(&at("t", 0), vec![record(value)]).await.expect("append");
+        for n in 0..3 {
+            log.append(&at("t", 0), vec![record(&format!("number {n}"))])
+                .await
+                .expect("append");
         }
         drop(log);
-        {
-            let db = Database::builder(folder.path()).open().expect("the engine opens");
-            let name = db
-                .list_keyspace_names()
-                .into_iter()
-                .find(|name| name.starts_with("segment."))
-                .expect("a segment");
-            let segment = db.keyspace(&name, KeyspaceCreateOptions::default).expect("segment");
-            let key = damaged_offset.to_be_bytes();
-            let mut batch = segment.get(key).expect("get").expect("batch").to_vec();
-            *batch.last_mut().expect("bytes") ^= 1;
-            segment.insert(key, batch).expect("insert");
-        }
+        damage(folder.path(), &format!("number {damaged}"));
         let opened = EmbeddedLog::open(folder.path(), EmbeddedSettings::default()).await;
-        let error = match opened {
-            Err(error) => {
-                assert!(at_open, "only the newest batch is checked when opening: {error}");
-                error
-            }
-            Ok(log) => {
-                let mut reader = log.reader(&at("t", 0), Offset(0)).await.expect("reader");
-                reader
-                    .read(10, PULSE)
-                    .await
-                    .expect_err("a damaged batch must not be skipped")
-            }
-        };
-        let text = error.to_string();
-        assert!(matches!(error, LogError::Fatal { .. }), "{text}");
-        assert!(
-            text.contains("t/0") && text.contains(&format!("offset {damaged_offset}")),
-            "{text}"
-        );
-        assert!(text.contains("checksum"), "{text}");
+        assert_names_damage(&opened.err().expect("damage is not opened"), damaged);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_a_sealed_file_stops_only_who_reads_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let settings = EmbeddedSettings {
+        segment: HumanSize(100),
+        cache: HumanSize(0),
+        ..EmbeddedSettings::default()
+    };
+    let log = EmbeddedLog::open(folder.path(), settings.clone()).await.expect("open");
+    log.ensure_topics(&[spec("t", 1)]).await.expect("topics");
+    for n in 0..6 {
+        log.append(&at("t", 0), vec![record(&format!("number {n}"))])
+            .await
+            .expect("append");
+    }
+    drop(log);
+    damage(folder.path(), "number 1");
+    let log = EmbeddedLog::open(folder.path(), settings).await.expect("open");
+    let mut reader = log.reader(&at("t", 0), Offset(0)).await.expect("reader");
+    let (first, next) = reader.read(1, PULSE).await.expect("read");
+    assert_eq!((first.len(), next), (1, Offset(1)));
+    assert_names_damage(&reader.read(1, PULSE).await.expect_err("never skipped"), 1);
+    let mut behind = log.reader(&at("t", 0), Offset(2)).await.expect("reader");
+    assert_eq!(behind.read(1, PULSE).await.expect("read").1, Offset(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_segment_file_is_named() {
+    let folder = tempfile::tempdir().expect("folder");
+    let settings = EmbeddedSettings {
+        segment: HumanSize(100),
+        ..EmbeddedSettings::default()
+    };
+    let log = EmbeddedLog::open(folder.path(), settings.clone()).await.expect("open");
+    log.ensure_topics(&[spec("t", 1)]).await.expect("topics");
+    for n in 0..6 {
+        log.append(&at("t", 0), vec![record(&format!("number {n}"))])
+            .await
+            .expect("append");
+    }
+    drop(log);
+    fs::remove_file(&segments(folder.path())[1]).expect("remove");
+    let error = EmbeddedLog::open(folder.path(), settings).await.err().expect("refused");
+    assert!(error.to_string().contains("segment file 2 is missing"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_format_is_refused_before_anything_is_written() {
+    let check = async |file: &str, content: &str, says: &str| {
+        let folder = tempfile::tempdir().expect("folder");
+        fs::create_dir_all(folder.path().join(file).parent().expect("parent")).expect("create");
+        fs::write(folder.path().join(file), content).expect("write");
+        let error = EmbeddedLog::open(folder.path(), EmbeddedSettings::default()).await;
+        let error = error.err().expect("refused").to_string();
+        assert!(error.contains(says) && error.contains("another folder"), "{error}");
+        let names: Vec<_> = fs::read_dir(folder.path())
+            .expect("folder")
+            .map(|entry| entry.expect("entry").file_name())
+            .collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+    };
+    check("FORMAT", "aegis log, format 3\n", "says 'aegis log, format 3'").await;
+    check("keyspaces/0/current", "", "format 1").await;
+    check("holiday.jpg", "", "holds no log").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_outlives_the_files_it_was_written_to() {
+    let folder = tempfile::tempdir().expect("folder");
+    let settings = EmbeddedSettings {
+        segment: HumanSize::kib(8),
+        cache: HumanSize(0),
+        ..EmbeddedSettings::default()
+    };
+    let log = EmbeddedLog::open(folder.path(), settings.clone()).await.expect("open");
+    let short = TopicSpec {
+        retention: Retention {
+            bytes: Some(1),
+            time: None,
+        },
+        ..spec("short", 1)
+    };
+    log.ensure_topics(&[spec("kept", 2), short]).await.expect("topics");
+    let all: Vec<String> = (0..300).map(|n| format!("{n:050}")).collect();
+    for (n, value) in all.iter().enumerate() {
+        log.append(&at("kept", 1), vec![record(value)]).await.expect("append");
+        log.append(&at("short", 0), vec![record(&"z".repeat(500))])
+            .await
+            .expect("append");
+        if n % 60 == 59 {
+            let before = segments(folder.path()).len();
+            log.enforce_retention(Instant::MIN, |_| None).await.expect("retention");
+            assert!(segments(folder.path()).len() < before, "files are given back");
+            assert_eq!(values(&log, &at("kept", 1)).await, all[..=n]);
+        }
+    }
+    assert!(segments(folder.path()).len() < 8, "{:?}", segments(folder.path()));
+    drop(log);
+    let log = EmbeddedLog::open(folder.path(), settings).await.expect("open again");
+    assert_eq!(values(&log, &at("kept", 1)).await, all);
+    assert_eq!(log.bounds(&at("kept", 1)).await.expect("bounds").start, Offset(0));
+    assert!(log.bounds(&at("short", 0)).await.expect("bounds").start > Offset(200));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
-//! One value of the store: a record batch, self-checking.
+//! A record batch, self-checking: the unit that is read.
 //!
 //! ```text
-//! version 1 | crc32 4 | base offset 8 | appended at 8 | segment began at 8 | segment bytes before 8 | count 4 | records
+//! version 1 | crc32 4 | base offset 8 | appended at 8 | count 4 | records
 //! record: timestamp zigzag | key length + 1 (0: none), key | value length, value | headers, each name and value
 //! ```
 //! Fixed numbers are little endian, the others LEB128. The checksum covers everything after it.
@@ -9,16 +9,14 @@
 use bytes::Bytes;
 use stream::{Instant, NewRecord, Offset, Record};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CRC_AT: usize = 1;
 const BASE_AT: usize = 5;
 const APPENDED_AT: usize = 13;
-const SEGMENT_BEGAN_AT: usize = 21;
-const BYTES_BEFORE_AT: usize = 29;
-const COUNT_AT: usize = 37;
-const HEADER_BYTES: usize = 41;
+const COUNT_AT: usize = 21;
+const HEADER_BYTES: usize = 25;
 
-/// Records per batch are cut at this size: larger ones make a read of one record cost more, smaller ones more keys.
+/// Records per batch are cut at this size: larger ones make a read of one record cost more, smaller ones more index.
 const TARGET_BYTES: usize = 512 << 10;
 
 /// What a batch says of itself.
@@ -26,11 +24,14 @@ const TARGET_BYTES: usize = 512 << 10;
 pub struct Header {
     pub base: Offset,
     pub appended_at: Instant,
-    /// When the first batch of the same segment was appended.
-    pub segment_began_at: Instant,
-    /// Bytes of the batches before this one in its segment.
-    pub segment_bytes_before: u64,
     pub count: u32,
+}
+
+impl Header {
+    /// The offset after the last record.
+    pub fn end(&self) -> u64 {
+        self.base.0 + u64::from(self.count)
+    }
 }
 
 /// Why bytes are not a batch.
@@ -61,16 +62,19 @@ impl Encoded {
         self.bytes.len()
     }
 
-    pub fn seal(mut self, header: &Header) -> Vec<u8> {
+    pub fn seal(mut self, header: &Header) -> Bytes {
         self.bytes[BASE_AT..APPENDED_AT].copy_from_slice(&header.base.0.to_le_bytes());
-        self.bytes[APPENDED_AT..SEGMENT_BEGAN_AT].copy_from_slice(&header.appended_at.0.to_le_bytes());
-        self.bytes[SEGMENT_BEGAN_AT..BYTES_BEFORE_AT].copy_from_slice(&header.segment_began_at.0.to_le_bytes());
-        self.bytes[BYTES_BEFORE_AT..COUNT_AT].copy_from_slice(&header.segment_bytes_before.to_le_bytes());
+        self.bytes[APPENDED_AT..COUNT_AT].copy_from_slice(&header.appended_at.0.to_le_bytes());
         self.bytes[COUNT_AT..HEADER_BYTES].copy_from_slice(&self.count.to_le_bytes());
         let crc = crc32fast::hash(&self.bytes[BASE_AT..]);
         self.bytes[CRC_AT..BASE_AT].copy_from_slice(&crc.to_le_bytes());
-        self.bytes
+        Bytes::from(self.bytes)
     }
+}
+
+/// The checksum that a sealed batch carries.
+pub fn stored_crc(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(CRC_AT..)?.first_chunk()?))
 }
 
 /// Cuts `records` into batches.
@@ -107,8 +111,6 @@ pub fn check(bytes: &[u8]) -> Result<Header, BatchError> {
     Ok(Header {
         base: Offset(u64::from_le_bytes(fixed(bytes, BASE_AT))),
         appended_at: Instant(i64::from_le_bytes(fixed(bytes, APPENDED_AT))),
-        segment_began_at: Instant(i64::from_le_bytes(fixed(bytes, SEGMENT_BEGAN_AT))),
-        segment_bytes_before: u64::from_le_bytes(fixed(bytes, BYTES_BEFORE_AT)),
         count: u32::from_le_bytes(fixed(bytes, COUNT_AT)),
     })
 }
@@ -225,12 +227,9 @@ mod tests {
     use super::*;
 
     fn header(base: u64, count: u32) -> Header {
-        let (appended_at, segment_began_at) = (Instant(7), Instant(5));
         Header {
             base: Offset(base),
-            appended_at,
-            segment_began_at,
-            segment_bytes_before: 99,
+            appended_at: Instant(7),
             count,
         }
     }
@@ -238,7 +237,7 @@ mod tests {
     fn sealed(records: &[NewRecord]) -> Bytes {
         let batch = encode(records).remove(0);
         let header = header(40, batch.count());
-        Bytes::from(batch.seal(&header))
+        batch.seal(&header)
     }
 
     fn sample() -> Vec<NewRecord> {

@@ -1,44 +1,46 @@
-//! What the writer thread and the readers share: the open database, the topics, the groups.
+//! What the writer thread and the readers share: the folder, the catalog, the topics, the groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use serde::{Deserialize, Serialize};
 use stream::log::membership::{Groups, lock};
 use stream::log::{Retention, Topic};
-use stream::{Clock, LogError, LogId, Offset, TopicPartition, TopicSpec};
+use stream::{Clock, LogError, LogId, TopicPartition, TopicSpec};
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use super::EmbeddedSettings;
-use super::segments::{self, PartitionState, ReadError, Segment};
+use super::catalog::{Catalog, PartKey, Spot, StoredTopic};
+use super::partition::PartitionState;
+use super::recovery;
+use super::writer::Active;
 
-const ID_KEY: &str = "id";
-const TOPIC_PREFIX: &str = "topic.";
-const MEMTABLE_OF_SMALL_KEYSPACES: u64 = 1 << 20;
+const CATALOG_FOLDER: &str = "catalog";
 /// Below this a partition's cached tail would not hold one usual batch.
 const LEAST_CACHE_BYTES: usize = 128 << 10;
+/// Places of batches kept in memory for reads from sealed files, 16 bytes each. One part of tiny batches has some
+/// hundred thousand; readers of different parts take turns.
+const CACHED_SPOTS: usize = 256 << 10;
 
 pub struct Core {
     pub folder: PathBuf,
     pub settings: EmbeddedSettings,
     pub clock: Arc<dyn Clock>,
     pub id: LogId,
-    pub db: Database,
-    /// Log id and topics.
-    catalog: Keyspace,
-    pub positions: Keyspace,
+    pub catalog: Catalog,
     topics: RwLock<BTreeMap<Topic, Arc<TopicState>>>,
     pub groups: Groups,
     pub changed: Notify,
     /// Held while topics are created.
     creating: Mutex<()>,
+    /// Sealed files with their lengths.
+    sealed: Mutex<BTreeMap<u64, u64>>,
+    spots: Mutex<VecDeque<(PartKey, Arc<Vec<Spot>>)>>,
 }
 
 pub struct TopicState {
-    /// Names the topic's segments and positions. Never reused.
+    /// Names the topic in files and catalog. Never reused.
     pub number: u32,
     pub retention: Retention,
     pub partitions: Vec<Arc<Partition>>,
@@ -50,57 +52,48 @@ pub struct Partition {
     pub state: Mutex<PartitionState>,
 }
 
-/// A topic as it is stored.
-#[derive(Serialize, Deserialize)]
-struct StoredTopic {
-    number: u32,
-    partitions: u32,
-    retention_ms: Option<u64>,
-    retention_bytes: Option<u64>,
-}
-
 impl Core {
-    /// Opens or creates the folder and checks the newest batch of every segment. Blocks.
-    pub fn open(folder: PathBuf, settings: EmbeddedSettings, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
-        let failed = |error: fjall::Error| open_error(&folder, &error);
-        let db = Database::builder(&folder)
-            .cache_size(settings.block_cache.get())
-            .max_journaling_size(settings.journal.get().max(64 << 20))
-            .worker_threads(1)
-            .manual_journal_persist(true)
-            .open()
-            .map_err(failed)?;
-        let small = || {
-            KeyspaceCreateOptions::default()
-                .max_memtable_size(MEMTABLE_OF_SMALL_KEYSPACES)
-                .manual_journal_persist(true)
+    /// Opens or creates the folder and checks what was written since the last sealing. Blocks.
+    pub fn open(
+        folder: PathBuf,
+        settings: EmbeddedSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Active), LogError> {
+        recovery::check_format(&folder)?;
+        let failed = |cause: &dyn ToString| LogError::Fatal {
+            doing: format!("opening the log in {}", folder.display()),
+            cause: cause.to_string(),
         };
-        let catalog = db.keyspace("catalog", small).map_err(failed)?;
-        let positions = db.keyspace("positions", small).map_err(failed)?;
-        let id = match catalog.get(ID_KEY).map_err(failed)? {
-            Some(id) => LogId(String::from_utf8_lossy(&id).into_owned()),
-            None => {
-                let id = Uuid::new_v4().to_string();
-                catalog.insert(ID_KEY, id.as_bytes()).map_err(failed)?;
-                db.persist(PersistMode::SyncAll).map_err(failed)?;
-                LogId(id)
-            }
-        };
+        let catalog = Catalog::open(&folder.join(CATALOG_FOLDER)).map_err(|error| failed(&error))?;
+        std::fs::create_dir_all(super::files::folder(&folder)).map_err(|error| failed(&error))?;
+        let mut topics = BTreeMap::new();
+        for (name, topic) in catalog.topics().map_err(|error| failed(&error))? {
+            let retention = Retention {
+                time: topic.retention_ms.map(Duration::from_millis),
+                bytes: topic.retention_bytes,
+            };
+            let state = TopicState {
+                number: topic.number,
+                retention,
+                partitions: fresh_partitions(topic.number, &name, topic.partitions),
+            };
+            topics.insert(name, Arc::new(state));
+        }
         let core = Core {
             settings,
             clock,
-            id,
-            db,
+            id: LogId(catalog.id.clone()),
             catalog,
-            positions,
-            topics: RwLock::default(),
+            topics: RwLock::new(topics),
             groups: Groups::default(),
             changed: Notify::new(),
             creating: Mutex::default(),
-            folder: folder.clone(),
+            sealed: Mutex::default(),
+            spots: Mutex::default(),
+            folder,
         };
-        core.recover()?;
-        Ok(core)
+        let active = recovery::recover(&core)?;
+        Ok((core, active))
     }
 
     pub fn topic(&self, name: &str) -> Result<Arc<TopicState>, LogError> {
@@ -153,7 +146,7 @@ impl Core {
         }
         let mut next = self.topics().iter().map(|topic| topic.number + 1).max().unwrap_or(0);
         let mut changed = Vec::new();
-        let mut stored = self.db.batch();
+        let mut stored = Vec::new();
         for spec in wanted {
             let (number, partitions) = match self.topic(&spec.name) {
                 Ok(topic) if topic.retention == spec.retention => continue,
@@ -169,8 +162,7 @@ impl Core {
                 retention_ms: spec.retention.time.map(|time| time.as_millis() as u64),
                 retention_bytes: spec.retention.bytes,
             };
-            let value = serde_json::to_vec(&entry).map_err(|error| self.fatal("storing a topic", error))?;
-            stored.insert(&self.catalog, format!("{TOPIC_PREFIX}{}", spec.name), value);
+            stored.push((spec.name.clone(), entry));
             let state = TopicState {
                 number,
                 retention: spec.retention,
@@ -181,8 +173,8 @@ impl Core {
         if changed.is_empty() {
             return Ok(());
         }
-        let durable = stored.durability(Some(PersistMode::SyncAll)).commit();
-        durable.map_err(|error| self.fatal("creating topics", describe(&error)))?;
+        let durable = self.catalog.store_topics(&stored);
+        durable.map_err(|error| self.fatal("creating topics", error))?;
         self.topics
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -198,112 +190,41 @@ impl Core {
         }
     }
 
-    fn recover(&self) -> Result<(), LogError> {
-        let mut by_number = BTreeMap::new();
-        {
-            let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-            for entry in self.catalog.prefix(TOPIC_PREFIX) {
-                let (key, value) = entry.into_inner().map_err(|error| open_error(&self.folder, &error))?;
-                let name: Topic = String::from_utf8_lossy(&key[TOPIC_PREFIX.len()..]).into();
-                let topic: StoredTopic = serde_json::from_slice(&value)
-                    .map_err(|error| self.fatal(&format!("reading topic {name}"), error))?;
-                let retention = Retention {
-                    time: topic.retention_ms.map(std::time::Duration::from_millis),
-                    bytes: topic.retention_bytes,
-                };
-                let partitions = fresh_partitions(topic.number, &name, topic.partitions);
-                by_number.extend(partitions.iter().map(|p| ((topic.number, p.at.partition), p.clone())));
-                let state = TopicState {
-                    number: topic.number,
-                    retention,
-                    partitions,
-                };
-                topics.insert(name, Arc::new(state));
-            }
+    /// Where the batches of a sealed part lie; `None` when retention took the part. Blocks.
+    pub fn spots(&self, key: PartKey) -> Result<Option<Arc<Vec<Spot>>>, LogError> {
+        if let Some((_, spots)) = lock(&self.spots).iter().find(|(known, _)| *known == key) {
+            return Ok(Some(spots.clone()));
         }
-        self.recover_segments(&by_number)?;
-        self.recover_positions(&by_number)
+        let stored = self.catalog.spots(key);
+        let Some(spots) = stored.map_err(|error| self.fatal("looking up a batch", error))? else {
+            return Ok(None);
+        };
+        let spots = Arc::new(spots);
+        let mut cache = lock(&self.spots);
+        cache.push_back((key, spots.clone()));
+        while cache.len() > 1 && cache.iter().map(|(_, spots)| spots.len()).sum::<usize>() > CACHED_SPOTS {
+            cache.pop_front();
+        }
+        Ok(Some(spots))
     }
 
-    fn recover_segments(&self, partitions: &BTreeMap<(u32, u32), Arc<Partition>>) -> Result<(), LogError> {
-        let names = self.db.list_keyspace_names();
-        let mut bases: Vec<(u32, u32, u64)> = names.iter().filter_map(|name| segments::parse_name(name)).collect();
-        bases.sort_unstable();
-        for (topic, partition, base) in bases {
-            let Some(partition) = partitions.get(&(topic, partition)) else {
-                continue;
-            };
-            let doing = || format!("opening partition {} at offset {base}", partition.at);
-            let keyspace = segments::open(&self.db, topic, &partition.at, base, self.settings.memtable.get())
-                .map_err(|error| self.fatal(&doing(), describe(&error)))?;
-            let newest = segments::newest(&keyspace).map_err(|error| self.fatal(&doing(), damaged(&error)))?;
-            let mut state = lock(&partition.state);
-            let first = state.segments.is_empty();
-            let Some((header, bytes)) = newest else {
-                // Made for an append that a power cut undid. It stays only if it starts where the others end.
-                if first || state.end == base {
-                    let (began_at, appended_at) = (stream::Instant::MAX, stream::Instant::MIN);
-                    state.segments.push_back(Segment {
-                        base,
-                        keyspace,
-                        bytes: 0,
-                        began_at,
-                        appended_at,
-                    });
-                    state.end = base;
-                } else {
-                    self.db
-                        .delete_keyspace(keyspace)
-                        .map_err(|error| self.fatal(&doing(), describe(&error)))?;
-                }
-                continue;
-            };
-            if !first && state.end != base {
-                let cause = format!("the segment before it ends at {}: records are missing", state.end);
-                return Err(self.fatal(&doing(), cause));
-            }
-            let (began_at, appended_at) = (header.segment_began_at, header.appended_at);
-            state.segments.push_back(Segment {
-                base,
-                keyspace,
-                bytes,
-                began_at,
-                appended_at,
-            });
-            state.end = header.base.0 + u64::from(header.count);
-        }
-        Ok(())
+    /// Notes sealed files with their lengths.
+    pub fn sealed_sizes(&self, files: impl IntoIterator<Item = (u64, u64)>) {
+        lock(&self.sealed).extend(files);
     }
 
-    fn recover_positions(&self, partitions: &BTreeMap<(u32, u32), Arc<Partition>>) -> Result<(), LogError> {
-        for entry in self.positions.iter() {
-            let (key, value) = entry.into_inner().map_err(|error| open_error(&self.folder, &error))?;
-            let parsed = parse_position(&key, &value);
-            let (group, topic, partition, offset) =
-                parsed.ok_or_else(|| self.fatal("reading consumer positions", "malformed entry"))?;
-            if let Some(partition) = partitions.get(&(topic, partition)) {
-                lock(&self.groups.group(&group)).set_positions([(partition.at.clone(), offset)]);
-            }
-        }
-        Ok(())
+    /// Sealed files with their lengths, oldest first.
+    pub fn sealed_files(&self) -> Vec<(u64, u64)> {
+        lock(&self.sealed)
+            .iter()
+            .map(|(file, length)| (*file, *length))
+            .collect()
     }
-}
 
-/// Key of a group's position: group, a zero, topic number, partition.
-pub fn position_key(group: &str, partition: &Partition) -> Vec<u8> {
-    let mut key = group.as_bytes().to_vec();
-    key.push(0);
-    key.extend_from_slice(&partition.topic.to_be_bytes());
-    key.extend_from_slice(&partition.at.partition.to_be_bytes());
-    key
-}
-
-fn parse_position(key: &[u8], value: &[u8]) -> Option<(String, u32, u32, Offset)> {
-    let (group, numbers) = key.split_at_checked(key.len().checked_sub(9)?)?;
-    let topic = u32::from_be_bytes(numbers[1..5].try_into().ok()?);
-    let partition = u32::from_be_bytes(numbers[5..9].try_into().ok()?);
-    let offset = Offset(u64::from_be_bytes(value.try_into().ok()?));
-    Some((String::from_utf8(group.to_vec()).ok()?, topic, partition, offset))
+    pub fn forget_file(&self, file: u64) {
+        lock(&self.sealed).remove(&file);
+        lock(&self.spots).retain(|(key, _)| key.file != file);
+    }
 }
 
 fn fresh_partitions(topic: u32, name: &Topic, count: u32) -> Vec<Arc<Partition>> {
@@ -312,42 +233,8 @@ fn fresh_partitions(topic: u32, name: &Topic, count: u32) -> Vec<Arc<Partition>>
         Arc::new(Partition {
             topic,
             at,
-            state: Mutex::new(PartitionState::empty()),
+            state: Mutex::new(PartitionState::empty(0)),
         })
     };
     (0..count).map(partition).collect()
-}
-
-fn open_error(folder: &std::path::Path, error: &fjall::Error) -> LogError {
-    let doing = format!("opening the log in {}", folder.display());
-    let cause = match error {
-        fjall::Error::Locked => format!(
-            "another process has {} open: stop it, talk to it through its socket, or name another folder",
-            folder.display()
-        ),
-        fjall::Error::InvalidVersion(_) => {
-            "the folder was written by another version: use the program that wrote it".to_owned()
-        }
-        fjall::Error::JournalRecovery(cause) => {
-            format!(
-                "the journal (*.jnl) is damaged ({cause:?}): restore the folder from a backup, or start with a new one"
-            )
-        }
-        other => describe(other),
-    };
-    LogError::Fatal { doing, cause }
-}
-
-fn damaged(error: &ReadError) -> String {
-    format!("{error}: restore the folder from a backup, or start with a new one")
-}
-
-/// The engine's error without its type names.
-pub fn describe(error: &fjall::Error) -> String {
-    match error {
-        fjall::Error::Io(cause) => cause.to_string(),
-        fjall::Error::Storage(cause) => format!("storage: {cause}"),
-        fjall::Error::Poisoned => "an earlier write failed; restart when its cause is mended".to_owned(),
-        other => format!("{other:?}"),
-    }
 }

@@ -1,9 +1,10 @@
-//! Dropping old segments, whole.
+//! Dropping what is past its topic's retention: whole parts, never single records.
 
 use stream::log::membership::lock;
 use stream::{Instant, LogError, Offset, TopicPartition};
 
-use super::core::describe;
+use super::core::TopicState;
+use super::partition::{Part, PartitionState};
 use super::writer::Work;
 use super::{EmbeddedLog, blocking};
 
@@ -13,78 +14,85 @@ pub struct Dropped {
     pub partition: TopicPartition,
     /// Where the partition starts now.
     pub start: Offset,
+    /// Segment files in which it lay.
     pub segments: usize,
     pub bytes: u64,
 }
 
 impl EmbeddedLog {
-    /// Drops segments that are past their topic's retention at `now`, oldest first.
+    /// Drops what is past its topic's retention at `now`, oldest first, and gives the disk back.
     ///
     /// `floor` says, per partition, the offset that retention must not pass, whatever the bounds say (KERNEL 5: two
     /// valid snapshots must lie beyond what goes); `None` is no floor. A partition is over its size as long as it
-    /// would still hold the bound without its oldest segment.
+    /// would still hold the bound without its oldest part.
     pub async fn enforce_retention<F>(&self, now: Instant, floor: F) -> Result<Vec<Dropped>, LogError>
     where
         F: Fn(&TopicPartition) -> Option<Offset> + Send,
     {
-        let mut all = Vec::new();
-        for topic in self.store.core.topics() {
+        let _one = self.store.retaining.lock().await;
+        let floor = |at: &TopicPartition| floor(at).map_or(u64::MAX, |floor| floor.0);
+        let topics = self.store.core.topics();
+        // What is written to cannot go; when all of it is old, another file takes over.
+        let stale = topics.iter().any(|topic| {
+            topic.partitions.iter().any(|partition| {
+                let state = lock(&partition.state);
+                let last = state.last_part();
+                last.is_some_and(|last| expired(topic, last, now)) && state.end <= floor(&partition.at)
+            })
+        });
+        if stale {
+            self.store.ask(0, |done| Work::Roll { done }).await??;
+        }
+        let (mut all, mut keys, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+        for topic in &topics {
             for partition in &topic.partitions {
-                let floor = floor(&partition.at).map_or(u64::MAX, |floor| floor.0);
-                let expired = |appended_at: Instant| {
-                    topic
-                        .retention
-                        .time
-                        .is_some_and(|time| appended_at.saturating_add(time) < now)
-                };
-                // A segment that is written to cannot go; when all of it is old, a new one takes its place.
-                let stale = {
-                    let state = lock(&partition.state);
-                    let last = state.segments.back();
-                    last.is_some_and(|last| last.bytes > 0 && expired(last.appended_at)) && state.end <= floor
-                };
-                if stale {
-                    let partition = partition.clone();
-                    self.store.ask(0, |done| Work::Roll { partition, done }).await??;
-                }
-                let mut gone = Vec::new();
-                let start = {
-                    let mut state = lock(&partition.state);
-                    let mut bytes: u64 = state.segments.iter().map(|segment| segment.bytes).sum();
-                    while let (Some(oldest), Some(next)) = (state.segments.front(), state.segments.get(1)) {
-                        let rest = bytes - oldest.bytes;
-                        let too_many = topic.retention.bytes.is_some_and(|bound| rest >= bound);
-                        if next.base > floor || !(expired(oldest.appended_at) || too_many) {
-                            break;
-                        }
-                        bytes = rest;
-                        gone.extend(state.drop_oldest());
-                    }
-                    Offset(state.start())
-                };
+                let mut state = lock(&partition.state);
+                let gone = drop_parts(&mut state, topic, now, floor(&partition.at));
                 if gone.is_empty() {
                     continue;
                 }
-                let (segments, bytes) = (gone.len(), gone.iter().map(|segment| segment.bytes).sum());
-                let core = self.store.core.clone();
-                let at = partition.at.clone();
-                blocking(move || {
-                    for segment in gone {
-                        let deleted = core.db.delete_keyspace(segment.keyspace);
-                        let doing = || format!("dropping segment {} of {at}", segment.base);
-                        deleted.map_err(|error| core.fatal(&doing(), describe(&error)))?;
-                    }
-                    Ok::<(), LogError>(())
-                })
-                .await??;
+                let number = partition.at.partition;
+                keys.extend(gone.iter().map(|part| part.key(partition.topic, number)));
+                starts.push(((partition.topic, number), state.start()));
                 all.push(Dropped {
                     partition: partition.at.clone(),
-                    start,
-                    segments,
-                    bytes,
+                    start: Offset(state.start()),
+                    segments: gone.len(),
+                    bytes: gone.iter().map(|part| part.bytes).sum(),
                 });
             }
         }
+        if !keys.is_empty() {
+            let core = self.store.core.clone();
+            blocking(move || {
+                let forgotten = core.catalog.forget(&keys, &starts);
+                forgotten.map_err(|error| core.fatal("dropping old records", error))
+            })
+            .await??;
+        }
+        self.reclaim().await?;
         Ok(all)
+    }
+}
+
+fn expired(topic: &TopicState, part: &Part, now: Instant) -> bool {
+    let bound = topic.retention.time;
+    bound.is_some_and(|time| part.appended_at.saturating_add(time) < now)
+}
+
+fn drop_parts(state: &mut PartitionState, topic: &TopicState, now: Instant, floor: u64) -> Vec<Part> {
+    let mut bytes: u64 = state.parts().map(|part| part.bytes).sum();
+    let mut gone = Vec::new();
+    loop {
+        let goes = state.parts().next().is_some_and(|oldest| {
+            let rest = bytes - oldest.bytes;
+            let too_many = topic.retention.bytes.is_some_and(|bound| rest >= bound);
+            oldest.end <= floor && (expired(topic, oldest, now) || too_many)
+        });
+        let Some(part) = goes.then(|| state.drop_oldest()).flatten() else {
+            return gone;
+        };
+        bytes -= part.bytes;
+        gone.push(part);
     }
 }

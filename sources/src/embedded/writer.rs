@@ -1,30 +1,35 @@
 //! The one thread that writes: it gives offsets, keeps the order and shares syncs.
 //!
-//! It takes what is queued as one round, writes each operation into the journal in order, syncs once if anybody
-//! asked for durability, and answers. So concurrent appends share a sync, nobody waits for more than the round before
-//! and its own, and since there is one journal written in order, whatever is durable has everything before it durable too.
+//! It takes what is queued as one round, writes each operation into the file as one frame, in order, syncs once if
+//! anybody asked for durability, and answers. So concurrent appends share a sync, nobody waits for more than the round
+//! before and its own, and since one file is written at a time, whatever is durable has everything before it durable too.
 //!
 //! Records become visible when they are written, before the sync: only readers of this process see them, whose
-//! commits come later in the same journal. Who acts outside asks for a sync first.
+//! commits come later in the same file. Who acts outside asks for a sync first.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use bytes::Bytes;
-use fjall::{OwnedWriteBatch, PersistMode, Slice};
 use stream::log::local::Seat;
 use stream::log::membership::lock;
-use stream::{CommitError, Instant, LogError, Offset};
+use stream::{CommitError, LogError, Offset};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::batch::{Encoded, Header};
-use super::core::{Core, Partition, describe, position_key};
-use super::segments::{self, Segment};
+pub use super::active::Active;
+use super::batch::{self, Encoded, Header};
+use super::catalog::{PartKey, Position, Sealing, Spot};
+use super::core::{Core, Partition};
+use super::frame::{BatchEntry, Directory, PositionEntry};
+use super::partition::{Part, Spots};
 
 /// Operations in one round: more would let the first wait long for its answer.
 const ROUND_OPERATIONS: usize = 2_048;
 /// Bytes in one round, for the same reason.
 const ROUND_BYTES: usize = 16 << 20;
+/// A file is sealed at this size at the latest: the places of its batches are 32 bits, and one more frame must fit.
+const MAX_SEGMENT_BYTES: u64 = 2 << 30;
 
 /// Something to do, with who waits for it. The permit bounds what is queued.
 pub struct Operation {
@@ -48,9 +53,21 @@ pub enum Work {
     Sync {
         done: oneshot::Sender<Result<(), LogError>>,
     },
-    /// Begin a new segment, so that the present one can be dropped.
+    /// Seal the file, so that what it holds can be dropped.
     Roll {
+        done: oneshot::Sender<Result<(), LogError>>,
+    },
+    /// Write copies of batches whose file is about to go. They count once the move is settled.
+    Copy {
         partition: Arc<Partition>,
+        original: PartKey,
+        batches: Vec<(Header, Bytes)>,
+        done: oneshot::Sender<Result<(), LogError>>,
+    },
+    /// All of `original` has been copied: the copies take its place.
+    Settle {
+        partition: Arc<Partition>,
+        original: PartKey,
         done: oneshot::Sender<Result<(), LogError>>,
     },
 }
@@ -68,36 +85,42 @@ enum Answer {
 }
 
 /// Works until every sender is gone, then syncs.
-pub fn run(core: Arc<Core>, operations: Receiver<Operation>) {
+pub fn run(core: Arc<Core>, active: Active, operations: Receiver<Operation>) {
     let mut writer = Writer {
         core,
+        active,
         failed: None,
-        unsynced: false,
+        copies: Vec::new(),
     };
     loop {
-        let first = match writer.unsynced {
+        let first = match writer.restless() {
             true => operations.recv_timeout(writer.core.settings.commit_sync_interval.get()),
             false => operations.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match first {
             Ok(first) => writer.round(first, &operations),
-            Err(RecvTimeoutError::Timeout) => {
-                writer.persist(true);
-            }
+            Err(RecvTimeoutError::Timeout) => writer.rest(),
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    writer.persist(true);
+    writer.rest();
+    writer.persist();
 }
-
-/// Batches of one partition, as they went into the journal.
-type Written = (Arc<Partition>, Vec<(Header, Slice)>);
 
 struct Writer {
     core: Arc<Core>,
+    active: Active,
     /// The first failed write. After it nothing is written: what reached the disk is unknown.
     failed: Option<String>,
-    unsynced: bool,
+    /// Copies that do not count yet, with what they are copies of.
+    copies: Vec<(PartKey, Arc<Partition>, Part)>,
+}
+
+/// A batch ready to be written, and whose it is.
+struct Sealed {
+    partition: Arc<Partition>,
+    header: Header,
+    bytes: Bytes,
 }
 
 impl Writer {
@@ -115,33 +138,47 @@ impl Writer {
                 next = operations.try_recv().ok();
             }
         }
-        self.persist(sync);
+        if sync {
+            self.persist();
+        }
         for answer in answers {
             self.answer(answer);
         }
     }
 
-    /// Flushes what was written since the last sync to the operating system, or to the disk.
-    fn persist(&mut self, sync: bool) {
-        if self.failed.is_some() || !self.unsynced {
-            return;
-        }
-        let mode = if sync {
-            PersistMode::SyncData
-        } else {
-            PersistMode::Buffer
-        };
-        match self.core.db.persist(mode) {
-            Ok(()) => self.unsynced = !sync,
-            Err(error) => self.fail("syncing the journal", &error),
+    /// Whether there is something to do when nobody asks for anything.
+    fn restless(&self) -> bool {
+        self.failed.is_none() && (self.active.unsynced() || self.active.untold())
+    }
+
+    /// Brings what was written to the disk, and says so in the file.
+    fn rest(&mut self) {
+        self.persist();
+        if self.failed.is_none() && self.active.untold() {
+            let told = self
+                .active
+                .write(self.core.catalog.secret, &mut Directory::default(), &[]);
+            if let Err(error) = told {
+                self.fail("writing", &error);
+            }
         }
     }
 
-    fn fail(&mut self, doing: &str, error: &fjall::Error) {
-        let cause = describe(error);
-        tracing::error!(folder = %self.core.folder.display(), doing, cause, "the log stops writing");
-        self.unsynced = false;
-        self.failed.get_or_insert(format!("{doing}: {cause}"));
+    fn persist(&mut self) {
+        if self.failed.is_some() || !self.active.unsynced() {
+            return;
+        }
+        if let Err(error) = self.active.sync() {
+            self.fail("syncing", &error);
+        }
+    }
+
+    fn fail(&mut self, doing: &str, cause: &dyn ToString) {
+        let file = self.active.file;
+        let cause = cause.to_string();
+        tracing::error!(folder = %self.core.folder.display(), file, doing, cause, "the log stops writing");
+        self.failed
+            .get_or_insert(format!("{doing} segment file {file}: {cause}"));
     }
 
     fn failure(&self) -> Option<LogError> {
@@ -163,6 +200,8 @@ impl Writer {
     }
 
     fn work(&mut self, work: Work) -> Option<Answer> {
+        // Before a commit takes the lock of its group, which sealing needs too.
+        self.roll_if_due();
         match work {
             Work::Append { target, done } => {
                 let offset = Offset(lock(&target.partition.state).end);
@@ -176,12 +215,25 @@ impl Writer {
                 done,
             } => self.commit(&seat, outputs, positions, done),
             Work::Sync { done } => Some(Answer::Done(done)),
-            Work::Roll { partition, done } => {
-                if self.failed.is_none()
-                    && let Err(error) = self.roll(&partition)
-                {
-                    self.fail("beginning a segment", &error);
-                }
+            Work::Roll { done } => {
+                self.roll();
+                Some(Answer::Done(done))
+            }
+            Work::Copy {
+                partition,
+                original,
+                batches,
+                done,
+            } => {
+                self.copy(&partition, original, batches);
+                Some(Answer::Done(done))
+            }
+            Work::Settle {
+                partition,
+                original,
+                done,
+            } => {
+                self.settle(&partition, original);
                 Some(Answer::Done(done))
             }
         }
@@ -206,7 +258,12 @@ impl Writer {
         }
         let stored = positions
             .iter()
-            .map(|(p, offset)| (position_key(&seat.group_name, p), *offset))
+            .map(|(partition, offset)| PositionEntry {
+                group: seat.group_name.to_string(),
+                topic: partition.topic,
+                partition: partition.at.partition,
+                next: offset.0,
+            })
             .collect();
         self.write(outputs, stored);
         if self.failed.is_none() {
@@ -215,106 +272,194 @@ impl Writer {
         Some(Answer::Commit(done))
     }
 
-    /// Everything in one write batch, then visible.
-    fn write(&mut self, targets: Vec<Target>, positions: Vec<(Vec<u8>, Offset)>) {
+    /// Everything in one frame, then visible.
+    fn write(&mut self, targets: Vec<Target>, positions: Vec<PositionEntry>) {
+        if self.failed.is_some() || (positions.is_empty() && targets.iter().all(|target| target.batches.is_empty())) {
+            return;
+        }
+        let now = self.core.clock.now();
+        self.active.began_at.get_or_insert(now);
+        let mut sealed = Vec::new();
+        for target in merged(targets) {
+            let (mut base, newest) = {
+                let state = lock(&target.partition.state);
+                (state.end, state.appended_at)
+            };
+            for batch in target.batches {
+                let header = Header {
+                    base: Offset(base),
+                    // Never earlier than what it follows, whatever the clock does.
+                    appended_at: now.max(newest),
+                    count: batch.count(),
+                };
+                base = header.end();
+                sealed.push(Sealed {
+                    partition: target.partition.clone(),
+                    bytes: batch.seal(&header),
+                    header,
+                });
+            }
+        }
+        let spots = match self.write_frame(&sealed, positions, false) {
+            Ok(spots) => spots,
+            Err(error) => return self.fail("writing", &error),
+        };
+        let cache_share = self.core.cache_share();
+        // All partitions at once: a reader that sees one output of a commit finds the others too.
+        let mut rest = sealed.iter().zip(spots).peekable();
+        let mut locked = Vec::new();
+        while let Some((first, spot)) = rest.next() {
+            let mut state = lock(&first.partition.state);
+            state.publish(self.active.file, &first.header, spot, first.bytes.clone(), cache_share);
+            while let Some((batch, spot)) = rest.next_if(|(batch, _)| Arc::ptr_eq(&batch.partition, &first.partition)) {
+                state.publish(self.active.file, &batch.header, spot, batch.bytes.clone(), cache_share);
+            }
+            locked.push(state);
+        }
+        drop(locked);
+        self.core.changed.notify_waiters();
+    }
+
+    fn write_frame(&mut self, batches: &[Sealed], positions: Vec<PositionEntry>, moved: bool) -> io::Result<Vec<Spot>> {
+        let entry = |batch: &Sealed| BatchEntry {
+            topic: batch.partition.topic,
+            partition: batch.partition.at.partition,
+            base: batch.header.base.0,
+            length: batch.bytes.len() as u32,
+            crc: batch::stored_crc(&batch.bytes).unwrap_or_default(),
+        };
+        let mut directory = Directory {
+            moved,
+            batches: batches.iter().map(entry).collect(),
+            positions,
+            ..Directory::default()
+        };
+        let payload: Vec<&Bytes> = batches.iter().map(|batch| &batch.bytes).collect();
+        let mut at = self.active.write(self.core.catalog.secret, &mut directory, &payload)?;
+        let spots = directory.batches.iter().map(|entry| {
+            let spot = Spot {
+                base: entry.base,
+                at: at as u32,
+                length: entry.length,
+            };
+            at += u64::from(entry.length);
+            spot
+        });
+        Ok(spots.collect())
+    }
+
+    fn copy(&mut self, partition: &Arc<Partition>, original: PartKey, batches: Vec<(Header, Bytes)>) {
         if self.failed.is_some() {
             return;
         }
-        match self.try_write(targets, positions) {
-            Ok(()) => self.core.changed.notify_waiters(),
-            Err(error) => self.fail("writing a batch", &error),
-        }
-    }
-
-    fn try_write(&mut self, targets: Vec<Target>, positions: Vec<(Vec<u8>, Offset)>) -> fjall::Result<()> {
-        let now = self.core.clock.now();
-        let cache_share = self.core.cache_share();
-        let mut entries = self.core.db.batch().durability(None);
-        let mut written = Vec::new();
-        for target in merged(targets) {
-            self.stage(&mut entries, target, now, &mut written)?;
-        }
-        for (key, offset) in positions {
-            entries.insert(&self.core.positions, key, offset.0.to_be_bytes());
-        }
-        entries.commit()?;
-        self.unsynced = true;
-        // All partitions at once: a reader that sees one output of a commit finds the others too.
-        let mut locked: Vec<_> = written.iter().map(|(partition, _)| lock(&partition.state)).collect();
-        for (state, (_, batches)) in locked.iter_mut().zip(&written) {
-            for (header, value) in batches {
-                state.publish(header, Bytes::from_owner(value.clone()), cache_share);
-            }
-        }
-        Ok(())
-    }
-
-    fn stage(
-        &self,
-        entries: &mut OwnedWriteBatch,
-        target: Target,
-        now: Instant,
-        written: &mut Vec<Written>,
-    ) -> fjall::Result<()> {
-        let segment = self.active_segment(&target.partition, now)?;
-        let mut base = lock(&target.partition.state).end;
-        let mut bytes_before = segment.bytes;
-        // Never earlier than what it follows, whatever the clock does.
-        let appended_at = now.max(segment.appended_at);
-        let segment_began_at = segment.began_at.min(appended_at);
-        let mut batches = Vec::with_capacity(target.batches.len());
-        for batch in target.batches {
-            let count = batch.count();
-            let header = Header {
-                base: Offset(base),
-                appended_at,
-                segment_began_at,
-                segment_bytes_before: bytes_before,
-                count,
-            };
-            let value = Slice::from(batch.seal(&header));
-            base += u64::from(count);
-            bytes_before += value.len() as u64;
-            entries.insert(&segment.keyspace, header.base.0.to_be_bytes(), value.clone());
-            batches.push((header, value));
-        }
-        written.push((target.partition, batches));
-        Ok(())
-    }
-
-    /// The segment to write to: a new one when the last is full or began too long ago.
-    fn active_segment(&self, partition: &Arc<Partition>, now: Instant) -> fjall::Result<Segment> {
-        let settings = &self.core.settings;
-        let last = lock(&partition.state).segments.back().cloned();
-        if let Some(last) = last {
-            let old = last.began_at != Instant::MAX && now.since(last.began_at) > settings.segment_age.get();
-            if last.bytes < settings.segment.get() && !old {
-                return Ok(last);
-            }
-        }
-        self.roll(partition)
-    }
-
-    fn roll(&self, partition: &Arc<Partition>) -> fjall::Result<Segment> {
-        let base = lock(&partition.state).end;
-        let memtable = self.core.settings.memtable.get();
-        let keyspace = segments::open(&self.core.db, partition.topic, &partition.at, base, memtable)?;
-        let segment = Segment {
-            base,
-            keyspace,
-            bytes: 0,
-            began_at: Instant::MAX,
-            appended_at: Instant::MIN,
+        let batches = batches.into_iter().map(|(header, bytes)| Sealed {
+            partition: partition.clone(),
+            header,
+            bytes,
+        });
+        let batches: Vec<Sealed> = batches.collect();
+        let spots = match self.write_frame(&batches, Vec::new(), true) {
+            Ok(spots) => spots,
+            Err(error) => return self.fail("writing", &error),
         };
-        let mut state = lock(&partition.state);
-        let full = state.segments.back().map(|segment| segment.keyspace.clone());
-        state.segments.push_back(segment.clone());
-        drop(state);
-        if let Some(full) = full {
-            // Nothing more comes: its memory goes to the disk now and not when the journal grows too long.
-            full.rotate_memtable()?;
+        let file = self.active.file;
+        for (batch, spot) in batches.iter().zip(spots) {
+            let extended = match self.copies.last_mut() {
+                Some((of, _, part)) if *of == original => part.extend(file, &batch.header, spot),
+                _ => false,
+            };
+            if !extended {
+                let part = Part::new(file, &batch.header, spot);
+                self.copies.push((original, partition.clone(), part));
+            }
         }
-        Ok(segment)
+    }
+
+    fn settle(&mut self, partition: &Arc<Partition>, original: PartKey) {
+        self.persist();
+        if self.failed.is_some() {
+            return;
+        }
+        if let Err(error) = self.core.catalog.forget(&[original], &[]) {
+            return self.fail("crossing out what was copied to", &error);
+        }
+        let (copies, rest) = self.copies.drain(..).partition(|(of, ..)| *of == original);
+        self.copies = rest;
+        let parts = copies.into_iter().map(|(_, _, part)| part).collect();
+        lock(&partition.state).replace(original.file, original.base, parts);
+    }
+
+    /// Another file when this one is full or old.
+    fn roll_if_due(&mut self) {
+        let settings = &self.core.settings;
+        // Places in a file are 32 bits.
+        let full = self.active.size >= settings.segment.get().min(MAX_SEGMENT_BYTES);
+        let now = || self.core.clock.now();
+        let old = self
+            .active
+            .began_at
+            .is_some_and(|began| now().since(began) > settings.segment_age.get());
+        if full || old {
+            self.roll();
+        }
+    }
+
+    fn roll(&mut self) {
+        self.persist();
+        if self.failed.is_some() || self.active.size == 0 {
+            return;
+        }
+        if let Err(error) = self.seal() {
+            return self.fail("sealing", &error);
+        }
+        match Active::create(&self.core.folder, self.active.file + 1) {
+            Ok(next) => self.active = next,
+            Err(error) => self.fail("creating the file after", &error),
+        }
+    }
+
+    /// Puts into the catalog where the batches of this file lie, and where the groups stand at its end.
+    fn seal(&mut self) -> Result<(), super::catalog::CatalogError> {
+        let topics = self.core.topics();
+        let mut sealing = Sealing {
+            file: self.active.file,
+            parts: Vec::new(),
+            positions: Vec::new(),
+        };
+        for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+            let state = lock(&partition.state);
+            let parts = state
+                .parts()
+                .filter_map(|part| part.to_store(partition.topic, partition.at.partition));
+            sealing.parts.extend(parts);
+        }
+        for (_, partition, part) in &self.copies {
+            sealing
+                .parts
+                .extend(part.to_store(partition.topic, partition.at.partition));
+        }
+        for (group, state) in self.core.groups.all() {
+            let state = lock(&state);
+            for (at, next) in state.positions() {
+                if let Ok(topic) = self.core.topic(&at.topic) {
+                    sealing.positions.push(Position {
+                        group: group.clone(),
+                        topic: topic.number,
+                        partition: at.partition,
+                        next: *next,
+                    });
+                }
+            }
+        }
+        self.core.catalog.seal(&sealing)?;
+        for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+            lock(&partition.state).mark_stored();
+        }
+        for (_, _, part) in &mut self.copies {
+            part.spots = Spots::Stored;
+        }
+        self.core.sealed_sizes([(self.active.file, self.active.size)]);
+        Ok(())
     }
 }
 

@@ -57,16 +57,39 @@ async fn kill_9_loses_and_doubles_nothing_acknowledged() {
     }
 }
 
-/// Appends to `in`, copies to `out` with commits, and reports each after its acknowledgement.
+/// Appends to `in`, copies to `out` with commits, and reports each after its acknowledgement. Meanwhile `noise` is
+/// dropped as fast as it comes, so that what is kept is moved out of file after file.
 async fn write_and_report(folder: PathBuf, count: usize, mut report: impl Write) {
-    let log = open(&folder).await;
-    log.ensure_topics(&[spec("in", 2), spec("out", 2)])
+    let settings = EmbeddedSettings {
+        segment: HumanSize::kib(16),
+        ..EmbeddedSettings::default()
+    };
+    let log = EmbeddedLog::open(&folder, settings).await.expect("open");
+    let noise = TopicSpec {
+        retention: Retention {
+            bytes: Some(1),
+            time: None,
+        },
+        ..spec("noise", 1)
+    };
+    log.ensure_topics(&[spec("in", 2), spec("out", 2), noise])
         .await
         .expect("topics");
+    let retention = log.clone();
+    let retaining = tokio::spawn(async move {
+        loop {
+            let dropped = retention.enforce_retention(Instant::MIN, |_| None).await;
+            dropped.expect("retention");
+            tokio::task::yield_now().await;
+        }
+    });
     let mut member = log.join("copy", &["in".into()]).await.expect("join");
     for n in 0..count {
         let partition = at("in", (n % 2) as u32);
         let value = format!("{}-{n}", std::process::id());
+        log.append(&at("noise", 0), vec![record(&"z".repeat(2_000))])
+            .await
+            .expect("append");
         let offset = log.append(&partition, vec![record(&value)]).await.expect("append");
         writeln!(report, "append {} {} {value}", partition.partition, offset.0).expect("report");
         if n % 5 == 4 {
@@ -78,6 +101,9 @@ async fn write_and_report(folder: PathBuf, count: usize, mut report: impl Write)
         }
         report.flush().expect("report");
     }
+    retaining.abort();
+    // Cancelled, unless it failed: then this says so.
+    assert!(retaining.await.expect_err("it never ends by itself").is_cancelled());
 }
 
 /// Every reported append stands at its offset once; what was copied is exactly what the positions say.

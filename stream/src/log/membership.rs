@@ -179,6 +179,11 @@ impl Group {
         self.positions.extend(positions);
     }
 
+    /// Every committed position.
+    pub fn positions(&self) -> impl Iterator<Item = (&TopicPartition, &Offset)> {
+        self.positions.iter()
+    }
+
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         self.positions.get(partition).copied()
     }
