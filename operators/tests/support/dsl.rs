@@ -58,6 +58,7 @@ fn line(text: &str) -> Line {
             ("until", at) => spec.until = Some(at.parse().unwrap()),
             ("kind", kind) => spec.kind = SignalKind::parse(kind).unwrap(),
             ("svc", service) => spec.service = Some(service.to_owned()),
+            ("env", environment) => spec.environment = environment.to_owned(),
             ("grp", group) => spec.group = Some(group.to_owned()),
             ("text", content) => spec.text = content.parse().unwrap(),
             (at, "") => spec.at = at.strip_prefix('@').unwrap_or_else(|| panic!("{at}?")).parse().unwrap(),
@@ -78,6 +79,7 @@ pub struct Spec {
     pub severity: Severity,
     pub service: Option<String>,
     pub group: Option<String>,
+    pub environment: String,
     pub text: u64,
 }
 
@@ -92,6 +94,7 @@ impl Spec {
             severity: Severity::Warning,
             service: None,
             group: None,
+            environment: "prod".to_owned(),
             text: 0,
         }
     }
@@ -104,7 +107,7 @@ impl Spec {
         Signal {
             id,
             tenant: "default".into(),
-            environment: "prod".into(),
+            environment: self.environment.clone(),
             source: "test".into(),
             kind: self.kind,
             state: self.state,
