@@ -270,6 +270,11 @@ impl<O: Operator> Task<O> {
         self.position
     }
 
+    /// The position of the last commit that is known to have happened.
+    pub fn committed(&self) -> Offset {
+        self.committed
+    }
+
     pub fn watermark(&self) -> Instant {
         self.watermark
     }
@@ -307,17 +312,25 @@ impl<O: Operator> Task<O> {
         snapshot: Option<Snapshot>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), TaskError> {
-        self.committed = committed.unwrap_or(start).max(start);
+        self.committed = committed.unwrap_or(start);
         self.position = match snapshot {
             Some(snapshot) => {
                 let at = snapshot.offset;
                 self.load(snapshot)?;
                 at.max(start)
             }
-            None if self.operator.cells().is_empty() => self.committed,
+            None if self.operator.cells().is_empty() => self.committed.max(start),
             None => start,
         };
-        self.replay_until = self.committed;
+        // Retention ran ahead of this stage (ADR 12): what is gone is accounted for in the first commit, which starts
+        // where the last one ended.
+        self.replay_until = match start.0.checked_sub(self.committed.0) {
+            Some(gone) if gone > 0 => {
+                self.outbox.skipped(gone);
+                Offset(0)
+            }
+            _ => self.committed,
+        };
         effects.push(Effect::Seek(self.position));
         Ok(())
     }
