@@ -13,8 +13,12 @@ mod storms;
 
 #[path = "simulation/chain.rs"]
 mod chain;
+#[path = "simulation/event_time.rs"]
+mod event_time;
 #[path = "simulation/incidents.rs"]
 mod incidents;
+#[path = "simulation/ingress.rs"]
+mod ingress;
 #[path = "simulation/rows.rs"]
 mod rows;
 #[path = "simulation/script.rs"]
@@ -22,7 +26,7 @@ mod script;
 
 use std::str::FromStr;
 
-use stream::simulation::{Dice, Outcome, Plan, simulate};
+use stream::simulation::{Dice, Outcome, Plan, simulate, simulate_calm};
 
 /// Schedules of `make test`, over all plans.
 const SCHEDULES: u64 = 2_000;
@@ -32,7 +36,11 @@ const PARTS: u64 = 2;
 type Make = fn(&mut Dice) -> Plan;
 
 /// Every plan, and how many percent of the schedules are its.
-const PLANS: [(&str, Make, u64); 2] = [("chain", chain::plan, 50), ("incidents", incidents::plan, 50)];
+const PLANS: [(&str, Make, u64); 3] = [
+    ("chain", chain::plan, 40),
+    ("incidents", incidents::plan, 40),
+    ("ingress", ingress::plan, 20),
+];
 
 fn setting<T: FromStr>(name: &str) -> Option<T> {
     let value = std::env::var(name).ok()?;
@@ -101,6 +109,40 @@ fn incidents_part_1() {
 #[test]
 fn incidents_part_2() {
     check("incidents", 1);
+}
+
+#[test]
+fn ingress_part_1() {
+    check("ingress", 0);
+}
+
+#[test]
+fn ingress_part_2() {
+    check("ingress", 1);
+}
+
+/// Every pair of the reference, over random windows, reaches, jitters and partition counts.
+#[test]
+fn the_chain_returns_every_pair() {
+    let mut pairs = 0;
+    for seed in 0..1_000 {
+        let plan = |dice: &mut Dice| {
+            let shape = chain::Shape {
+                partitions: [1, 2, 4][dice.below(3)],
+                window: [5, 30, 60, 600][dice.below(4)],
+                before: [0, 10, 300, 3_600][dice.below(4)],
+                jitter: 1 + dice.below(300),
+                signals: 20 + dice.below(150),
+                trouble: 0,
+            };
+            chain::plan_of(dice, &shape)
+        };
+        // What is asserted is that the pairs are those of plain loops: see `Plan::expected`.
+        let (_, contents) = simulate_calm(seed, plan).unwrap_or_else(|failure| panic!("{failure}"));
+        pairs += rows::data(&contents, "pairs").count();
+    }
+    println!("{pairs} pairs, all of the reference and no other");
+    assert!(pairs > 50_000, "{pairs} pairs prove little");
 }
 
 #[test]

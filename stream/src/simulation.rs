@@ -32,4 +32,4 @@ pub use dice::Dice;
 pub use executor::{Executor, SimClock};
 pub use plan::{Contents, Plan, PlanStage, Row, Step};
 pub use report::{Failure, Outcome};
-pub use world::simulate;
+pub use world::{simulate, simulate_calm};

@@ -371,6 +371,7 @@ impl<O: Operator> Task<O> {
             senders, policy, now, ..
         } = &mut self.time
         {
+            senders.arrived(record.timestamp);
             for (sender, at) in self.outbox.take_senders() {
                 senders.observe(&sender, at, *now, policy);
             }
@@ -414,6 +415,17 @@ impl<O: Operator> Task<O> {
             None => {
                 let (next, all_idle) = senders.tick(*now, *drained, policy);
                 *idle = all_idle;
+                for (sender, trouble) in senders.new_trouble(*now, *drained, policy) {
+                    let (stage, cause) = (self.operator.name(), trouble.cause());
+                    tracing::debug!(
+                        stage,
+                        partition = self.input.partition,
+                        sender,
+                        cause,
+                        "a sender's time"
+                    );
+                    metrics::counter!("aegis_sender_trouble_total", "stage" => stage, "cause" => cause).increment(1);
+                }
                 next
             }
         };
@@ -553,7 +565,7 @@ impl<O: Operator> Task<O> {
 }
 
 /// Name of the kernel's own cell in a snapshot; operators may not use it.
-const KERNEL_CELL: &str = "kernel.progress";
+pub(crate) const KERNEL_CELL: &str = "kernel.progress";
 
 #[cfg(test)]
 mod tests;

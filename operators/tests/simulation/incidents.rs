@@ -72,6 +72,7 @@ pub fn plan(dice: &mut Dice) -> Plan {
         script: scribe.steps,
         settle: Duration::ZERO,
         starts_at: Instant(10_000_000_000),
+        punctual: true,
         rows,
         result,
         expected: None,

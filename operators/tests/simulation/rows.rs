@@ -14,6 +14,14 @@ const BATCHES: [&str; 4] = [topics::SIGNALS, "deduped", topics::TRANSITIONS, top
 
 /// See [`stream::simulation::Plan::rows`]. What went to `late` is late: it promises no time.
 pub fn rows(topic: &str, record: &Record) -> Option<Vec<Row>> {
+    if topic == topics::EVENTS_RAW {
+        let bodies: Vec<serde_json::Value> = serde_json::from_slice(&record.value).ok()?;
+        let row = |body: &serde_json::Value| Row {
+            text: body.to_string(),
+            at: None,
+        };
+        return Some(bodies.iter().map(row).collect());
+    }
     if !BATCHES.contains(&topic) {
         let key = record.key.as_ref().map(|key| String::from_utf8_lossy(key).into_owned());
         let text = format!("{key:?} {}", String::from_utf8_lossy(&record.value));

@@ -114,7 +114,7 @@ impl Driver {
                     }
                 }
                 Ok(Some(MemberEvent::Revoked(partitions))) => {
-                    self.write(member.as_mut(), &stop).await?;
+                    self.write(member.as_mut(), &partitions, &stop).await?;
                     self.give_up(&partitions);
                 }
                 Ok(Some(MemberEvent::Lost(partitions))) => self.give_up(&partitions),
@@ -130,7 +130,7 @@ impl Driver {
                     }
                 }
                 Ok(Some(MemberEvent::Drained)) => {
-                    self.write(member.as_mut(), &stop).await?;
+                    self.write(member.as_mut(), &[], &stop).await?;
                     if mode != Mode::Live && !self.parts.is_empty() {
                         break;
                     }
@@ -143,14 +143,14 @@ impl Driver {
             }
             let waited = self.waiting_since.is_some_and(|since| self.passed(since, LINGER));
             if waited || self.parts.values().map(|part| part.bytes).sum::<usize>() >= MAX_BATCH_BYTES {
-                self.write(member.as_mut(), &stop).await?;
+                self.write(member.as_mut(), &[], &stop).await?;
             }
             if self.passed(ticked, TICK) {
                 ticked = self.monotonic();
                 self.report().await;
             }
         }
-        self.write(member.as_mut(), &stop).await?;
+        self.write(member.as_mut(), &[], &stop).await?;
         self.sink.close().await?;
         Ok(member.leave().await?)
     }
@@ -240,8 +240,13 @@ impl Driver {
     }
 
     /// Write everything that waits, trying for as long as the store is away (or until stopped: then nothing is lost, the
-    /// store's position says where to go on).
-    async fn write(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<(), SinkDriverError> {
+    /// store's position says where to go on). `leaving`: partitions that are no longer to be read.
+    async fn write(
+        &mut self,
+        member: &mut dyn Member,
+        leaving: &[TopicPartition],
+        stop: &CancellationToken,
+    ) -> Result<(), SinkDriverError> {
         self.waiting_since = None;
         let mut batches: Vec<SinkBatch> = self
             .parts
@@ -303,7 +308,9 @@ impl Driver {
                     tracing::warn!(sink = name, %partition, ?stored, "position moved under us: asking again");
                     for batch in &batches {
                         self.parts.remove(&batch.partition);
-                        self.take_over(member, batch.partition.clone(), stop).await?;
+                        if !leaving.contains(&batch.partition) {
+                            self.take_over(member, batch.partition.clone(), stop).await?;
+                        }
                     }
                     return Ok(());
                 }

@@ -50,12 +50,24 @@ pub struct Plan {
     pub settle: Duration,
     /// The wall clock when the script starts.
     pub starts_at: Instant,
+    /// No sender says anything later than its lateness allows, so no row may stand behind a watermark anywhere. Without it
+    /// only stages behind the ingress stage are held to that.
+    pub punctual: bool,
     /// The rows of a data record; `None` if it cannot be read: such a record is one item.
     pub rows: fn(&str, &Record) -> Option<Vec<Row>>,
     /// What must not depend on order, cuts or faults, of all that the plan wrote.
     pub result: fn(&Contents) -> String,
     /// The result, if the plan knows it by other means than running.
     pub expected: Option<String>,
+}
+
+impl Plan {
+    /// Whether the kernel's part of this stage's state holds wall-clock times: when its senders were heard.
+    pub fn reads_the_clock(&self, stage: &str) -> bool {
+        self.stages
+            .iter()
+            .any(|known| known.name == stage && known.upstream.is_none())
+    }
 }
 
 type RunStage = dyn Fn(Runtime, Mode, CancellationToken) -> BoxFuture<'static, Result<(), StageError>> + Send + Sync;
@@ -96,7 +108,7 @@ impl PlanStage {
             sides: topics.to_vec(),
             accounting: ACCOUNTING.into(),
             dead_letters: dead_letters(),
-            progress_step: Duration::from_secs(5),
+            progress_step: Duration::from_millis(500),
         };
         let topic: Topic = input.into();
         PlanStage {

@@ -59,6 +59,32 @@ impl Process {
         }
     }
 
+    fn apply(&self, seat: &Seat, commit: Commit) -> Result<(), CommitError> {
+        let moved = commit.positions.clone();
+        match self.world.log.commit(&seat.group_name, commit) {
+            Ok(broken) => broken.into_iter().for_each(|broken| self.world.violated(broken)),
+            Err(error) => return Err(CommitError::Aborted(error.to_string())),
+        }
+        lock(&seat.group).set_positions(moved);
+        Ok(())
+    }
+
+    /// The answer (or the request) is lost because the process is cut off, and while it waits its session ends: when it
+    /// looks, others may have gone on where it stood.
+    async fn cut_off(&self, seat: &Seat, commit: Commit, fault: Fault) -> Result<(), CommitError> {
+        if fault == Fault::AnswerLost {
+            lock(&seat.group)
+                .may_commit(seat.member, &commit.positions)
+                .map_err(CommitError::Fenced)?;
+            self.apply(seat, commit)?;
+        }
+        lock(&seat.group).expire(seat.member);
+        self.world.log.changed.notify_waiters();
+        let pause = self.world.pause();
+        self.world.executor.sleep(pause).await;
+        Err(CommitError::Unknown("cut off".to_owned()))
+    }
+
     pub fn note(&self, what: &str, fault: Fault) {
         let line = match fault {
             Fault::None => format!("{} {what}", self.name),
@@ -127,6 +153,9 @@ impl Store for Process {
         );
         let fault = self.gate(Op::Commit, &what).await;
         let mut zombie = false;
+        if matches!(fault, Fault::AnswerLost | Fault::RequestLost) && self.world.below(3) == 0 {
+            return self.cut_off(seat, commit, fault).await;
+        }
         match fault {
             Fault::Aborted => return Err(CommitError::Aborted("the weather".to_owned())),
             Fault::RequestLost => return Err(CommitError::Unknown("the weather".to_owned())),
@@ -147,12 +176,7 @@ impl Store for Process {
             let broken = FENCING.broken(format!("{} of {} lost {what} and may commit", seat.member, self.name));
             self.world.violated(broken);
         }
-        let moved = commit.positions.clone();
-        match self.world.log.commit(&seat.group_name, commit) {
-            Ok(broken) => broken.into_iter().for_each(|broken| self.world.violated(broken)),
-            Err(error) => return Err(CommitError::Aborted(error.to_string())),
-        }
-        lock(&seat.group).set_positions(moved);
+        self.apply(seat, commit)?;
         self.leave_gate(fault).await;
         match fault {
             Fault::AnswerLost => Err(CommitError::Unknown("the weather".to_owned())),

@@ -11,6 +11,7 @@ use crate::invariants::{STATE, Violation};
 use crate::log::Offset;
 use crate::log::membership::lock;
 use crate::snapshot::{Snapshot, SnapshotError, SnapshotStore, decode, encode};
+use crate::task::KERNEL_CELL;
 
 /// Stage, partition, offset.
 type Name = (String, u32, Offset);
@@ -24,13 +25,21 @@ pub struct SnapshotFiles {
 }
 
 impl SnapshotFiles {
-    /// `torn`: only so many bytes arrive.
-    fn save(&mut self, snapshot: &Snapshot, bytes: &[u8], torn: Option<usize>) -> Option<Violation> {
+    /// `torn`: only so many bytes arrive. `cells`: those of the state that the log alone decides.
+    fn save(
+        &mut self,
+        snapshot: &Snapshot,
+        bytes: &[u8],
+        torn: Option<usize>,
+        cells: Vec<(String, Vec<u8>)>,
+    ) -> Option<Violation> {
         let name: Name = (snapshot.stage.clone(), snapshot.partition, snapshot.offset);
-        let before = self.states.insert(name.clone(), snapshot.cells.clone());
-        let broken = before
-            .filter(|cells| *cells != snapshot.cells)
-            .map(|cells| STATE.broken(format!("{name:?}: {}", difference(&cells, &snapshot.cells))));
+        let broken = self
+            .states
+            .get(&name)
+            .filter(|before| **before != cells)
+            .map(|before| STATE.broken(format!("{name:?}: {}", difference(before, &cells))));
+        self.states.insert(name.clone(), cells);
         self.files
             .insert(name, bytes.get(..torn.unwrap_or(bytes.len())).unwrap_or(bytes).to_vec());
         broken
@@ -102,7 +111,11 @@ impl SnapshotStore for Process {
             Fault::Torn => Some(self.world.below(bytes.len())),
             _ => None,
         };
-        let broken = lock(&self.world.snapshots).save(snapshot, &bytes, torn);
+        let mut cells = snapshot.cells.clone();
+        if self.world.plan.reads_the_clock(&snapshot.stage) {
+            cells.retain(|(name, _)| name != KERNEL_CELL);
+        }
+        let broken = lock(&self.world.snapshots).save(snapshot, &bytes, torn, cells);
         broken.into_iter().for_each(|broken| self.world.violated(broken));
         Ok(())
     }

@@ -85,6 +85,15 @@ impl Weather {
         }
     }
 
+    /// Nothing goes wrong, but operations take some time.
+    pub fn still(dice: Dice) -> Self {
+        Weather {
+            dice,
+            jitter: 20,
+            ..Weather::calm()
+        }
+    }
+
     /// Until `calm_from`. Numbers are "one in": from one in 12 (little gets done) to one in 200.
     pub fn drawn(mut dice: Dice, calm_from: Duration) -> Self {
         let rarity = [12, 25, 50, 100, 200];

@@ -11,7 +11,7 @@ use super::dice::Dice;
 use super::examine::examine;
 use super::executor::{Executor, SimClock, Stuck};
 use super::log::SimLog;
-use super::plan::{Plan, dead_letters};
+use super::plan::{Contents, Plan, dead_letters};
 use super::process::Process;
 use super::report::{Failure, Outcome, Trace};
 use super::snapshots::SnapshotFiles;
@@ -383,11 +383,10 @@ async fn conduct(world: Arc<World>, calm_from: Duration) {
     }
 }
 
-/// Runs `plan` under the weather of `seed`.
+/// Runs the plan under the weather of `seed`.
 pub fn simulate(seed: u64, make: impl Fn(&mut Dice) -> Plan) -> Result<Outcome, Failure> {
     let mut dice = Dice::new(seed);
     let plan = make(&mut dice.fork());
-    let name = plan.name;
     let script_ends = plan.script.last().map_or(Duration::ZERO, |step| step.at);
     let calm_from = script_ends + Duration::from_secs(5 + dice.below(60) as u64);
     let processes = 1 + usize::from(dice.chance(50));
@@ -395,6 +394,26 @@ pub fn simulate(seed: u64, make: impl Fn(&mut Dice) -> Plan) -> Result<Outcome, 
     let snapshot_every = Duration::from_millis(500 + dice.below(10_000) as u64);
     let weather = Weather::drawn(dice.fork(), calm_from);
     let world = World::new(plan, weather, buffered, snapshot_every);
+    world.executor.spawn(disturb(world.clone(), dice.fork(), calm_from));
+    run(&world, seed, dice, processes, calm_from).map(|(outcome, _)| outcome)
+}
+
+/// Runs the plan in one process without any fault; the seed decides how tasks interleave and where fetches cut. Also
+/// returns all that was written.
+pub fn simulate_calm(seed: u64, make: impl Fn(&mut Dice) -> Plan) -> Result<(Outcome, Contents), Failure> {
+    let mut dice = Dice::new(seed);
+    let plan = make(&mut dice.fork());
+    let world = World::new(plan, Weather::still(dice.fork()), false, Duration::from_secs(30));
+    run(&world, seed, dice, 1, Duration::ZERO)
+}
+
+fn run(
+    world: &Arc<World>,
+    seed: u64,
+    mut dice: Dice,
+    processes: usize,
+    calm_from: Duration,
+) -> Result<(Outcome, Contents), Failure> {
     world.alive.store(processes, Ordering::SeqCst);
     lock(&world.lives).resize_with(processes, Default::default);
     let executor = world.executor.clone();
@@ -402,7 +421,6 @@ pub fn simulate(seed: u64, make: impl Fn(&mut Dice) -> Plan) -> Result<Outcome, 
     for number in 0..processes {
         executor.spawn(live(world.clone(), number));
     }
-    executor.spawn(disturb(world.clone(), dice.fork(), calm_from));
     executor.spawn(conduct(world.clone(), calm_from));
     let ended = executor.run(&mut dice, MOST_TURNS, || {
         world.alive.load(Ordering::SeqCst) == 0 || !world.sound()
@@ -414,30 +432,32 @@ pub fn simulate(seed: u64, make: impl Fn(&mut Dice) -> Plan) -> Result<Outcome, 
     }
     if world.sound() {
         let straight = straight_run(&world.plan);
-        for broken in examine(&world, &straight) {
+        for broken in examine(world, &straight) {
             world.violated(broken);
         }
     }
+    let contents = world.log.contents();
     let mut trace = lock(&world.trace);
-    for (partition, records) in world.log.contents() {
+    for (partition, records) in &contents {
         trace.take(partition.to_string().as_bytes());
         for record in records {
             trace.take(&record.value);
         }
     }
-    match trace.violations.is_empty() {
-        true => Ok(Outcome {
-            digest: trace.digest(),
-            faults: trace.faults,
-            crashes: trace.crashes,
-            turns: executor.turns(),
-            simulated: executor.now(),
-        }),
-        false => Err(Failure {
-            plan: name,
+    if !trace.violations.is_empty() {
+        return Err(Failure {
+            plan: world.plan.name,
             seed,
             violations: trace.violations.clone(),
             last: trace.last(),
-        }),
+        });
     }
+    let outcome = Outcome {
+        digest: trace.digest(),
+        faults: trace.faults,
+        crashes: trace.crashes,
+        turns: executor.turns(),
+        simulated: executor.now(),
+    };
+    Ok((outcome, contents))
 }
