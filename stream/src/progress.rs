@@ -2,7 +2,7 @@
 //!
 //! Only the ingress stage meets the wall clock. It keeps one highest event time per sender and appends [`Progress`]
 //! records to every partition of its output; each later stage keeps the newest Progress per upstream partition and takes
-//! the minimum. An upstream partition never heard from holds the watermark; one that said "idle" does not.
+//! the minimum. An upstream partition never heard from holds the watermark.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,8 @@ pub struct Progress {
     pub partition: u32,
     /// No row before this time will follow from that partition (rows that do are late).
     pub watermark: Instant,
-    /// Nothing is coming from there: do not wait for it. Only the ingress stage says so.
+    /// Nothing ever came from there and nothing will: do not wait for it. Only the ingress stage says so, and only at the
+    /// end of a replay (ADR 11).
     pub idle: bool,
     /// The ingress tick that this derives from.
     pub tick_at: Option<Instant>,
@@ -191,7 +192,7 @@ impl Default for IngressPolicy {
         IngressPolicy {
             lateness: Duration::from_secs(300),
             idle_after: Duration::from_secs(30),
-            max_hold: Duration::from_secs(2),
+            max_hold: Duration::from_millis(500),
             max_senders: 10_000,
         }
     }
@@ -222,6 +223,9 @@ impl Senders {
 
     /// The watermark at wall-clock time `now`, and whether every sender is idle. Never falls. A sender can be idle only
     /// when the input is `drained`: what still waits in the log may be its.
+    ///
+    /// Idleness is for people. A partition on which nothing happens goes on telling a watermark, so that the next stage
+    /// waits for one whose task is not there to read what may have come.
     pub fn tick(&mut self, now: Instant, drained: bool, policy: &IngressPolicy) -> (Instant, bool) {
         let busy: Vec<Instant> = self
             .seen
@@ -234,10 +238,11 @@ impl Senders {
                 let held = (*last).max(first.saturating_sub(policy.max_hold));
                 (self.raise(held.saturating_sub(policy.lateness)), false)
             }
-            _ if drained => (
-                self.raise(now.saturating_sub(policy.lateness).saturating_sub(policy.idle_after)),
-                true,
-            ),
+            // Nothing waits, and nobody who is heard lately may still say something older.
+            _ if drained => {
+                let counted = now.saturating_sub(policy.max_hold);
+                (self.raise(counted.saturating_sub(policy.lateness)), true)
+            }
             _ => (self.watermark.unwrap_or(Instant::MIN), false),
         }
     }
@@ -386,7 +391,7 @@ mod tests {
     #[test]
     fn an_unheard_partition_is_told_once_and_holds_nobody() {
         let mut senders = Senders::default();
-        assert_eq!(senders.tick(Instant(5_000), true, &POLICY), (Instant(3_950), true));
+        assert_eq!(senders.tick(Instant(5_000), true, &POLICY), (Instant(4_948), true));
         let cause = |senders: &mut Senders| senders.new_trouble(Instant(5_000), true, &POLICY);
         assert_eq!(cause(&mut senders), [(String::new(), SenderTrouble::Unheard)]);
         assert_eq!(cause(&mut senders), []);
@@ -411,6 +416,6 @@ mod tests {
             "not while input waits"
         );
         assert_eq!(senders.tick(Instant(112), true, &policy), (Instant(107), false));
-        assert_eq!(senders.tick(Instant(200), true, &policy), (Instant(185), true));
+        assert_eq!(senders.tick(Instant(2_000), true, &policy), (Instant(995), true));
     }
 }

@@ -413,8 +413,7 @@ impl<O: Operator> Task<O> {
             }
             None if *now == Instant::MIN => return,
             None => {
-                let (next, all_idle) = senders.tick(*now, *drained, policy);
-                *idle = all_idle;
+                let (next, _) = senders.tick(*now, *drained, policy);
                 for (sender, trouble) in senders.new_trouble(*now, *drained, policy) {
                     let (stage, cause) = (self.operator.name(), trouble.cause());
                     tracing::debug!(
@@ -444,7 +443,8 @@ impl<O: Operator> Task<O> {
     fn news(&self) -> Option<(Instant, bool)> {
         let (idle, ended) = match &self.time {
             EventTime::Ingress { idle, ended, .. } => (*idle, ended.is_some()),
-            // Only the ingress stage may call a partition idle. A later stage hears every upstream partition in each of its
+            // Only the ingress stage may call a partition idle, and only at the end of a replay: while anything may still
+            // come, the word could be overtaken by it (ADRs 6 and 11). A later stage hears every upstream partition in each of its
             // own, so it always has a watermark to tell; were it to say "do not wait for me", the next stage could run
             // past rows that stand in this one's input but have not been read yet.
             EventTime::Downstream(_) => (false, false),

@@ -20,7 +20,7 @@ pub const WINDOW: Duration = Duration::from_secs(60);
 pub const POLICY: IngressPolicy = IngressPolicy {
     lateness: Duration::from_secs(60),
     idle_after: Duration::from_secs(30),
-    max_hold: Duration::from_secs(2),
+    max_hold: Duration::from_millis(500),
     max_senders: 100,
 };
 
@@ -30,9 +30,9 @@ pub fn clock(at: Duration) -> Instant {
 }
 
 /// An alert in flat JSON.
-pub fn alert(name: &str, service: &str, at: Instant) -> Value {
+pub fn alert(sender: &str, name: &str, service: &str, at: Instant) -> Value {
     json!({
-        "ts": at.as_millis(), "fingerprint": name, "source": "prometheus", "service": service,
+        "ts": at.as_millis(), "fingerprint": name, "source": sender, "service": service,
         "severity": "warning", "status": "firing", "title": name,
     })
 }
@@ -95,7 +95,7 @@ pub fn plan_of(partitions: u32, script: Vec<Step>, punctual: bool) -> Plan {
         topics,
         sinks: vec![("pairs", vec!["pairs".into(), topics::LATE.into()])],
         script,
-        settle: POLICY.lateness + POLICY.idle_after + WINDOW + Duration::from_secs(10),
+        settle: POLICY.lateness + WINDOW + Duration::from_secs(10),
         starts_at: START,
         punctual,
         rows,
@@ -117,7 +117,12 @@ pub fn plan(dice: &mut Dice) -> Plan {
             let service = format!("s{}", dice.below(2));
             elements.push(match dice.below(4) {
                 0 => change(&service, version, event_at),
-                _ => alert(&format!("{service}-{}", dice.below(3)), &service, event_at),
+                _ => alert(
+                    "prometheus",
+                    &format!("{service}-{}", dice.below(3)),
+                    &service,
+                    event_at,
+                ),
             });
         }
         let partition = dice.below(partitions as usize) as u32;

@@ -356,14 +356,8 @@ fn trim(world: &World) {
     }
 }
 
-/// Waits until the script is told, the faults are over and everything is read; then stops everybody.
-async fn conduct(world: Arc<World>, calm_from: Duration) {
-    let quiet = calm_from.saturating_sub(world.executor.now());
-    world.executor.sleep(quiet).await;
-    while !world.scripted.load(Ordering::SeqCst) {
-        world.executor.sleep(Duration::from_secs(1)).await;
-    }
-    world.executor.sleep(world.plan.settle).await;
+/// Waits until everything is read, twice in a row; says so when it takes too long.
+async fn read_all(world: &World) -> bool {
     let deadline = world.executor.now() + PATIENCE;
     let mut in_a_row = 0;
     while in_a_row < 2 {
@@ -373,9 +367,25 @@ async fn conduct(world: Arc<World>, calm_from: Duration) {
             Err(_) if world.executor.now() < deadline => in_a_row = 0,
             Err(behind) => {
                 world.violated(ENDS.broken(behind));
-                break;
+                return false;
             }
         }
+    }
+    true
+}
+
+/// Waits until the script is told, the faults are over and everything is read; then stops everybody.
+async fn conduct(world: Arc<World>, calm_from: Duration) {
+    let quiet = calm_from.saturating_sub(world.executor.now());
+    world.executor.sleep(quiet).await;
+    while !world.scripted.load(Ordering::SeqCst) {
+        world.executor.sleep(Duration::from_secs(1)).await;
+    }
+    // Once to have everybody back and reading; then, where event time follows the clock, as long as it takes to close what
+    // is open; then again.
+    if read_all(&world).await {
+        world.executor.sleep(world.plan.settle).await;
+        read_all(&world).await;
     }
     world.over.store(true, Ordering::SeqCst);
     for (stop, _) in lock(&world.lives).iter() {
