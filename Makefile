@@ -9,7 +9,7 @@ BENCH_ALERTS ?= 1000000
 BENCH_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aegis/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-long bench lint docs
+.PHONY: help run build test test-long simulate bench lint docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ test: ## every test, against real Kafka, PostgreSQL, Prometheus and Alertmanager
 test-long: ## the same, with the long variants of the tests (AEGIS_TEST_LONG=1)
 	scripts/install-tools.sh
 	AEGIS_TEST_LONG=1 scripts/test.sh
+
+simulate: ## 100,000 simulated schedules; one that fails prints how to replay it (AEGIS_TEST_SIM_SCHEDULES, _PLAN, _SEED)
+	scripts/install-tools.sh
+	AEGIS_TEST_SIM_SCHEDULES=$(or $(AEGIS_TEST_SIM_SCHEDULES),100000) \
+		cargo test --release --workspace --test simulation -- --nocapture
 
 bench: ## generate alerts and run the core job on them (BENCH_ALERTS, BENCH_DIR)
 	scripts/install-tools.sh

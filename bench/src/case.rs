@@ -31,6 +31,8 @@ const REACH: Duration = Duration::from_secs(300);
 const POLICY: IngressPolicy = IngressPolicy {
     lateness: Duration::from_secs(10),
     idle_after: Duration::from_secs(100 * 365 * 86_400),
+    // The changes and the alerts are two files, told one after the other: neither may be left behind.
+    max_hold: Duration::from_secs(100 * 365 * 86_400),
     max_senders: 10_000,
 };
 

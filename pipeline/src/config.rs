@@ -252,6 +252,7 @@ impl Config {
             lateness: self.progress.lateness.get(),
             idle_after: self.progress.idle_after.get(),
             max_senders: self.progress.max_senders as usize,
+            ..IngressPolicy::default()
         }
     }
 }

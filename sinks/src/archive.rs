@@ -141,7 +141,7 @@ impl ArchiveSink {
         })
     }
 
-    fn take(&mut self, batch: &SinkBatch) -> Vec<SinkReject> {
+    fn take(&mut self, batch: &SinkBatch, rows: Vec<RecordBatch>) {
         let buffer = self.buffers.entry(batch.partition.clone()).or_insert_with(|| Buffer {
             start: batch.start,
             next: batch.start,
@@ -151,13 +151,11 @@ impl ArchiveSink {
             since: Instant::now(),
         });
         buffer.next = batch.next;
-        let (rows, rejects) = columns::read(batch);
         for rows in rows {
             buffer.row_count += rows.num_rows();
             buffer.bytes += rows.get_array_memory_size();
             buffer.rows.push(rows);
         }
-        rejects
     }
 
     fn due(&self) -> Vec<TopicPartition> {
@@ -207,15 +205,22 @@ impl Sink for ArchiveSink {
         Ok(self.folder.position(partition))
     }
 
-    /// Takes the rows; writes the files that are due. An error means that nothing of `batches` was taken: files that were
-    /// due are written first, before anything new is accepted.
+    /// Takes the rows; writes the files that are due. An error, or a refusal, means that nothing of `batches` was taken:
+    /// files that were due are written first, before anything new is accepted.
     async fn write(&mut self, log: &LogId, batches: &[SinkBatch]) -> Result<Vec<SinkReject>, SinkError> {
         self.folder.check_log(log)?;
         self.check_continuity(batches)?;
         for partition in self.due() {
             self.roll(&partition).await?;
         }
-        let rejects = batches.iter().flat_map(|batch| self.take(batch)).collect();
+        let (rows, rejects): (Vec<_>, Vec<_>) = batches.iter().map(columns::read).unzip();
+        let rejects: Vec<SinkReject> = rejects.into_iter().flatten().collect();
+        if !rejects.is_empty() {
+            return Ok(rejects);
+        }
+        for (batch, rows) in batches.iter().zip(rows) {
+            self.take(batch, rows);
+        }
         for partition in self.due() {
             // The rows are taken; a disk that is full now is reported by the next write, which tries again.
             if let Err(error) = self.roll(&partition).await {
@@ -223,7 +228,7 @@ impl Sink for ArchiveSink {
                 break;
             }
         }
-        Ok(rejects)
+        Ok(Vec::new())
     }
 
     async fn close(&mut self) -> Result<(), SinkError> {

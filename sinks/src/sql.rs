@@ -119,7 +119,8 @@ impl SqlSink {
         }
     }
 
-    /// Everything in one go. `Refused` means that the store did not like some row; nothing was written.
+    /// Everything in one go, unless some record cannot be read: then nothing, and those are named. `Refused` means that the
+    /// store did not like some row; nothing was written.
     async fn write_together(&self, log: &LogId, batches: &[SinkBatch]) -> Result<Written, SinkError> {
         let mut changes = Changes::default();
         let mut rejects = Vec::new();
@@ -127,6 +128,9 @@ impl SqlSink {
             for record in &batch.records {
                 rejects.extend(changes.add(&batch.partition, record).err());
             }
+        }
+        if !rejects.is_empty() {
+            return Ok(Written::Done(rejects));
         }
         let mut tx = self.begin(log, batches).await?;
         match apply(&mut tx, changes).await {
@@ -157,7 +161,10 @@ impl SqlSink {
                 }
             }
         }
-        tx.commit().await.map_err(|e| e.of(Self::NAME))?;
+        if rejects.is_empty() {
+            tx.commit().await.map_err(|e| e.of(Self::NAME))?;
+        }
+        // Else the transaction is dropped and undone: what is refused must be buried before the position passes it.
         Ok(rejects)
     }
 
@@ -214,8 +221,10 @@ impl Sink for SqlSink {
             Written::Done(rejects) => rejects,
             Written::Refused => self.write_singly(log, batches).await?,
         };
-        for batch in batches {
-            self.newly_owned.remove(&batch.partition);
+        if rejects.is_empty() {
+            for batch in batches {
+                self.newly_owned.remove(&batch.partition);
+            }
         }
         Ok(rejects)
     }

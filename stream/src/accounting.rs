@@ -46,6 +46,10 @@ pub struct Accounting {
     pub produced: BTreeMap<String, u64>,
     /// Items that arrived behind the watermark but could still be taken in, as amendments.
     pub amended: u64,
+    /// Offsets of the range that the log no longer had when this stage came to read them (retention ran ahead of it). They
+    /// are offsets, not items: nobody can tell any more what stood there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
     /// Order-independent digest of the ids of merged items: wrapping sum of each id's halves, xored.
     pub merged_digest: u64,
 }
@@ -101,6 +105,10 @@ impl Accounting {
     pub fn is_empty(&self) -> bool {
         *self == Accounting::default()
     }
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// One record of the accounting topic (JSON, schema 1).

@@ -9,11 +9,14 @@ mod stage;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use sink::{SinkDriverError, run_sink};
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+pub use sink::{IDENTITY_HEADER, SinkDriverError, run_sink};
 pub use stage::{Stage, StageError, run_stage};
 
 use crate::health::Health;
-use crate::log::Log;
+use crate::log::{Log, LogError};
 use crate::snapshot::SnapshotStore;
 use crate::time::Clock;
 
@@ -36,6 +39,44 @@ pub struct Runtime {
     pub health: Health,
     /// How often a task's state is saved.
     pub snapshot_every: Duration,
+}
+
+impl Runtime {
+    /// Waits before try number `attempt` (from 0), or until stopped.
+    async fn pause(&self, attempt: u32, stop: &CancellationToken) {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.clock.sleep(backoff(attempt)) => {}
+        }
+    }
+
+    /// Asks the log until it answers: `Unavailable` says that nothing happened, so asking again is safe. When stopped,
+    /// the refusal is the answer.
+    async fn patiently<'a, T>(
+        &self,
+        stage: &str,
+        stop: &CancellationToken,
+        ask: impl Fn() -> BoxFuture<'a, Result<T, LogError>>,
+    ) -> Result<T, LogError> {
+        let mut attempt = 0;
+        loop {
+            match ask().await {
+                Err(error @ LogError::Unavailable { .. }) if !stop.is_cancelled() => {
+                    tracing::warn!(stage, %error, attempt, "log unavailable, trying again");
+                    self.health.trouble(stage, Some(error.to_string()));
+                    self.pause(attempt, stop).await;
+                    attempt += 1;
+                }
+                answer => {
+                    if attempt > 0 && answer.is_ok() {
+                        self.health.trouble(stage, None);
+                    }
+                    return answer;
+                }
+            }
+        }
+    }
 }
 
 /// How long a driver runs.

@@ -2,7 +2,7 @@
 //!
 //! Only the ingress stage meets the wall clock. It keeps one highest event time per sender and appends [`Progress`]
 //! records to every partition of its output; each later stage keeps the newest Progress per upstream partition and takes
-//! the minimum. An upstream partition never heard from holds the watermark; one that said "idle" does not.
+//! the minimum. An upstream partition never heard from holds the watermark.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,8 @@ pub struct Progress {
     pub partition: u32,
     /// No row before this time will follow from that partition (rows that do are late).
     pub watermark: Instant,
-    /// Nothing is coming from there: do not wait for it. Only the ingress stage says so.
+    /// Nothing ever came from there and nothing will: do not wait for it. Only the ingress stage says so, and only at the
+    /// end of a replay (ADR 11).
     pub idle: bool,
     /// The ingress tick that this derives from.
     pub tick_at: Option<Instant>,
@@ -119,11 +120,57 @@ impl StateCell for Upstreams {
 }
 
 /// The ingress stage's view of its senders.
+///
+/// ```text
+///   a sender's newest event        counts as                        which keeps
+///   ─────────────────────────────────────────────────────────────────────────────────────────────
+///   later than the wall clock      the arrival clock                2100 from closing every window
+///   on time                        itself
+///   max_hold behind the first      max_hold behind the first        one who lags from stalling the rest
+///   nothing for idle_after         nothing (once input is drained)  one who is silent from stalling the rest
+/// ```
+///
+/// What a lagging sender says later than `lateness` behind the others is late: an amendment, or a row for the topic
+/// `late`, but not lost.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Senders {
     /// Highest event time, and when (wall clock) the sender was last heard.
     seen: BTreeMap<String, (Instant, Instant)>,
     watermark: Option<Instant>,
+    /// Newest receive time among the records read: the wall clock as far as the input has been read. Behind an outage it
+    /// lags as the input does. Not saved: what is read next sets it.
+    #[serde(skip)]
+    arrived_at: Option<Instant>,
+    /// Who is out of the ordinary now, so that each is counted when it becomes so. Not saved: a restart counts again.
+    #[serde(skip)]
+    trouble: BTreeMap<String, SenderTrouble>,
+    #[serde(skip)]
+    unheard: bool,
+}
+
+/// What is out of the ordinary about a sender's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SenderTrouble {
+    /// More than [`IngressPolicy::max_hold`] behind the furthest sender: it no longer holds the watermark.
+    Lagging,
+    /// Nothing for [`IngressPolicy::idle_after`].
+    Silent,
+    /// Its newest event lies in the future.
+    Ahead,
+    /// Nobody has ever written to this input partition.
+    Unheard,
+}
+
+impl SenderTrouble {
+    /// Label of the counter.
+    pub fn cause(self) -> &'static str {
+        match self {
+            SenderTrouble::Lagging => "lagging",
+            SenderTrouble::Silent => "silent",
+            SenderTrouble::Ahead => "ahead",
+            SenderTrouble::Unheard => "unheard",
+        }
+    }
 }
 
 /// How the ingress stage turns senders into a watermark.
@@ -133,6 +180,9 @@ pub struct IngressPolicy {
     pub lateness: Duration,
     /// A sender silent for this long does not hold the watermark.
     pub idle_after: Duration,
+    /// How far a sender may hold the watermark behind the one whose events are furthest. Longer, and one that lags stalls
+    /// everybody's timers by as much; shorter, and two senders with ordinary clocks push each other.
+    pub max_hold: Duration,
     /// Senders kept; beyond it the longest silent one is forgotten.
     pub max_senders: usize,
 }
@@ -142,12 +192,18 @@ impl Default for IngressPolicy {
         IngressPolicy {
             lateness: Duration::from_secs(300),
             idle_after: Duration::from_secs(30),
+            max_hold: Duration::from_millis(500),
             max_senders: 10_000,
         }
     }
 }
 
 impl Senders {
+    /// A record of the input was received then.
+    pub fn arrived(&mut self, at: Instant) {
+        self.arrived_at = self.arrived_at.max(Some(at));
+    }
+
     pub fn observe(&mut self, sender: &str, at: Instant, now: Instant, policy: &IngressPolicy) {
         match self.seen.get_mut(sender) {
             Some(state) => *state = (state.0.max(at), now),
@@ -167,21 +223,69 @@ impl Senders {
 
     /// The watermark at wall-clock time `now`, and whether every sender is idle. Never falls. A sender can be idle only
     /// when the input is `drained`: what still waits in the log may be its.
+    ///
+    /// Idleness is for people. A partition on which nothing happens goes on telling a watermark, so that the next stage
+    /// waits for one whose task is not there to read what may have come.
     pub fn tick(&mut self, now: Instant, drained: bool, policy: &IngressPolicy) -> (Instant, bool) {
-        let busy = self
+        let busy: Vec<Instant> = self
             .seen
             .values()
             .filter(|(_, last)| !drained || now.since(*last) < policy.idle_after)
-            .map(|(at, _)| at.saturating_sub(policy.lateness))
-            .min();
-        match busy {
-            Some(next) => (self.raise(next), false),
-            None if drained => (
-                self.raise(now.saturating_sub(policy.lateness).saturating_sub(policy.idle_after)),
-                true,
-            ),
-            None => (self.watermark.unwrap_or(Instant::MIN), false),
+            .map(|(at, _)| self.counted(*at, now))
+            .collect();
+        match (busy.iter().min(), busy.iter().max()) {
+            (Some(last), Some(first)) => {
+                let held = (*last).max(first.saturating_sub(policy.max_hold));
+                (self.raise(held.saturating_sub(policy.lateness)), false)
+            }
+            // Nothing waits, and nobody who is heard lately may still say something older.
+            _ if drained => {
+                let counted = now.saturating_sub(policy.max_hold);
+                (self.raise(counted.saturating_sub(policy.lateness)), true)
+            }
+            _ => (self.watermark.unwrap_or(Instant::MIN), false),
         }
+    }
+
+    /// A sender's time as it counts for the watermark: no later than the input has been read.
+    fn counted(&self, at: Instant, now: Instant) -> Instant {
+        if at > now {
+            self.arrived_at.map_or(now, |arrived| arrived.min(now))
+        } else {
+            at
+        }
+    }
+
+    /// Who has become out of the ordinary since the last call, and why. Walks all senders.
+    pub fn new_trouble(&mut self, now: Instant, drained: bool, policy: &IngressPolicy) -> Vec<(String, SenderTrouble)> {
+        let first = self.seen.values().map(|(at, _)| self.counted(*at, now)).max();
+        let mut fresh = Vec::new();
+        for (sender, (at, last)) in &self.seen {
+            let behind = first.is_some_and(|first| *at < first.saturating_sub(policy.max_hold));
+            let trouble = if drained && now.since(*last) >= policy.idle_after {
+                SenderTrouble::Silent
+            } else if *at > now.saturating_add(policy.max_hold) {
+                SenderTrouble::Ahead
+            } else if behind {
+                SenderTrouble::Lagging
+            } else {
+                self.trouble.remove(sender);
+                continue;
+            };
+            if self.trouble.get(sender) != Some(&trouble) {
+                self.trouble.insert(sender.clone(), trouble);
+                fresh.push((sender.clone(), trouble));
+            }
+        }
+        if self.trouble.len() > self.seen.len() {
+            self.trouble.retain(|sender, _| self.seen.contains_key(sender));
+        }
+        let unheard = drained && self.seen.is_empty();
+        if unheard && !self.unheard {
+            fresh.push((String::new(), SenderTrouble::Unheard));
+        }
+        self.unheard |= unheard;
+        fresh
     }
 
     /// The watermark when the input has ended (replay clock): as far as the senders got, less the lateness they may still
@@ -244,11 +348,61 @@ mod tests {
         );
     }
 
+    const POLICY: IngressPolicy = IngressPolicy {
+        lateness: Duration::from_micros(50),
+        idle_after: Duration::from_micros(1_000),
+        max_hold: Duration::from_micros(2),
+        max_senders: 10,
+    };
+
+    #[test]
+    fn a_lagging_sender_holds_the_others_by_max_hold_at_most() {
+        let mut senders = Senders::default();
+        senders.observe("lagging", Instant(400), Instant(1_000), &POLICY);
+        assert_eq!(
+            senders.tick(Instant(1_000), false, &POLICY).0,
+            Instant(350),
+            "alone, it is the clock"
+        );
+        senders.observe("quick", Instant(1_000), Instant(1_000), &POLICY);
+        assert_eq!(senders.tick(Instant(1_000), false, &POLICY).0, Instant(948));
+        let cause = |senders: &mut Senders| senders.new_trouble(Instant(1_000), true, &POLICY);
+        assert_eq!(cause(&mut senders), [("lagging".to_owned(), SenderTrouble::Lagging)]);
+        assert_eq!(cause(&mut senders), [], "counted once");
+    }
+
+    #[test]
+    fn a_sender_in_the_future_moves_time_no_further_than_the_input_is_read() {
+        let mut senders = Senders::default();
+        senders.observe("future", Instant(1_000_000), Instant(5_000), &POLICY);
+        senders.arrived(Instant(900));
+        senders.observe("backlog", Instant(899), Instant(5_000), &POLICY);
+        assert_eq!(
+            senders.tick(Instant(5_000), false, &POLICY).0,
+            Instant(849),
+            "the rest of the backlog is on time"
+        );
+        assert_eq!(
+            senders.new_trouble(Instant(5_000), false, &POLICY),
+            [("future".to_owned(), SenderTrouble::Ahead)]
+        );
+    }
+
+    #[test]
+    fn an_unheard_partition_is_told_once_and_holds_nobody() {
+        let mut senders = Senders::default();
+        assert_eq!(senders.tick(Instant(5_000), true, &POLICY), (Instant(4_948), true));
+        let cause = |senders: &mut Senders| senders.new_trouble(Instant(5_000), true, &POLICY);
+        assert_eq!(cause(&mut senders), [(String::new(), SenderTrouble::Unheard)]);
+        assert_eq!(cause(&mut senders), []);
+    }
+
     #[test]
     fn one_silent_sender_stalls_nobody() {
         let policy = IngressPolicy {
             lateness: Duration::from_micros(5),
             idle_after: Duration::from_micros(10),
+            max_hold: Duration::from_micros(1_000),
             ..IngressPolicy::default()
         };
         let mut senders = Senders::default();
@@ -262,6 +416,6 @@ mod tests {
             "not while input waits"
         );
         assert_eq!(senders.tick(Instant(112), true, &policy), (Instant(107), false));
-        assert_eq!(senders.tick(Instant(200), true, &policy), (Instant(185), true));
+        assert_eq!(senders.tick(Instant(2_000), true, &policy), (Instant(995), true));
     }
 }

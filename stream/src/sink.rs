@@ -60,8 +60,10 @@ pub trait Sink: Send + Sync {
     /// Where this sink stands in `partition` of `log`; `None` if it has never written from it.
     async fn position(&mut self, log: &LogId, partition: &TopicPartition) -> Result<Option<Offset>, SinkError>;
 
-    /// Write the batches and their positions in one transaction. Returns what can never be written (it goes to the
-    /// dead letters; its position is passed). Safe to repeat: a repeated range is [`SinkError::PositionMoved`].
+    /// Write the batches and their positions in one transaction. Returns what can never be written; if there is any, then
+    /// nothing of the call was written and no position moved: the driver buries those records durably, takes them out and
+    /// calls again, and the position passes them then. A batch may be left without records; its position moves all the
+    /// same. Safe to repeat: a repeated range is [`SinkError::PositionMoved`].
     async fn write(&mut self, log: &LogId, batches: &[SinkBatch]) -> Result<Vec<SinkReject>, SinkError>;
 
     /// Finish what is buffered (files), before shutdown.

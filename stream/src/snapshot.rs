@@ -160,7 +160,7 @@ impl SnapshotStore for FolderSnapshots {
     }
 }
 
-/// Keeps snapshots in memory: tests and benches.
+/// Keeps snapshots in memory, as many as a folder would: tests and benches.
 #[derive(Debug, Default)]
 pub struct MemorySnapshots {
     kept: std::sync::Mutex<Vec<Snapshot>>,
@@ -169,8 +169,14 @@ pub struct MemorySnapshots {
 impl SnapshotStore for MemorySnapshots {
     fn save(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        kept.retain(|s| (&s.stage, s.partition) != (&snapshot.stage, snapshot.partition));
+        let same_task = |s: &Snapshot| (&s.stage, s.partition) == (&snapshot.stage, snapshot.partition);
+        kept.retain(|s| !same_task(s) || s.offset != snapshot.offset);
         kept.push(snapshot.clone());
+        if kept.iter().filter(|s| same_task(s)).count() > KEEP
+            && let Some(oldest) = kept.iter().position(same_task)
+        {
+            kept.remove(oldest);
+        }
         Ok(())
     }
 
@@ -194,7 +200,7 @@ impl SnapshotStore for MemorySnapshots {
     }
 }
 
-fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, postcard::Error> {
+pub(crate) fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, postcard::Error> {
     let body = postcard::to_stdvec(snapshot)?;
     let mut out = Vec::with_capacity(body.len() + 13);
     out.extend_from_slice(MAGIC);
@@ -207,7 +213,7 @@ fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, postcard::Error> {
 }
 
 /// `None` for torn or foreign bytes.
-fn decode(bytes: &[u8]) -> Option<Snapshot> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Snapshot> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (format, rest) = rest.split_first()?;
     if *format != FORMAT {
@@ -246,6 +252,21 @@ mod tests {
             offset: Offset(offset),
             cells: vec![("alerts".into(), vec![1, 2, 3])],
         }
+    }
+
+    #[test]
+    fn memory_keeps_the_one_before_as_a_folder_does() {
+        let store = MemorySnapshots::default();
+        for offset in [5, 9, 12] {
+            store.save(&at(offset, 1)).unwrap();
+        }
+        let newest = |limit| {
+            store
+                .newest("t", "dedupe", 3, 1, Offset(limit))
+                .unwrap()
+                .map(|s| s.offset.0)
+        };
+        assert_eq!((newest(99), newest(11), newest(8)), (Some(12), Some(9), None));
     }
 
     #[test]

@@ -270,6 +270,11 @@ impl<O: Operator> Task<O> {
         self.position
     }
 
+    /// The position of the last commit that is known to have happened.
+    pub fn committed(&self) -> Offset {
+        self.committed
+    }
+
     pub fn watermark(&self) -> Instant {
         self.watermark
     }
@@ -307,17 +312,25 @@ impl<O: Operator> Task<O> {
         snapshot: Option<Snapshot>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), TaskError> {
-        self.committed = committed.unwrap_or(start).max(start);
+        self.committed = committed.unwrap_or(start);
         self.position = match snapshot {
             Some(snapshot) => {
                 let at = snapshot.offset;
                 self.load(snapshot)?;
                 at.max(start)
             }
-            None if self.operator.cells().is_empty() => self.committed,
+            None if self.operator.cells().is_empty() => self.committed.max(start),
             None => start,
         };
-        self.replay_until = self.committed;
+        // Retention ran ahead of this stage (ADR 12): what is gone is accounted for in the first commit, which starts
+        // where the last one ended.
+        self.replay_until = match start.0.checked_sub(self.committed.0) {
+            Some(gone) if gone > 0 => {
+                self.outbox.skipped(gone);
+                Offset(0)
+            }
+            _ => self.committed,
+        };
         effects.push(Effect::Seek(self.position));
         Ok(())
     }
@@ -358,6 +371,7 @@ impl<O: Operator> Task<O> {
             senders, policy, now, ..
         } = &mut self.time
         {
+            senders.arrived(record.timestamp);
             for (sender, at) in self.outbox.take_senders() {
                 senders.observe(&sender, at, *now, policy);
             }
@@ -399,8 +413,18 @@ impl<O: Operator> Task<O> {
             }
             None if *now == Instant::MIN => return,
             None => {
-                let (next, all_idle) = senders.tick(*now, *drained, policy);
-                *idle = all_idle;
+                let (next, _) = senders.tick(*now, *drained, policy);
+                for (sender, trouble) in senders.new_trouble(*now, *drained, policy) {
+                    let (stage, cause) = (self.operator.name(), trouble.cause());
+                    tracing::debug!(
+                        stage,
+                        partition = self.input.partition,
+                        sender,
+                        cause,
+                        "a sender's time"
+                    );
+                    metrics::counter!("aegis_sender_trouble_total", "stage" => stage, "cause" => cause).increment(1);
+                }
                 next
             }
         };
@@ -419,7 +443,8 @@ impl<O: Operator> Task<O> {
     fn news(&self) -> Option<(Instant, bool)> {
         let (idle, ended) = match &self.time {
             EventTime::Ingress { idle, ended, .. } => (*idle, ended.is_some()),
-            // Only the ingress stage may call a partition idle. A later stage hears every upstream partition in each of its
+            // Only the ingress stage may call a partition idle, and only at the end of a replay: while anything may still
+            // come, the word could be overtaken by it (ADRs 6 and 11). A later stage hears every upstream partition in each of its
             // own, so it always has a watermark to tell; were it to say "do not wait for me", the next stage could run
             // past rows that stand in this one's input but have not been read yet.
             EventTime::Downstream(_) => (false, false),
@@ -540,7 +565,7 @@ impl<O: Operator> Task<O> {
 }
 
 /// Name of the kernel's own cell in a snapshot; operators may not use it.
-const KERNEL_CELL: &str = "kernel.progress";
+pub(crate) const KERNEL_CELL: &str = "kernel.progress";
 
 #[cfg(test)]
 mod tests;

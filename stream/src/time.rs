@@ -1,9 +1,11 @@
 //! Event time and the one door through which the wall clock enters.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z. Covers years −290,000 to +290,000, so any
@@ -74,9 +76,26 @@ impl fmt::Display for Instant {
     }
 }
 
-/// Reads "now". Only the ingress runner, drivers and edges hold one; operators never do.
+/// Reads "now" and waits. Only the ingress runner, drivers and edges hold one; operators never do. A driver takes all its
+/// time from here, so that the simulator can let minutes pass in no time.
 pub trait Clock: Send + Sync {
+    /// The wall clock; may jump.
     fn now(&self) -> Instant;
+
+    /// Time since some fixed moment of this process; never falls. For intervals, never for records.
+    fn monotonic(&self) -> Duration {
+        monotonic()
+    }
+
+    /// Waits. The default needs a tokio runtime.
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(span))
+    }
+}
+
+fn monotonic() -> Duration {
+    static START: OnceLock<tokio::time::Instant> = OnceLock::new();
+    START.get_or_init(tokio::time::Instant::now).elapsed()
 }
 
 /// The machine's wall clock.

@@ -2,16 +2,18 @@
 //!
 //! The store decides where to read. What the log must not be able to lose any more is synced before the store sees it.
 //! A store that is away costs this sink its progress and nobody else anything: records stay in the log, not on the heap.
+//! What the store will never take is buried before its position passes it, so a crash between the two can bury a record
+//! twice (the letters carry the same [`IDENTITY_HEADER`]) but never lose it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant as Monotonic;
 use tokio_util::sync::CancellationToken;
 
-use super::{LINGER, Mode, Runtime, TICK, backoff};
+use super::{LINGER, Mode, Runtime, TICK};
 use crate::health::PartitionHealth;
-use crate::log::{Commit, LogError, Member, MemberEvent, Offset, Record, TopicPartition};
+use crate::log::{Bounds, Commit, LogError, Member, MemberEvent, Offset, Record, TopicPartition};
 use crate::operator::Reject;
 use crate::partition::partition_for;
 use crate::sink::{Sink, SinkBatch, SinkError, SinkReject};
@@ -19,6 +21,9 @@ use crate::task::{DeadLetters, Refused};
 
 /// Bytes gathered before a write. Higher: larger statements and more heap; lower: more round trips.
 const MAX_BATCH_BYTES: usize = 4 << 20;
+
+/// Header of a sink's dead letter: `SINK/TOPIC/PARTITION/OFFSET`. Letters of the same identity are the same refusal.
+pub const IDENTITY_HEADER: &str = "aegis-identity";
 
 /// Why a sink stopped.
 #[derive(Debug, thiserror::Error)]
@@ -75,30 +80,32 @@ struct Driver {
     dead_letters: DeadLetters,
     runtime: Runtime,
     parts: BTreeMap<TopicPartition, Part>,
-    waiting_since: Option<Monotonic>,
+    /// Monotonic.
+    waiting_since: Option<Duration>,
 }
 
 impl Driver {
     async fn run(&mut self, mode: Mode, stop: CancellationToken) -> Result<(), SinkDriverError> {
         let group = format!("aegis.{}", self.stage);
         let topics = self.sink.topics();
+        let log = self.runtime.log.clone();
+        let joined = self
+            .runtime
+            .patiently(&self.stage, &stop, || log.join(&group, &topics))
+            .await;
+        let mut member = joined?;
         let mut attempt = 0;
-        let mut member = loop {
-            match self.runtime.log.join(&group, &topics).await {
-                Ok(member) => break member,
-                Err(error @ LogError::Unavailable { .. }) if !stop.is_cancelled() => {
-                    self.pause(&error.to_string(), &mut attempt, &stop).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
-        let mut ticked = Monotonic::now();
+        let mut ticked = self.monotonic();
         loop {
             let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 event = member.next(LINGER) => event,
             };
+            if event.is_ok() && attempt > 0 {
+                attempt = 0;
+                self.runtime.health.trouble(&self.stage, None);
+            }
             match event {
                 Ok(None) => {}
                 Ok(Some(MemberEvent::Assigned(partitions))) => {
@@ -107,7 +114,7 @@ impl Driver {
                     }
                 }
                 Ok(Some(MemberEvent::Revoked(partitions))) => {
-                    self.write(member.as_mut(), &stop).await?;
+                    self.write(member.as_mut(), &partitions, &stop).await?;
                     self.give_up(&partitions);
                 }
                 Ok(Some(MemberEvent::Lost(partitions))) => self.give_up(&partitions),
@@ -118,11 +125,12 @@ impl Driver {
                             part.bytes += record.size() + 64;
                             part.records.push(record);
                         }
-                        self.waiting_since.get_or_insert_with(Monotonic::now);
+                        let now = self.monotonic();
+                        self.waiting_since.get_or_insert(now);
                     }
                 }
                 Ok(Some(MemberEvent::Drained)) => {
-                    self.write(member.as_mut(), &stop).await?;
+                    self.write(member.as_mut(), &[], &stop).await?;
                     if mode != Mode::Live && !self.parts.is_empty() {
                         break;
                     }
@@ -133,16 +141,16 @@ impl Driver {
                 }
                 Err(error) => return Err(error.into()),
             }
-            let waited = self.waiting_since.is_some_and(|since| since.elapsed() >= LINGER);
+            let waited = self.waiting_since.is_some_and(|since| self.passed(since, LINGER));
             if waited || self.parts.values().map(|part| part.bytes).sum::<usize>() >= MAX_BATCH_BYTES {
-                self.write(member.as_mut(), &stop).await?;
+                self.write(member.as_mut(), &[], &stop).await?;
             }
-            if ticked.elapsed() >= TICK {
-                ticked = Monotonic::now();
+            if self.passed(ticked, TICK) {
+                ticked = self.monotonic();
                 self.report().await;
             }
         }
-        self.write(member.as_mut(), &stop).await?;
+        self.write(member.as_mut(), &[], &stop).await?;
         self.sink.close().await?;
         Ok(member.leave().await?)
     }
@@ -150,8 +158,24 @@ impl Driver {
     async fn pause(&self, problem: &str, attempt: &mut u32, stop: &CancellationToken) {
         tracing::warn!(sink = self.sink.name(), problem, attempt = *attempt, "trying again");
         self.runtime.health.trouble(&self.stage, Some(problem.to_owned()));
-        let _ = tokio::time::timeout(backoff(*attempt), stop.cancelled()).await;
+        self.runtime.pause(*attempt, stop).await;
         *attempt += 1;
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.runtime.clock.monotonic()
+    }
+
+    /// Whether `span` has passed since then.
+    fn passed(&self, since: Duration, span: Duration) -> bool {
+        self.monotonic().saturating_sub(since) >= span
+    }
+
+    async fn bounds(&self, partition: &TopicPartition, stop: &CancellationToken) -> Result<Bounds, LogError> {
+        let log = &self.runtime.log;
+        self.runtime
+            .patiently(&self.stage, stop, || log.bounds(partition))
+            .await
     }
 
     /// Ask the store where it stands, and read from there.
@@ -176,7 +200,7 @@ impl Driver {
             }
         };
         self.runtime.health.trouble(&self.stage, None);
-        let bounds = self.runtime.log.bounds(&partition).await?;
+        let bounds = self.bounds(&partition, stop).await?;
         let stored = stored.unwrap_or(bounds.start);
         if stored > bounds.end {
             let problem = format!(
@@ -216,10 +240,15 @@ impl Driver {
     }
 
     /// Write everything that waits, trying for as long as the store is away (or until stopped: then nothing is lost, the
-    /// store's position says where to go on).
-    async fn write(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<(), SinkDriverError> {
+    /// store's position says where to go on). `leaving`: partitions that are no longer to be read.
+    async fn write(
+        &mut self,
+        member: &mut dyn Member,
+        leaving: &[TopicPartition],
+        stop: &CancellationToken,
+    ) -> Result<(), SinkDriverError> {
         self.waiting_since = None;
-        let batches: Vec<SinkBatch> = self
+        let mut batches: Vec<SinkBatch> = self
             .parts
             .iter_mut()
             .filter(|(_, part)| !part.records.is_empty())
@@ -237,14 +266,38 @@ impl Driver {
         if batches.is_empty() {
             return Ok(());
         }
-        self.runtime.log.sync().await?;
+        let log = self.runtime.log.clone();
+        self.runtime.patiently(&self.stage, stop, || log.sync()).await?;
         let id = self.runtime.log.id();
         let name = self.sink.name().to_owned();
-        let began = Monotonic::now();
+        let began = self.monotonic();
         let mut attempt = 0;
-        let rejects = loop {
+        loop {
             match self.sink.write(&id, &batches).await {
-                Ok(rejects) => break rejects,
+                Ok(rejects) if rejects.is_empty() => break,
+                // Nothing is written yet: bury them first, then let the position pass them with the rest.
+                Ok(rejects) => {
+                    let refused: BTreeSet<(TopicPartition, Offset)> = rejects
+                        .iter()
+                        .map(|reject| (reject.partition.clone(), reject.offset))
+                        .collect();
+                    self.bury(&batches, rejects, stop).await?;
+                    let mut taken = 0;
+                    for batch in &mut batches {
+                        let before = batch.records.len();
+                        batch
+                            .records
+                            .retain(|record| !refused.contains(&(batch.partition.clone(), record.offset)));
+                        taken += before - batch.records.len();
+                    }
+                    if taken == 0 {
+                        return Err(SinkError::Fatal {
+                            sink: name,
+                            cause: "it refuses records that it was not given".to_owned(),
+                        }
+                        .into());
+                    }
+                }
                 Err(SinkError::Unavailable { cause, .. }) => {
                     if stop.is_cancelled() {
                         return Ok(());
@@ -255,17 +308,20 @@ impl Driver {
                     tracing::warn!(sink = name, %partition, ?stored, "position moved under us: asking again");
                     for batch in &batches {
                         self.parts.remove(&batch.partition);
-                        self.take_over(member, batch.partition.clone(), stop).await?;
+                        if !leaving.contains(&batch.partition) {
+                            self.take_over(member, batch.partition.clone(), stop).await?;
+                        }
                     }
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
             }
-        };
+        }
         if attempt > 0 {
             self.runtime.health.trouble(&self.stage, None);
         }
-        metrics::histogram!("aegis_sink_write_seconds", "sink" => name.clone()).record(began.elapsed().as_secs_f64());
+        let took = self.monotonic().saturating_sub(began);
+        metrics::histogram!("aegis_sink_write_seconds", "sink" => name.clone()).record(took.as_secs_f64());
         metrics::counter!("aegis_sink_records_total", "sink" => name.clone())
             .increment(batches.iter().map(|batch| batch.records.len() as u64).sum());
         if let Some(newest) = batches.iter().flat_map(|b| &b.records).map(|r| r.timestamp).max()
@@ -274,7 +330,6 @@ impl Driver {
             let behind = self.runtime.clock.now().since(newest).as_secs_f64();
             metrics::histogram!("aegis_sink_latency_seconds", "sink" => name).record(behind);
         }
-        self.bury(&batches, rejects).await?;
         let positions: Vec<_> = batches
             .iter()
             .map(|batch| (batch.partition.clone(), batch.next))
@@ -298,7 +353,13 @@ impl Driver {
     }
 
     /// What the store will never take goes to the dead letters, durably.
-    async fn bury(&self, batches: &[SinkBatch], rejects: Vec<SinkReject>) -> Result<(), SinkDriverError> {
+    async fn bury(
+        &self,
+        batches: &[SinkBatch],
+        rejects: Vec<SinkReject>,
+        stop: &CancellationToken,
+    ) -> Result<(), SinkDriverError> {
+        let log = &self.runtime.log;
         for SinkReject {
             partition,
             offset,
@@ -328,21 +389,17 @@ impl Driver {
                 reject: &reject,
                 with_body: true,
             };
-            let letter = (self.dead_letters.encode)(&refused);
+            let mut letter = (self.dead_letters.encode)(&refused);
+            let origin = partition.to_string();
+            let identity = format!("{}/{origin}/{}", self.sink.name(), offset.0);
+            letter.headers.push((IDENTITY_HEADER.to_owned(), identity.into()));
+            letter.key.get_or_insert_with(|| Bytes::from(origin.clone()));
             let topic = self.dead_letters.topic.clone();
-            let to = partition_for(
-                partition.to_string().as_bytes(),
-                self.runtime.log.partitions(&topic).await?,
-            );
-            let key = letter.key.clone().unwrap_or_else(|| Bytes::from(partition.to_string()));
-            let letter = crate::log::NewRecord {
-                key: Some(key),
-                ..letter
-            };
-            self.runtime
-                .log
-                .append(&TopicPartition::new(topic, to), vec![letter])
-                .await?;
+            let ask = || log.partitions(&topic);
+            let count = self.runtime.patiently(&self.stage, stop, ask).await?;
+            let to = TopicPartition::new(topic.clone(), partition_for(origin.as_bytes(), count));
+            let append = || log.append(&to, vec![letter.clone()]);
+            self.runtime.patiently(&self.stage, stop, append).await?;
         }
         Ok(())
     }

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant as Monotonic;
 use tokio_util::sync::CancellationToken;
 
 use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, backoff};
 use crate::call::Call;
 use crate::health::PartitionHealth;
-use crate::log::{Commit, CommitError, LogError, Member, MemberEvent, Offset, Topic, TopicPartition};
+use crate::log::{Bounds, Commit, CommitError, LogError, Member, MemberEvent, Offset, Topic, TopicPartition};
 use crate::operator::Operator;
-use crate::snapshot::SnapshotError;
+use crate::snapshot::{Snapshot, SnapshotError, SnapshotStore};
 use crate::task::{Effect, Event, PartitionCommit, Task, TaskError, TaskSettings};
 
 /// A stage: an operator, where it reads, and what surrounds it.
@@ -67,14 +66,23 @@ struct Driver<O: Operator> {
     stage: Stage<O>,
     runtime: Runtime,
     tasks: BTreeMap<TopicPartition, Task<O>>,
-    pending_since: Option<Monotonic>,
-    snapshot_at: Option<Monotonic>,
+    /// Monotonic, as `snapshot_at`.
+    pending_since: Option<Duration>,
+    snapshot_at: Option<Duration>,
 }
 
 enum Flow {
     Go,
     /// Another member owns what was ours: forget the state, join again.
     Rejoin,
+}
+
+/// What the log says about a commit whose answer was lost.
+enum Settled {
+    Happened,
+    DidNotHappen,
+    /// The positions are neither those before nor those after: another member moved them.
+    Overtaken,
 }
 
 impl<O: Operator> Driver<O> {
@@ -101,27 +109,25 @@ impl<O: Operator> Driver<O> {
     }
 
     async fn join(&self, stop: &CancellationToken) -> Result<Box<dyn Member>, LogError> {
-        let mut attempt = 0;
-        loop {
-            match self
-                .runtime
-                .log
-                .join(&self.group(), std::slice::from_ref(&self.stage.input))
-                .await
-            {
-                Err(error @ LogError::Unavailable { .. }) if !stop.is_cancelled() => {
-                    self.pause(&error, &mut attempt, stop).await;
-                }
-                other => return other,
-            }
-        }
+        let (log, group) = (&self.runtime.log, self.group());
+        let topics = std::slice::from_ref(&self.stage.input);
+        self.runtime
+            .patiently(self.name, stop, || log.join(&group, topics))
+            .await
     }
 
-    async fn pause(&self, error: &LogError, attempt: &mut u32, stop: &CancellationToken) {
-        tracing::warn!(stage = self.name, %error, attempt = *attempt, "log unavailable, trying again");
-        self.runtime.health.trouble(self.name, Some(error.to_string()));
-        let _ = tokio::time::timeout(backoff(*attempt), stop.cancelled()).await;
-        *attempt += 1;
+    async fn bounds(&self, partition: &TopicPartition, stop: &CancellationToken) -> Result<Bounds, LogError> {
+        let log = &self.runtime.log;
+        self.runtime.patiently(self.name, stop, || log.bounds(partition)).await
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.runtime.clock.monotonic()
+    }
+
+    /// Whether `span` has passed since then.
+    fn passed(&self, since: Duration, span: Duration) -> bool {
+        self.monotonic().saturating_sub(since) >= span
     }
 
     async fn serve(
@@ -130,17 +136,16 @@ impl<O: Operator> Driver<O> {
         mode: Mode,
         stop: &CancellationToken,
     ) -> Result<Flow, StageError> {
-        let mut ticked = Monotonic::now() - TICK;
-        let mut drained = false;
+        let mut ticked: Option<Duration> = None;
         let mut attempt = 0;
         loop {
             let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => {
-                    if let Flow::Rejoin = self.flush(member).await? {
+                    if let Flow::Rejoin = self.flush(member, stop).await? {
                         return Ok(Flow::Rejoin);
                     }
-                    self.checkpoint().await?;
+                    self.checkpoint(stop).await?;
                     return Ok(Flow::Go);
                 }
                 event = member.next(LINGER) => event,
@@ -154,7 +159,10 @@ impl<O: Operator> Driver<O> {
                     event
                 }
                 Err(error @ LogError::Unavailable { .. }) => {
-                    self.pause(&error, &mut attempt, stop).await;
+                    tracing::warn!(stage = self.name, %error, attempt, "log unavailable, trying again");
+                    self.runtime.health.trouble(self.name, Some(error.to_string()));
+                    self.runtime.pause(attempt, stop).await;
+                    attempt += 1;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -163,43 +171,42 @@ impl<O: Operator> Driver<O> {
             match event {
                 None => {}
                 Some(MemberEvent::Assigned(partitions)) => {
-                    drained = false;
-                    self.assign(member, partitions).await?;
+                    self.assign(member, partitions, stop).await?;
                 }
                 Some(MemberEvent::Revoked(partitions)) => {
-                    flow = self.flush(member).await?;
+                    flow = self.flush(member, stop).await?;
                     if let Flow::Go = flow {
-                        self.checkpoint().await?;
+                        self.checkpoint(stop).await?;
                     }
                     self.drop_tasks(&partitions);
                 }
                 Some(MemberEvent::Lost(partitions)) => self.drop_tasks(&partitions),
                 Some(MemberEvent::Fetched { partition, records }) => {
-                    drained = false;
                     self.fetched(&partition, records).await?;
                 }
                 Some(MemberEvent::Drained) if !self.tasks.is_empty() => {
-                    drained = true;
                     if let Mode::ToEnd { past } = mode {
-                        return self.end(member, past).await;
+                        return self.end(member, past, stop).await;
                     }
-                    flow = self.tick(member, true).await?;
-                    ticked = Monotonic::now();
+                    flow = self.tick(member, true, stop).await?;
+                    ticked = Some(self.monotonic());
                 }
                 Some(MemberEvent::Drained) => {}
             }
             if let Flow::Rejoin = flow {
                 return Ok(Flow::Rejoin);
             }
-            if mode == Mode::Live && ticked.elapsed() >= TICK {
-                ticked = Monotonic::now();
-                if let Flow::Rejoin = self.tick(member, drained).await? {
+            // "Drained" is true when it is said and not a moment longer: behind a slow commit, records may be waiting that
+            // nobody has fetched, and a sender of theirs must not count as idle.
+            if mode == Mode::Live && ticked.is_none_or(|at| self.passed(at, TICK)) {
+                ticked = Some(self.monotonic());
+                if let Flow::Rejoin = self.tick(member, false, stop).await? {
                     return Ok(Flow::Rejoin);
                 }
             }
-            let waited = self.pending_since.is_some_and(|since| since.elapsed() >= LINGER);
+            let waited = self.pending_since.is_some_and(|since| self.passed(since, LINGER));
             let large = self.tasks.values().map(Task::pending_bytes).sum::<usize>() >= MAX_PENDING_BYTES;
-            if (waited || large) && matches!(self.flush(member).await?, Flow::Rejoin) {
+            if (waited || large) && matches!(self.flush(member, stop).await?, Flow::Rejoin) {
                 return Ok(Flow::Rejoin);
             }
         }
@@ -209,24 +216,16 @@ impl<O: Operator> Driver<O> {
         &mut self,
         member: &mut dyn Member,
         partitions: Vec<(TopicPartition, Option<Offset>)>,
+        stop: &CancellationToken,
     ) -> Result<(), StageError> {
         for (partition, committed) in partitions {
-            let bounds = self.runtime.log.bounds(&partition).await?;
-            if let Some(at) = committed
-                && at < bounds.start
-            {
-                tracing::warn!(stage = self.name, %partition, committed = at.0, start = bounds.start.0, "the log no longer has the committed position: continuing at its start");
-                metrics::counter!("aegis_stage_skipped_records_total", "stage" => self.name)
-                    .increment(bounds.start.0 - at.0);
-            }
+            let bounds = self.bounds(&partition, stop).await?;
             let operator = (self.stage.make)(partition.partition);
-            let snapshot = self.runtime.snapshots.newest(
-                &self.stage.settings.topology,
-                self.name,
-                partition.partition,
-                operator.logic_version(),
-                committed.unwrap_or_default(),
-            )?;
+            let limit = committed.unwrap_or_default();
+            let snapshot = self
+                .newest_snapshot(partition.partition, operator.logic_version(), limit, stop)
+                .await?;
+            self.tell_of_gaps(&partition, committed, bounds.start, snapshot.as_ref());
             let mut task = Task::new(operator, partition.clone(), self.stage.settings.clone());
             for effect in task.step(Event::Assigned {
                 committed,
@@ -241,6 +240,58 @@ impl<O: Operator> Driver<O> {
             self.tasks.insert(partition, task);
         }
         Ok(())
+    }
+
+    /// A store that cannot be read is asked again: starting without state would give other results.
+    async fn newest_snapshot(
+        &self,
+        partition: u32,
+        logic_version: u32,
+        limit: Offset,
+        stop: &CancellationToken,
+    ) -> Result<Option<Snapshot>, SnapshotError> {
+        let topology = &self.stage.settings.topology;
+        let mut attempt = 0;
+        loop {
+            let store = &self.runtime.snapshots;
+            match store.newest(topology, self.name, partition, logic_version, limit) {
+                Err(error @ SnapshotError::Io { .. }) if !stop.is_cancelled() => {
+                    tracing::warn!(stage = self.name, partition, %error, attempt, "snapshots cannot be read, trying again");
+                    self.runtime.health.trouble(self.name, Some(error.to_string()));
+                    self.runtime.pause(attempt, stop).await;
+                    attempt += 1;
+                }
+                answer => {
+                    if attempt > 0 && answer.is_ok() {
+                        self.runtime.health.trouble(self.name, None);
+                    }
+                    return answer;
+                }
+            }
+        }
+    }
+
+    /// Records that retention took before this stage, or its state, had seen them (ADR 12): the stage goes on at the log's
+    /// start, because alerts that still come matter more than those that are gone, but says how many are missing.
+    fn tell_of_gaps(
+        &self,
+        partition: &TopicPartition,
+        committed: Option<Offset>,
+        start: Offset,
+        snapshot: Option<&Snapshot>,
+    ) {
+        let Some(committed) = committed else { return };
+        if committed < start {
+            let gone = start.0 - committed.0;
+            tracing::error!(stage = self.name, %partition, committed = committed.0, start = start.0, gone, "the log no longer has the committed position: going on at its start; the accounting records name the gap");
+            metrics::counter!("aegis_stage_skipped_records_total", "stage" => self.name).increment(gone);
+        }
+        let state_at = snapshot.map_or(Offset(0), |snapshot| snapshot.offset);
+        if state_at < start.min(committed) {
+            let gone = start.min(committed).0 - state_at.0;
+            tracing::error!(stage = self.name, %partition, snapshot = state_at.0, start = start.0, gone, "the state cannot be restored in full: the log starts after the newest usable snapshot; raise the retention of this topic or take snapshots more often");
+            metrics::counter!("aegis_stage_state_gap_records_total", "stage" => self.name).increment(gone);
+        }
     }
 
     fn drop_tasks(&mut self, partitions: &[TopicPartition]) {
@@ -261,7 +312,8 @@ impl<O: Operator> Driver<O> {
         metrics::counter!("aegis_stage_records_total", "stage" => self.name, "direction" => "in")
             .increment(records.len() as u64);
         let effects = task.step(Event::Fetched(records))?;
-        self.pending_since.get_or_insert_with(Monotonic::now);
+        let now = self.monotonic();
+        self.pending_since.get_or_insert(now);
         self.answer_calls(partition.clone(), effects).await
     }
 
@@ -284,41 +336,53 @@ impl<O: Operator> Driver<O> {
         Ok(())
     }
 
-    async fn tick(&mut self, member: &mut dyn Member, drained: bool) -> Result<Flow, StageError> {
+    async fn tick(
+        &mut self,
+        member: &mut dyn Member,
+        drained: bool,
+        stop: &CancellationToken,
+    ) -> Result<Flow, StageError> {
         let now = self.runtime.clock.now();
         for task in self.tasks.values_mut() {
             task.step(Event::Tick { now, drained })?;
         }
-        let flow = if drained { self.flush(member).await? } else { Flow::Go };
+        if drained && matches!(self.flush(member, stop).await?, Flow::Rejoin) {
+            return Ok(Flow::Rejoin);
+        }
         self.report().await;
         if self
             .snapshot_at
-            .is_none_or(|at| at.elapsed() >= self.runtime.snapshot_every)
+            .is_none_or(|at| self.passed(at, self.runtime.snapshot_every))
         {
-            if let Flow::Rejoin = self.flush(member).await? {
+            if let Flow::Rejoin = self.flush(member, stop).await? {
                 return Ok(Flow::Rejoin);
             }
-            self.checkpoint().await?;
+            self.checkpoint(stop).await?;
         }
-        Ok(flow)
+        Ok(Flow::Go)
     }
 
-    async fn end(&mut self, member: &mut dyn Member, past: Option<Duration>) -> Result<Flow, StageError> {
-        if let Flow::Rejoin = self.flush(member).await? {
+    async fn end(
+        &mut self,
+        member: &mut dyn Member,
+        past: Option<Duration>,
+        stop: &CancellationToken,
+    ) -> Result<Flow, StageError> {
+        if let Flow::Rejoin = self.flush(member, stop).await? {
             return Ok(Flow::Rejoin);
         }
         for task in self.tasks.values_mut() {
             task.step(Event::End { past })?;
         }
-        if let Flow::Rejoin = self.flush(member).await? {
+        if let Flow::Rejoin = self.flush(member, stop).await? {
             return Ok(Flow::Rejoin);
         }
-        self.checkpoint().await?;
+        self.checkpoint(stop).await?;
         Ok(Flow::Go)
     }
 
     /// One transaction for everything that waits, of all tasks.
-    async fn flush(&mut self, member: &mut dyn Member) -> Result<Flow, StageError> {
+    async fn flush(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Flow, StageError> {
         self.pending_since = None;
         let mut commits: Vec<(TopicPartition, PartitionCommit)> = Vec::new();
         for (partition, task) in &mut self.tasks {
@@ -331,45 +395,56 @@ impl<O: Operator> Driver<O> {
         if commits.is_empty() {
             return Ok(Flow::Go);
         }
-        let began = Monotonic::now();
+        let began = self.monotonic();
         let mut attempt = 0;
         loop {
-            match member.commit(merge(&commits)).await {
+            let cause = match member.commit(merge(&commits)).await {
                 Ok(()) => break,
-                Err(CommitError::Unknown(cause)) if self.happened(&commits).await? => {
-                    tracing::warn!(
-                        stage = self.name,
-                        cause,
-                        "the commit's answer was lost, but it happened"
-                    );
-                    break;
-                }
                 Err(CommitError::Fenced(cause)) => {
                     tracing::warn!(stage = self.name, cause, "commit fenced");
                     return Ok(Flow::Rejoin);
                 }
-                Err(CommitError::Aborted(cause) | CommitError::Unknown(cause)) => {
-                    tracing::warn!(
-                        stage = self.name,
-                        cause,
-                        attempt,
-                        "commit aborted, sending the same outputs again"
-                    );
-                    metrics::counter!("aegis_stage_aborts_total", "stage" => self.name).increment(1);
-                    tokio::time::sleep(backoff(attempt)).await;
-                    attempt += 1;
-                    commits.clear();
-                    for (partition, task) in &mut self.tasks {
-                        for effect in task.step(Event::Aborted)? {
-                            if let Effect::Commit(commit) = effect {
-                                commits.push((partition.clone(), commit));
-                            }
-                        }
+                Err(CommitError::Unknown(cause)) => match self.settle(&commits, stop).await? {
+                    Settled::Happened => {
+                        tracing::warn!(
+                            stage = self.name,
+                            cause,
+                            "the commit's answer was lost, but it happened"
+                        );
+                        break;
+                    }
+                    Settled::Overtaken => {
+                        tracing::warn!(
+                            stage = self.name,
+                            cause,
+                            "the commit's answer was lost, and others have moved on"
+                        );
+                        return Ok(Flow::Rejoin);
+                    }
+                    Settled::DidNotHappen => cause,
+                },
+                Err(CommitError::Aborted(cause)) => cause,
+            };
+            tracing::warn!(
+                stage = self.name,
+                cause,
+                attempt,
+                "commit aborted, sending the same outputs again"
+            );
+            metrics::counter!("aegis_stage_aborts_total", "stage" => self.name).increment(1);
+            self.runtime.clock.sleep(backoff(attempt)).await;
+            attempt += 1;
+            commits.clear();
+            for (partition, task) in &mut self.tasks {
+                for effect in task.step(Event::Aborted)? {
+                    if let Effect::Commit(commit) = effect {
+                        commits.push((partition.clone(), commit));
                     }
                 }
             }
         }
-        metrics::histogram!("aegis_stage_commit_seconds", "stage" => self.name).record(began.elapsed().as_secs_f64());
+        let took = self.monotonic().saturating_sub(began);
+        metrics::histogram!("aegis_stage_commit_seconds", "stage" => self.name).record(took.as_secs_f64());
         let now = self.runtime.clock.now();
         for (partition, commit) in &commits {
             let Some(task) = self.tasks.get_mut(partition) else {
@@ -381,15 +456,30 @@ impl<O: Operator> Driver<O> {
         Ok(Flow::Go)
     }
 
-    /// Whether a commit whose answer was lost is in the log: its positions are.
-    async fn happened(&self, commits: &[(TopicPartition, PartitionCommit)]) -> Result<bool, LogError> {
+    /// What became of a commit whose answer was lost. It is atomic, so every position tells the same, unless another
+    /// member has taken partitions over meanwhile: then what is ours of the commit may be missing although one position
+    /// is past it. A commit of Progress alone moves no position; it may be sent twice, as hearing it twice changes nothing.
+    async fn settle(
+        &self,
+        commits: &[(TopicPartition, PartitionCommit)],
+        stop: &CancellationToken,
+    ) -> Result<Settled, LogError> {
+        let (log, group) = (&self.runtime.log, self.group());
+        let (mut after, mut before) = (true, true);
         for (partition, commit) in commits {
-            if let Some(position) = commit.position {
-                let stored = self.runtime.log.committed(&self.group(), partition).await?;
-                return Ok(stored.is_some_and(|at| at >= position));
-            }
+            let Some(position) = commit.position else { continue };
+            let stored = self
+                .runtime
+                .patiently(self.name, stop, || log.committed(&group, partition))
+                .await?;
+            after &= stored == Some(position);
+            before &= stored.is_none_or(|at| self.tasks.get(partition).is_some_and(|task| at == task.committed()));
         }
-        Ok(false)
+        Ok(match (after, before) {
+            (_, true) => Settled::DidNotHappen,
+            (true, false) => Settled::Happened,
+            (false, false) => Settled::Overtaken,
+        })
     }
 
     fn count(&self, partition: &TopicPartition, commit: &PartitionCommit, now: crate::time::Instant) {
@@ -423,8 +513,11 @@ impl<O: Operator> Driver<O> {
         items("amended", counts.amended);
     }
 
-    async fn checkpoint(&mut self) -> Result<(), StageError> {
-        self.snapshot_at = Some(Monotonic::now());
+    /// Saves the state of every task. The log is synced first: a snapshot must not know records that a power cut can
+    /// still undo, because others may then come to stand at their offsets. A store that refuses costs the next restart
+    /// its speed, not this stage its work: the older snapshot and the log serve.
+    async fn checkpoint(&mut self, stop: &CancellationToken) -> Result<(), StageError> {
+        self.snapshot_at = Some(self.monotonic());
         let mut taken = Vec::new();
         for task in self.tasks.values_mut() {
             for effect in task.step(Event::Checkpoint)? {
@@ -433,12 +526,18 @@ impl<O: Operator> Driver<O> {
                 }
             }
         }
-        let store = self.runtime.snapshots.clone();
-        let saved = tokio::task::spawn_blocking(move || taken.iter().try_for_each(|snapshot| store.save(snapshot)));
-        match saved.await {
-            Ok(saved) => Ok(saved?),
-            // Only when the runtime is going down: the older snapshot serves.
-            Err(_) => Ok(()),
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let log = &self.runtime.log;
+        self.runtime.patiently(self.name, stop, || log.sync()).await?;
+        match save(self.runtime.snapshots.clone(), taken).await {
+            Err(SnapshotError::Io { path, cause }) => {
+                tracing::error!(stage = self.name, path, %cause, "snapshot not saved: a restart will replay from the one before");
+                metrics::counter!("aegis_snapshot_failures_total", "stage" => self.name).increment(1);
+                Ok(())
+            }
+            other => Ok(other?),
         }
     }
 
@@ -463,6 +562,17 @@ impl<O: Operator> Driver<O> {
             };
             self.runtime.health.report(self.name, label, health);
         }
+    }
+}
+
+/// On a thread of its own, as it waits for a disk. Outside a tokio runtime (the simulator) there is none, and nothing to
+/// wait for.
+async fn save(store: Arc<dyn SnapshotStore>, taken: Vec<Snapshot>) -> Result<(), SnapshotError> {
+    let save = move || taken.iter().try_for_each(|snapshot| store.save(snapshot));
+    match tokio::runtime::Handle::try_current() {
+        Err(_) => save(),
+        // A join error comes only when the runtime is going down: the older snapshot serves.
+        Ok(runtime) => runtime.spawn_blocking(save).await.unwrap_or(Ok(())),
     }
 }
 

@@ -4,13 +4,12 @@
 //! waiting without polling, hand-over of partitions, the end of the input. Positions move only in the same step in
 //! which an event is returned, so a dropped `next` loses nothing.
 
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use tokio::sync::Notify;
-use tokio::time::sleep;
 
 use super::membership::{Group, MemberId, lock};
 use super::{Bounds, Commit, CommitError, LogError, Member, MemberEvent, Offset, Reader, Record, TopicPartition};
@@ -35,6 +34,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Notified (all waiters) after every change that a member or reader could be waiting for.
     fn changed(&self) -> &Notify;
+
+    /// Waits; the simulated log has a time of its own.
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(span))
+    }
 }
 
 /// How much one fetch may return.
@@ -137,7 +141,7 @@ impl<S: Store> LocalMember<S> {
 #[async_trait]
 impl<S: Store> Member for LocalMember<S> {
     async fn next(&mut self, max_wait: Duration) -> Result<Option<MemberEvent>, LogError> {
-        let mut waited = pin!(sleep(max_wait));
+        let mut waited = self.store.sleep(max_wait);
         let store = self.store.clone();
         loop {
             // Made before looking, so that a change between looking and waiting still wakes us.
@@ -222,7 +226,7 @@ impl<S: Store> LocalReader<S> {
 #[async_trait]
 impl<S: Store> Reader for LocalReader<S> {
     async fn read(&mut self, max_records: usize, max_wait: Duration) -> Result<(Vec<Record>, Offset), LogError> {
-        let mut waited = pin!(sleep(max_wait));
+        let mut waited = self.store.sleep(max_wait);
         let limit = FetchLimit {
             records: max_records,
             bytes: FETCH_BYTES,

@@ -184,6 +184,11 @@ impl Group {
         self.positions.iter()
     }
 
+    /// The positions are these and no others: the log has gone back to what it had synced.
+    pub fn reset_positions(&mut self, positions: BTreeMap<TopicPartition, Offset>) {
+        self.positions = positions;
+    }
+
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         self.positions.get(partition).copied()
     }

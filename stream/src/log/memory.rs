@@ -38,6 +38,8 @@ pub enum CommitFault {
     UnknownWritten,
     /// Answers [`CommitError::Unknown`] and nothing was written.
     UnknownLost,
+    /// As `UnknownLost`, and another member has moved the first of the commit's positions just there.
+    UnknownOvertaken,
 }
 
 struct Inner {
@@ -237,6 +239,10 @@ impl Store for Inner {
             match fault {
                 Some(CommitFault::Aborted) => return Err(CommitError::Aborted("fault on demand".to_owned())),
                 Some(CommitFault::UnknownLost) => return Err(CommitError::Unknown("fault on demand".to_owned())),
+                Some(CommitFault::UnknownOvertaken) => {
+                    group.set_positions(commit.positions.into_iter().take(1));
+                    return Err(CommitError::Unknown("fault on demand".to_owned()));
+                }
                 Some(CommitFault::Fenced) => group.expire(seat.member),
                 Some(CommitFault::UnknownWritten) | None => {
                     self.write(commit.outputs)

@@ -109,6 +109,11 @@ impl<B: RowBuffer> Outbox<B> {
         }
     }
 
+    /// The log no longer has this many offsets of the input: the next accounting record says so.
+    pub fn skipped(&mut self, offsets: u64) {
+        self.accounting.skipped += offsets;
+    }
+
     pub fn take_calls(&mut self) -> Vec<CallRequest> {
         std::mem::take(&mut self.calls)
     }
