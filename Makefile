@@ -21,7 +21,7 @@ build: ## install what is missing and build the binary aegis
 	scripts/install-tools.sh
 	cargo build --release --workspace --bin aegis
 
-test: ## every test, against real Kafka, PostgreSQL, Prometheus and Alertmanager
+test: ## every test, against real Kafka, PostgreSQL, TimescaleDB, Prometheus and Alertmanager
 	scripts/install-tools.sh
 	scripts/test.sh
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The servers the tests talk to: Apache Kafka and PostgreSQL, started on free ports of loopback; and the paths of
-# Prometheus, Alertmanager and the pushgateway, which the tests start themselves.
+# The servers the tests talk to: Apache Kafka, PostgreSQL and TimescaleDB, started on free ports of loopback; and the
+# paths of Prometheus, Alertmanager and the pushgateway, which the tests start themselves.
 #
 #   test-services.sh up      installs what is missing, starts, waits until both serve; a second `up` does nothing
 #   test-services.sh env     prints the variables to export:  eval "$(scripts/test-services.sh env)"
@@ -21,6 +21,7 @@ down() {
     root=$(cat "$state/root")
     "$here/services/kafka.sh" stop "$root/kafka"
     "$here/services/postgres.sh" stop "$root/postgres"
+    "$here/services/timescale.sh" stop "$root/timescale"
     # Only a folder that `up` made is deleted, whatever the state file says.
     case "$root" in */aegis-services.*) rm -rf "$root" ;; esac
     rm -f "$state/root" "$state/env"
@@ -33,9 +34,9 @@ alive() {
     (
         # shellcheck disable=SC1091
         . "$state/env"
-        local postgres=${AEGIS_TEST_POSTGRES#*@}
-        postgres=${postgres%/*}
-        port_open "${AEGIS_TEST_KAFKA##*:}" && port_open "${postgres##*:}"
+        local postgres=${AEGIS_TEST_POSTGRES#*@} timescale=${AEGIS_TEST_TIMESCALE#*@}
+        postgres=${postgres%/*} timescale=${timescale%/*}
+        port_open "${AEGIS_TEST_KAFKA##*:}" && port_open "${postgres##*:}" && port_open "${timescale##*:}"
     )
 }
 
@@ -49,6 +50,7 @@ up() {
 
     "$here/services/kafka.sh" install
     "$here/services/postgres.sh" install
+    "$here/services/timescale.sh" install
     "$here/services/prometheus.sh" install
 
     root=$(mktemp -d "${TMPDIR:-/tmp}/aegis-services.XXXXXX")
@@ -59,6 +61,7 @@ up() {
     if ! {
         "$here/services/kafka.sh" start "$root/kafka" 9>&- &&
             "$here/services/postgres.sh" start "$root/postgres" 9>&- &&
+            "$here/services/timescale.sh" start "$root/timescale" 9>&- &&
             "$here/services/prometheus.sh" env
     } >"$state/env.new"; then
         rm -f "$state/env.new"

@@ -18,6 +18,7 @@
 //! | `tables` | columns and conflict rules |
 //! | `positions` | the rule that moves positions |
 //! | `store`, `sqlite`, `postgres` | connections, transactions, dialects |
+//! | `timescale` | hypertable and compression, where the extension is installed |
 //! | `reads` | typed queries for the command line and the API |
 
 mod error;
@@ -28,6 +29,7 @@ mod rows;
 mod sqlite;
 mod store;
 mod tables;
+mod timescale;
 mod value;
 
 use std::collections::BTreeSet;

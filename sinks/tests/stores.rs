@@ -1,4 +1,4 @@
-//! One suite for both stores: every case runs on SQLite and on PostgreSQL, each on a database of its own.
+//! One suite for all stores: every case runs on SQLite, on PostgreSQL and on TimescaleDB, each on a database of its own.
 
 #[path = "support/databases.rs"]
 mod databases;
@@ -14,16 +14,19 @@ use sinks::sql::{IncidentFilter, StoreError};
 use sinks::{SqlSink, Store};
 use stream::{LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
 
-macro_rules! on_both_stores {
+macro_rules! on_every_store {
     ($($case:ident),+ $(,)?) => {
         mod sqlite { $(#[tokio::test] async fn $case() { super::$case(super::Database::sqlite()).await; })+ }
         mod postgres { $(#[tokio::test] async fn $case() {
             if let Some(database) = super::Database::postgres().await { super::$case(database).await; }
         })+ }
+        mod timescale { $(#[tokio::test] async fn $case() {
+            if let Some(database) = super::Database::timescale().await { super::$case(database).await; }
+        })+ }
     };
 }
 
-on_both_stores!(
+on_every_store!(
     migrations_go_up_and_down,
     rows_and_position_move_together,
     a_repeated_range_writes_nothing,

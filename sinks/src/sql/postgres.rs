@@ -1,7 +1,7 @@
 //! The PostgreSQL dialect: a small pool, rows by `INSERT … SELECT FROM UNNEST(arrays)`, one array per column.
 //!
-//! With TimescaleDB installed in the database, `signals` is a hypertable; without it, an ordinary table. Nothing here
-//! installs the extension: that takes a superuser.
+//! With TimescaleDB installed in the database, `signals` is a hypertable ([`super::timescale`]); without it, an ordinary
+//! table.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
 use super::error::StoreError;
@@ -60,27 +60,19 @@ pub(super) fn open(url: &str, password: Option<&str>) -> Result<Db, StoreError> 
     })
 }
 
+/// A transaction. Begun in a task of its own, which nobody can drop half way: the client (sqlx 0.9) forgets a BEGIN whose
+/// caller was dropped before the answer, and would put the connection back into the pool with its transaction open.
+pub(super) async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = db.pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    begun.unwrap_or_else(|ended| Err(sqlx::Error::Io(std::io::Error::other(ended))))
+}
+
 /// A connection without time limits, for migrations.
 pub(super) async fn unhurried(db: &Db) -> Result<PgConnection, StoreError> {
     PgConnection::connect_with(&db.options)
         .await
         .map_err(StoreError::while_doing("connecting"))
-}
-
-/// Makes `signals` a hypertable where TimescaleDB is installed. Safe to repeat.
-pub(super) async fn use_timescale(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let doing = || StoreError::while_doing("turning signals into a hypertable");
-    let installed: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(doing())?;
-    if installed {
-        sqlx::query("SELECT create_hypertable('signals', 'event_at', if_not_exists => true, migrate_data => true)")
-            .execute(connection)
-            .await
-            .map_err(doing())?;
-    }
-    Ok(())
 }
 
 pub(super) fn bind<'q>(query: Query<'q, Postgres, PgArguments>, value: &Value) -> Query<'q, Postgres, PgArguments> {

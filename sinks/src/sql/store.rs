@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::error::StoreError;
 use super::tables::Rows;
 use super::value::{Kind, Value};
-use super::{postgres, sqlite};
+use super::{postgres, sqlite, timescale};
 
 /// An open store. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Store {
                     .run(&mut connection)
                     .map_err(StoreError::migrating)
                     .await?;
-                postgres::use_timescale(&mut connection).await
+                timescale::set_up(&mut connection).await
             }
         }
     }
@@ -92,7 +92,7 @@ impl Store {
         let doing = || StoreError::while_doing("beginning a transaction");
         Ok(match self {
             Store::Sqlite(db) => Tx::Sqlite(db.writer.begin_with("BEGIN IMMEDIATE").await.map_err(doing())?),
-            Store::Postgres(db) => Tx::Postgres(db.pool.begin().await.map_err(doing())?),
+            Store::Postgres(db) => Tx::Postgres(postgres::begin(db).await.map_err(doing())?),
         })
     }
 

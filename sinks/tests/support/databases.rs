@@ -1,5 +1,9 @@
-//! A fresh database per test: a SQLite file in a temporary folder, or a database of its own on the PostgreSQL server
-//! that `AEGIS_TEST_POSTGRES` names (`postgres://USER@HOST:PORT/postgres`; the user may create databases).
+//! A fresh database per test: a SQLite file in a temporary folder; a database of its own on the PostgreSQL server that
+//! `AEGIS_TEST_POSTGRES` names (`postgres://USER@HOST:PORT/postgres`; the user may create databases); or a schema of its
+//! own in the database with TimescaleDB that `AEGIS_TEST_TIMESCALE` names. A schema, because the server that
+//! scripts/services/timescale.sh starts has one database.
+
+#![allow(dead_code)] // Every test crate uses its own part.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,21 +28,8 @@ impl Database {
 
     /// `None` without a server, unless tests must have one.
     pub async fn postgres() -> Option<Database> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let Ok(server) = std::env::var("AEGIS_TEST_POSTGRES") else {
-            let required = std::env::var("AEGIS_TEST_REQUIRE").is_ok_and(|required| required == "1");
-            assert!(
-                !required,
-                "AEGIS_TEST_POSTGRES is not set: run scripts/test-services.sh up"
-            );
-            eprintln!("not run on PostgreSQL: AEGIS_TEST_POSTGRES is not set");
-            return None;
-        };
-        let name = format!(
-            "aegis_sinks_{}_{}",
-            std::process::id(),
-            NUMBER.fetch_add(1, Ordering::Relaxed)
-        );
+        let server = server("AEGIS_TEST_POSTGRES")?;
+        let name = fresh_name();
         let mut admin = PgConnection::connect(&server).await.unwrap();
         for statement in [
             format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
@@ -49,6 +40,20 @@ impl Database {
         let (host, _) = server.rsplit_once('/').unwrap();
         Some(Database {
             url: format!("{host}/{name}"),
+            folder: None,
+        })
+    }
+
+    /// The same with TimescaleDB.
+    pub async fn timescale() -> Option<Database> {
+        let server = server("AEGIS_TEST_TIMESCALE")?;
+        let name = fresh_name();
+        let mut admin = PgConnection::connect(&server).await.unwrap();
+        let statement = format!("CREATE SCHEMA {name}");
+        admin.execute(AssertSqlSafe(statement)).await.unwrap();
+        // The extension's functions are in public.
+        Some(Database {
+            url: format!("{server}?options[search_path]={name},public"),
             folder: None,
         })
     }
@@ -90,4 +95,23 @@ impl Database {
             sqlx::query_scalar(query).fetch_all(&mut connection).await.unwrap()
         }
     }
+}
+
+/// The server that `variable` names.
+fn server(variable: &str) -> Option<String> {
+    let server = std::env::var(variable).ok();
+    if server.is_none() {
+        let required = std::env::var("AEGIS_TEST_REQUIRE").is_ok_and(|required| required == "1");
+        assert!(!required, "{variable} is not set: run scripts/test-services.sh up");
+        eprintln!("not run: {variable} is not set");
+    }
+    server
+}
+
+/// For a database or a schema: nobody else's, in this run or in another.
+fn fresh_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    format!("aegis_sinks_{}_{nanos}_{number}", std::process::id())
 }
