@@ -94,7 +94,8 @@ impl World {
     }
 }
 
-async fn open_log(config: &Config) -> anyhow::Result<(Arc<dyn Log>, Option<EmbeddedLog>)> {
+/// The log of a configuration; its topics are as they are.
+pub async fn open_log(config: &Config) -> anyhow::Result<(Arc<dyn Log>, Option<EmbeddedLog>)> {
     match config.log.kind {
         LogKind::Embedded => {
             let log = EmbeddedLog::open(config.data.dir.join("log"), config.log.embedded.clone()).await?;

@@ -309,7 +309,8 @@ impl Driver {
             let batch = batches.iter().find(|batch| batch.partition == partition);
             let found = batch.and_then(|batch| batch.records.iter().find(|record| record.offset == offset));
             let Some(record) = found else { continue };
-            metrics::counter!("aegis_dead_letters_total", "stage" => "sink", "reason" => reason).increment(1);
+            metrics::counter!("aegis_dead_letters_total", "stage" => self.stage.clone(), "reason" => reason)
+                .increment(1);
             tracing::warn!(sink = self.sink.name(), %partition, offset = offset.0, reason, detail, "record refused");
             if partition.topic == self.dead_letters.topic {
                 // A dead letter that cannot be written stays in the log; burying it again would never end.
@@ -322,7 +323,7 @@ impl Driver {
                 index: None,
             };
             let refused = Refused {
-                stage: "sink",
+                stage: &self.stage,
                 from: &partition,
                 record,
                 reject: &reject,
@@ -337,6 +338,8 @@ impl Driver {
             let key = letter.key.clone().unwrap_or_else(|| Bytes::from(partition.to_string()));
             let letter = crate::log::NewRecord {
                 key: Some(key),
+                // Without a time of its own retention would take it for the oldest record of all.
+                timestamp: self.runtime.clock.now(),
                 ..letter
             };
             self.runtime
