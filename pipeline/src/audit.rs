@@ -91,7 +91,9 @@ pub struct Finding {
     pub from: u64,
     pub to: u64,
     pub check: Check,
+    /// What should be there, by the accounting record where that says it.
     pub expected: String,
+    /// What the audit counted.
     pub found: String,
     pub detail: String,
 }

@@ -267,8 +267,8 @@ impl Book {
             let said = &line.record.counts;
             let mut check = |check, said: u64, counted: u64, what: &str| {
                 if said != counted {
-                    let detail = format!("{what} in the input, against those accounted for");
-                    report.differs(&self.stage, &self.input, line.range(), check, (counted, said), detail);
+                    let detail = format!("{what} accounted for, against those in the input");
+                    report.differs(&self.stage, &self.input, line.range(), check, (said, counted), detail);
                 }
             };
             if *self.input.topic == *topics::EVENTS_RAW {

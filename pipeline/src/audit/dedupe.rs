@@ -221,7 +221,7 @@ fn first_short(book: &Book) -> (u64, u64) {
 }
 
 fn digest_differs(book: &Book, range: (u64, u64), counted: u64, said: u64, report: &mut Report) {
-    let shown = (format!("{counted:016x}"), format!("{said:016x}"));
-    let detail = "ids of the rows here that did not go on, against the digest of those accounted for as merged";
+    let shown = (format!("{said:016x}"), format!("{counted:016x}"));
+    let detail = "digest of the items accounted for as merged, against the ids of the rows that did not go on";
     report.differs(STAGE, &book.input, range, Check::MergedDigest, shown, detail);
 }
