@@ -440,3 +440,81 @@ fn refused_mended_and_sent_again() {
     assert_eq!(code, 0, "{out}{err}");
     assert_eq!(aegis.program.as_mut().map(support::Program::terminate), Some(Some(0)));
 }
+
+/// On Kafka any process may do it: beside the running one, and two at once send a letter once.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_kafka_two_at_once_send_a_letter_once() {
+    let Some(kafka) = support::required("AEGIS_TEST_KAFKA") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = format!("{}.", uuid::Uuid::new_v4().simple());
+    let config = format!(
+        "[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap_servers = [\"{kafka}\"]\ntopic_prefix = \"{prefix}\"\n[topics]\npartitions = 2\n"
+    );
+    let mut aegis = Aegis::new(folder.path(), &config);
+    aegis.start();
+    let settings = sources::kafka::KafkaSettings {
+        bootstrap_servers: vec![kafka],
+        topic_prefix: prefix,
+        ..Default::default()
+    };
+    let producer = sources::kafka::KafkaLog::open_prefixed(settings).await.unwrap();
+    let record = NewRecord {
+        value: bytes::Bytes::from_static(b"not JSON"),
+        timestamp: stream::Instant::from_millis(1_793_500_000_000),
+        ..NewRecord::default()
+    };
+    let to = TopicPartition::new(topics::EVENTS_RAW, 1);
+    producer.append(&to, vec![record]).await.unwrap();
+    let listed = |status: &str| {
+        let (code, out, err) = aegis.run(&["dead-letters", "list", "--status", status, "--json"]);
+        assert_eq!(code, 0, "{err}");
+        json(&out)
+    };
+    let deadline = std::time::Duration::from_secs(60);
+    let letter = wait_for("the letter", deadline, || listed("open").pop());
+    let id = letter["id"].as_str().unwrap();
+    assert_eq!(aegis.run(&["dead-letters", "show", id, "--raw"]).1, "not JSON");
+    let mut letters = 0;
+    std::thread::scope(|scope| {
+        let replays: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| aegis.run(&["dead-letters", "replay", id, "--json"])))
+            .collect();
+        for replay in replays {
+            let (code, out, err) = replay.join().unwrap();
+            assert!([0, 6].contains(&code), "{code} {out}{err}");
+            letters += json(&out)[0]["letters"].as_u64().unwrap();
+        }
+    });
+    assert_eq!(letters, 1);
+    let again = wait_for("the letter of attempt 2", deadline, || listed("open").pop());
+    assert_eq!(
+        (&again["attempt"], &again["first_refused"]),
+        (&2.into(), &"events.raw/1/0".into())
+    );
+    let (code, out, err) = aegis.run(&[
+        "dead-letters",
+        "drop",
+        "--reason",
+        "malformed_json",
+        "--because",
+        "a test",
+    ]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(
+        (listed("open").len(), listed("dropped").len(), listed("replayed").len()),
+        (0, 1, 1)
+    );
+    let (code, out, err) = aegis.run(&["audit", "conservation", "--json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let stages = json(&out)[0]["stages"].clone();
+    let bodies: u64 = stages
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stage| stage["bodies"].as_u64().unwrap())
+        .sum();
+    assert_eq!(bodies, 2);
+    assert_eq!(aegis.program.as_mut().map(support::Program::terminate), Some(Some(0)));
+}
