@@ -16,13 +16,15 @@
 //! |---|---|
 //! | `scan` | walks the topic: letters with their status |
 //! | `redrive` | letters to the record that sends them again (pure) |
-//! | `desk` | the only one that changes anything |
+//! | `seat` | who may change letters now, and the commit that does |
+//! | `desk` | what can be asked for: list, show, act |
 //! | `door` | the desk behind the control socket, and how to ask it |
 
 mod desk;
 mod door;
 mod redrive;
 mod scan;
+mod seat;
 
 use std::fmt;
 use std::str::FromStr;

@@ -78,6 +78,11 @@ impl World {
                 .await
                 .with_context(|| format!("stage {}", stage.name))?;
         }
+        self.project(mode, stop).await
+    }
+
+    /// Runs every sink until nothing is left to read.
+    pub async fn project(&self, mode: Mode, stop: CancellationToken) -> anyhow::Result<()> {
         for sink in self.sinks()? {
             let name = sink.name().to_owned();
             run_sink(sink, dead_letters(), self.runtime.clone(), mode, stop.clone())

@@ -375,6 +375,74 @@ async fn parked_and_released_resolves_are_accounted_for() {
     assert!(report.balanced, "{:#?}", report.findings);
 }
 
+/// The audit's decoder and normalize's are two; on captured bodies with bytes cut out, doubled and changed, under any sender's
+/// name, they must count alike.
+#[tokio::test]
+async fn two_decoders_count_alike_on_broken_bodies() {
+    let pipeline = Pipeline::new(PARTITIONS).await;
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../sources/tests/fixtures");
+    let mut seeds: Vec<Vec<u8>> = ["alertmanager/002-firing.json", "alertmanager-grouped/017-firing.json"]
+        .iter()
+        .flat_map(|file| sources::replay::read(&std::fs::read(root.join(file)).unwrap(), "alertmanager", 0))
+        .map(|event| event.body.to_vec())
+        .collect();
+    for body in [
+        r#"{"specversion":"1.0","id":"1","source":"/ci","type":"alert","data":{"title":"t","status":"firing"}}"#,
+        r#"[{"specversion":"1.0","id":"1","source":"/ci","type":"alert","data":{}},{"specversion":"1.0"}]"#,
+        r#"{"version":"1","orgId":1,"alerts":[{"status":"firing","labels":{"a":"b"},"startsAt":"2026-11-23T00:00:00Z","fingerprint":"ab"}]}"#,
+        r#"[{"labels":{"alertname":"a"},"startsAt":"2026-11-23T00:00:00Z"},{"labels":{}}]"#,
+        "{\"ts\":1760000040000,\"fingerprint\":\"a\"}\n{\"ts\":1760000040000,\"service\":\"s\",\"commit\":\"c\"}\n\n{\"ts\":1}",
+        r#"{"alerts":[{}],"state":"alerting","version":"1"}"#,
+        "[[],{},1,null]",
+        "",
+        "   ",
+    ] {
+        seeds.push(body.as_bytes().to_vec());
+    }
+    let mut dice: u64 = 1;
+    let mut below = |n: usize| {
+        dice = dice
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) as usize % n.max(1)
+    };
+    let senders = ["", "", "alertmanager", "grafana", "events", "flat", "nagios"];
+    for _ in 0..3_000 {
+        let mut body = seeds[below(seeds.len())].clone();
+        for _ in 0..below(3) {
+            let (at, length) = (below(body.len()), 1 + below(40));
+            let to = (at + length).min(body.len());
+            match below(4) {
+                0 => drop(body.drain(at..to)),
+                1 => body.truncate(at),
+                2 if !body.is_empty() => body[at] = b"{}[],:\"\n x7\xff"[below(13)],
+                _ => {
+                    let again = body[at..to].to_vec();
+                    drop(body.splice(at..at, again));
+                }
+            }
+        }
+        let sender = senders[below(senders.len())];
+        let headers = [("aegis-sender", sender), ("ce-specversion", "1.0")];
+        let headers = match (sender, below(10)) {
+            ("", 0) => &headers[1..],
+            ("", _) => &headers[..0],
+            _ => &headers[..1],
+        };
+        pipeline.raw(below(PARTITIONS as usize) as u32, headers, body).await;
+    }
+    pipeline.run(None).await;
+    let report = audit(&pipeline.log).await;
+    assert!(
+        report.balanced,
+        "{:#?}",
+        &report.findings[..report.findings.len().min(5)]
+    );
+    let refused: u64 = report.stages.iter().map(|stage| stage.dead_lettered).sum();
+    let went_on: u64 = report.stages.iter().map(|stage| stage.forwarded).sum();
+    assert!(refused > 1_000 && went_on > 1_000, "{refused} {went_on}");
+}
+
 #[test]
 fn after_the_demo_and_in_a_running_aegis() {
     let folder = tempfile::tempdir().unwrap();

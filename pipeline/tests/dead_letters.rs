@@ -10,7 +10,7 @@ use pipeline::audit::conservation;
 use pipeline::letters::{Chosen, Deed, Desk, Filter, LetterId, Outcome, Status};
 use serde_json::Value;
 use stream::log::memory::CommitFault;
-use stream::{Log, NewRecord, TopicPartition};
+use stream::{NewRecord, TopicPartition};
 use support::{Aegis, wait_for};
 
 const GROUP: &str = "aegis.dead-letters";
@@ -416,6 +416,8 @@ fn refused_mended_and_sent_again() {
     let dropped = dropped.as_str().unwrap();
     let (code, out, err) = aegis.run(&["dead-letters", "drop", dropped, "--because", "a test", "--json"]);
     assert_eq!(code, 0, "{out}{err}");
+    let table = "select because from dead_letters where status = 'dropped'";
+    assert_eq!(aegis.sql(table)[0]["because"], "a test", "the tables know at once");
     aegis.start();
     let (code, out, err) = aegis.run(&["dead-letters", "replay", "--all", "--json"]);
     assert_eq!(code, 0, "{out}{err}");

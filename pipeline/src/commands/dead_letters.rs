@@ -35,6 +35,13 @@ async fn office(session: &Session) -> anyhow::Result<Office> {
     })
 }
 
+/// Whether nobody else works on this log: then this command leaves nothing half done.
+async fn alone(session: &Session) -> anyhow::Result<bool> {
+    let config = &session.config;
+    exists(config)?;
+    Ok(config.log.kind == LogKind::Embedded && Client::connect(&config.data.dir).await.is_none())
+}
+
 async fn list(session: Session, arguments: ListArgs) -> anyhow::Result<Exit> {
     let mut office = office(&session).await?;
     let filter = Filter {
@@ -92,8 +99,7 @@ struct Replayed {
 
 async fn replay(session: Session, arguments: ReplayArgs) -> anyhow::Result<Exit> {
     let config = &session.config;
-    let embedded = config.log.kind == LogKind::Embedded;
-    let alone = embedded && Client::connect(&config.data.dir).await.is_none();
+    let alone = alone(&session).await?;
     let mut shown = Replayed {
         outcome: Outcome::default(),
         worked_off: alone,
@@ -101,7 +107,6 @@ async fn replay(session: Session, arguments: ReplayArgs) -> anyhow::Result<Exit>
         refused_again: 0,
     };
     if alone {
-        exists(config)?;
         let world = World::open(config).await?;
         let log = world.runtime.log.clone();
         let mut desk = Office::Here(Box::new(Desk::new(log.clone(), world.runtime.clock.clone())));
@@ -138,12 +143,26 @@ async fn replay(session: Session, arguments: ReplayArgs) -> anyhow::Result<Exit>
 }
 
 async fn drop_letters(session: Session, arguments: DropArgs) -> anyhow::Result<Exit> {
-    let mut office = office(&session).await?;
     let deed = Deed::Drop {
         because: arguments.because.clone(),
     };
-    let outcome = deal(&mut office, &session, &arguments.what, &deed, false).await?;
-    office.close().await?;
+    let outcome = if alone(&session).await? {
+        let world = World::open(&session.config).await?;
+        let desk = Desk::new(world.runtime.log.clone(), world.runtime.clock.clone());
+        let mut office = Office::Here(Box::new(desk));
+        let outcome = deal(&mut office, &session, &arguments.what, &deed, false).await?;
+        office.close().await?;
+        // The tables say it too.
+        let to_end = Mode::ToEnd { past: None };
+        world.project(to_end, CancellationToken::new()).await?;
+        world.close().await?;
+        outcome
+    } else {
+        let mut office = office(&session).await?;
+        let outcome = deal(&mut office, &session, &arguments.what, &deed, false).await?;
+        office.close().await?;
+        outcome
+    };
     let mut out = io::stdout().lock();
     if arguments.json {
         render::json_line(&outcome, &mut out)?;

@@ -1,39 +1,31 @@
-//! The desk: lists, shows, and is the only one that changes anything.
+//! The desk: what can be asked about letters, and done about them.
 //!
-//! A deed is one commit of group `aegis.dead-letters`: the records that are sent again, and the facts behind the letters. The
-//! desk joins the group with its first deed and needs all partitions of `dead-letter`; while another desk holds some, it
-//! waits, and then gives up. That is what keeps two of them from sending a letter twice.
+//! A deed is one commit: the records that are sent again, and the facts behind the letters. The desk takes the seat with its
+//! first deed and keeps it until it leaves; that is what keeps two of them from sending a letter twice.
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use model::{DeadLetter, LetterDone, LetterFact, topics};
-use stream::log::{Commit, CommitError, Member, MemberEvent};
-use stream::progress::KIND_HEADER;
-use stream::{Clock, Log, LogError, NewRecord, Offset, TopicPartition};
+use stream::log::CommitError;
+use stream::{Clock, Log, LogError, Offset, TopicPartition};
 
 use super::redrive::Parcel;
 use super::scan::{Facts, letter_of, letters};
+use super::seat::{Job, Seat};
 use super::{Chosen, Deed, Entry, Filter, LetterId, Outcome, Skipped, Status, Whole};
 use crate::cli::Exit;
 use crate::scan::scan;
-
-const GROUP: &str = "aegis.dead-letters";
-/// How long to wait for another desk. A broker takes some seconds to hand partitions over.
-const TURN: Duration = Duration::from_secs(45);
-/// One wait for the group.
-const POLL: Duration = Duration::from_millis(200);
 
 /// See the module's header.
 pub struct Desk {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     facts: Facts,
-    member: Option<Box<dyn Member>>,
+    seat: Option<Seat>,
 }
 
 /// Letters with their bytes, by id.
@@ -45,7 +37,7 @@ impl Desk {
             log,
             clock,
             facts: Facts::default(),
-            member: None,
+            seat: None,
         }
     }
 
@@ -113,7 +105,9 @@ impl Desk {
     /// Does `deed` to letters that [`Desk::select`] found, at most [`super::PIECE`] of them. Letters that were dealt with
     /// are left alone unless `again`.
     pub async fn act(&mut self, chosen: &[Chosen], deed: &Deed, again: bool) -> anyhow::Result<Outcome> {
-        self.take_seat().await?;
+        if self.seat.is_none() {
+            self.seat = Some(Seat::take(&self.log).await?);
+        }
         // Behind the seat: what another desk did until it left is known now.
         let ends = self.facts.catch_up(&self.log).await?.to_vec();
         let mut outcome = Outcome::default();
@@ -158,48 +152,17 @@ impl Desk {
 
     /// Lets others have the letters.
     pub async fn leave(&mut self) -> anyhow::Result<()> {
-        if let Some(mut member) = self.member.take() {
-            member.leave().await?;
+        match self.seat.take() {
+            Some(seat) => seat.leave().await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    async fn take_seat(&mut self) -> anyhow::Result<()> {
-        if self.member.is_some() {
-            return Ok(());
+    async fn commit(&mut self, jobs: &[Job], ends: &[Offset]) -> Result<(), CommitError> {
+        match &mut self.seat {
+            Some(seat) => seat.commit(jobs, ends).await,
+            None => Err(CommitError::Fenced("the desk has left".to_owned())),
         }
-        let all = self.log.partitions(topics::DEAD_LETTER).await? as usize;
-        let mut member = self.log.join(GROUP, &[topics::DEAD_LETTER.into()]).await?;
-        let mut owned = std::collections::BTreeSet::new();
-        let until = tokio::time::Instant::now() + TURN;
-        while owned.len() < all {
-            match member.next(POLL).await? {
-                Some(MemberEvent::Assigned(partitions)) => {
-                    for (partition, _) in partitions {
-                        // The desk reads with readers of its own; nothing need be fetched for it.
-                        let end = self.log.bounds(&partition).await?.end;
-                        member.seek(&partition, end).await?;
-                        owned.insert(partition.partition);
-                    }
-                }
-                Some(MemberEvent::Revoked(gone) | MemberEvent::Lost(gone)) => {
-                    gone.iter().for_each(|partition| {
-                        owned.remove(&partition.partition);
-                    });
-                }
-                Some(MemberEvent::Fetched { .. } | MemberEvent::Drained) | None => {}
-            }
-            if owned.len() < all && tokio::time::Instant::now() >= until {
-                let _ = member.leave().await;
-                return Err(Exit::Unavailable.because(format!(
-                    "somebody else is at the dead letters: {} of {all} partitions came free within {} s; try again",
-                    owned.len(),
-                    TURN.as_secs()
-                )));
-            }
-        }
-        self.member = Some(member);
-        Ok(())
     }
 
     /// The letters named, and those that carry their bytes.
@@ -332,56 +295,6 @@ impl Desk {
         }
         Ok(jobs)
     }
-
-    /// Everything of `jobs` or nothing. `ends`: what of each partition of letters is known.
-    async fn commit(&mut self, jobs: &[Job], ends: &[Offset]) -> Result<(), CommitError> {
-        if jobs.is_empty() {
-            return Ok(());
-        }
-        let Some(member) = &mut self.member else {
-            return Err(CommitError::Fenced("the desk has left".to_owned()));
-        };
-        let mut outputs: Vec<(TopicPartition, Vec<NewRecord>)> = Vec::new();
-        let mut positions = BTreeMap::new();
-        for job in jobs {
-            outputs.extend(job.record.iter().map(|(to, record)| (to.clone(), vec![record.clone()])));
-            for (id, fact) in &job.facts {
-                let letters = TopicPartition::new(topics::DEAD_LETTER, id.partition);
-                let record = fact_record(fact).map_err(|e| CommitError::Aborted(e.to_string()))?;
-                outputs.push((letters.clone(), vec![record]));
-                // It rises with every deed, because each appends a fact: so it tells whether a commit happened.
-                positions.insert(letters, ends.get(id.partition as usize).copied().unwrap_or_default());
-            }
-        }
-        let positions: Vec<_> = positions.into_iter().collect();
-        let commit = Commit {
-            outputs,
-            positions: positions.clone(),
-        };
-        let answer = member.commit(commit).await;
-        let happened = match answer {
-            Err(CommitError::Unknown(cause)) => {
-                let (partition, position) = &positions[0];
-                match self.log.committed(GROUP, partition).await {
-                    Ok(Some(stored)) if stored == *position => Ok(()),
-                    Ok(_) => Err(CommitError::Aborted(cause)),
-                    Err(_) => Err(CommitError::Unknown(cause)),
-                }
-            }
-            other => other,
-        };
-        if happened.is_err() {
-            return happened;
-        }
-        let synced = self.log.sync().await;
-        synced.map_err(|error| CommitError::Unknown(error.to_string()))
-    }
-}
-
-/// A record to append, and what to say about the letters it was for.
-struct Job {
-    record: Option<(TopicPartition, NewRecord)>,
-    facts: Vec<(LetterId, LetterFact)>,
 }
 
 impl Outcome {
@@ -422,15 +335,6 @@ fn body_of(carrier: &DeadLetter, letter: &DeadLetter) -> Option<Bytes> {
         return None;
     }
     carrier.body().ok().map(Bytes::from)
-}
-
-fn fact_record(fact: &LetterFact) -> serde_json::Result<NewRecord> {
-    Ok(NewRecord {
-        key: None,
-        value: serde_json::to_vec(fact)?.into(),
-        headers: vec![(KIND_HEADER.to_owned(), Bytes::from_static(LetterFact::KIND.as_bytes()))],
-        timestamp: stream::Instant::from_datetime(fact.at),
-    })
 }
 
 fn lost_turn(error: &CommitError) -> anyhow::Error {

@@ -61,7 +61,7 @@ pub fn audit(report: &Report, format: Format, screen: &Screen, out: &mut impl Wr
     if report.findings.is_empty() {
         let items: u64 = report.stages.iter().map(|stage| stage.items).sum();
         let good = screen.stdout.paint(bold(AnsiColor::Green), "everything balances");
-        return writeln!(out, "{good}: {items} items, each with one fate");
+        return writeln!(out, "{good}: {items} items over all stages, each with one fate");
     }
     let mut found = Table::new(["stage", "check", "where", "offsets", "expected", "found", "detail"]);
     for finding in &report.findings {
@@ -106,7 +106,7 @@ mod tests {
         let text = shown(&report);
         assert!(text.contains("dedupe  signals/1  0..12"), "{text}");
         assert!(
-            text.ends_with("everything balances: 40 items, each with one fate\n"),
+            text.ends_with("everything balances: 40 items over all stages, each with one fate\n"),
             "{text}"
         );
         report.findings.push(Finding {
