@@ -16,7 +16,7 @@ pub mod signal;
 pub mod topics;
 
 pub use batch::{BatchError, SignalBatch, SignalBatchBuilder};
-pub use dead_letter::DeadLetter;
+pub use dead_letter::{DeadLetter, LetterDone, LetterFact};
 pub use ids::{CanonicalKey, EpisodeId, IncidentId, SignalId};
 pub use incident::{Fact, Incident, IncidentEvent, Member, Status};
 pub use notification::Notification;

@@ -1,23 +1,38 @@
 //! Reference operator: which changes preceded an alert? Inner join of alerts (left) and changes (right) on the service,
 //! all pairs with `left.at − before ≤ right.at ≤ left.at`.
 //!
-//! What may be pruned, and why (W = watermark: nothing before it is still to come):
+//! What may be pruned, and why (H = watermark − lateness: nothing before it is taken in any more):
 //!
 //! ```text
 //!                 L.at − before             L.at
 //!   ──────────────────[═══════ rights ════════]──────────────►  event time
-//!                                             W > L.at: every right in reach has come.        Left may go.
+//!                                             H > L.at: every right in reach has come.        Left may go.
 //!
 //!                    R.at                R.at + before
 //!   ──────────────────[═══════ lefts ═════════]──────────────►  event time
-//!                                             W > R.at + before: every left in reach has come. Right may go.
+//!                                             H > R.at + before: every left in reach has come. Right may go.
 //! ```
 //!
-//! At equality both stay: a row exactly at the watermark may still come. A row that does come behind the watermark is
-//! joined with what is left and counted as amended; upstream operators keep that from happening by what they owe.
+//! At equality both stay: a row exactly at H may still come.
 //!
-//! A pair is emitted when its second half arrives. Pairs carry the left's time, which is never behind the watermark, so
-//! this operator owes nothing. Rows without a service cannot join and are suppressed.
+//! What that makes of a row behind the watermark, and nothing in between (docs/adr/0014):
+//!
+//! ```text
+//!                  H                 watermark
+//!   ───── late ────┼──── amended ────┼──── on time ──────────►  the row's event time
+//! ```
+//!
+//! * **late**, before H: a partner may have been pruned, so it cannot be matched completely. It goes to topic `late`, whole,
+//!   and is not joined with what happens to be left: half an answer looks like a whole one.
+//! * **amended**, from H on: every partner that came is still here. It is matched completely and counted. For a left at
+//!   `L ≥ H` the rights have `R + before ≥ L ≥ H`; for a right at `R ≥ H` the lefts have `L ≥ R ≥ H`; neither is pruned.
+//!
+//! Without lateness (the default) every row behind the watermark is late; upstream operators keep that from happening by
+//! what they owe.
+//!
+//! A pair is emitted when its second half arrives. Pairs carry the left's time, which is never behind H, so without lateness
+//! this operator owes nothing; with it, its amendments reach downstream up to the lateness behind the watermark, and
+//! downstream needs as much. Rows without a service cannot join and are suppressed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,7 +46,10 @@ use stream::state::StateCell;
 use stream::time::micros;
 use stream::{Context, Disposition, Instant, Operator, Reject, Table, Timers};
 
+use crate::late;
 use crate::signals_out::decode_signals;
+
+const NAME: &str = "interval_join";
 
 /// A pair, as emitted (JSON, key: service). Times in microseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,6 +79,7 @@ struct Waiting {
 #[derive(Debug)]
 pub struct IntervalJoin {
     before: i64,
+    lateness: Duration,
     services: Table<String, Waiting>,
     /// Service → when its next row may go.
     expiry: Timers<String>,
@@ -73,23 +92,34 @@ impl IntervalJoin {
     pub fn new(before: Duration) -> Self {
         IntervalJoin {
             before: micros(before),
+            lateness: Duration::ZERO,
             services: Table::default(),
             expiry: Timers::default(),
         }
+    }
+
+    /// How far behind the watermark a row may be and still be matched completely. Costs the memory of the rows of that span.
+    pub fn with_lateness(mut self, lateness: Duration) -> Self {
+        self.lateness = lateness;
+        self
     }
 
     fn on_row(&mut self, row: &SignalRow<'_>, cx: &mut Cx<'_>) {
         let Some(service) = row.service else {
             return cx.item(Disposition::Suppressed { rule: "no-service" });
         };
+        let at = Instant(row.event_at);
+        if at < cx.watermark().saturating_sub(self.lateness) {
+            return late::send(NAME, "partners-gone", row, cx);
+        }
+        if cx.behind(at) {
+            cx.accounting().amended += 1;
+        }
         let side = if row.kind == SignalKind::Change {
             Side::Change
         } else {
             Side::Alert
         };
-        if cx.behind(Instant(row.event_at)) {
-            cx.accounting().amended += 1;
-        }
         let waiting = match self.services.get_mut(service) {
             Some(waiting) => waiting,
             None => self.services.entry(service.to_owned()).or_default(),
@@ -122,7 +152,7 @@ impl IntervalJoin {
         self.arm(service);
     }
 
-    /// The timer stands at the first instant at which a row is out of reach: one past its last partner.
+    /// The timer stands at the first watermark at which a row is out of reach: one past its last partner, and the lateness.
     fn arm(&mut self, service: &str) {
         let Some(waiting) = self.services.get(service) else {
             return;
@@ -133,7 +163,9 @@ impl IntervalJoin {
             .first()
             .map(|(at, _)| at.saturating_add(self.before).saturating_add(1));
         match alert.into_iter().chain(change).min() {
-            Some(at) => self.expiry.set(service.to_owned(), Instant(at)),
+            Some(at) => self
+                .expiry
+                .set(service.to_owned(), Instant(at).saturating_add(self.lateness)),
             None => {
                 self.services.remove(service);
             }
@@ -146,11 +178,11 @@ impl Operator for IntervalJoin {
     type Out = JsonRows;
 
     fn name(&self) -> &'static str {
-        "interval_join"
+        NAME
     }
 
     fn logic_version(&self) -> u32 {
-        1
+        2
     }
 
     fn decode(&self, record: &Record, _: &TopicPartition) -> Result<SignalBatch, Reject> {
@@ -172,7 +204,8 @@ impl Operator for IntervalJoin {
             let Some(waiting) = self.services.get_mut(&service) else {
                 continue;
             };
-            let out_of_reach = |at: i64| watermark > Instant(at) || watermark == Instant::MAX;
+            let horizon = watermark.saturating_sub(self.lateness);
+            let out_of_reach = |at: i64| horizon > Instant(at) || watermark == Instant::MAX;
             while waiting.alerts.first().is_some_and(|(at, _)| out_of_reach(*at)) {
                 waiting.alerts.pop_first();
             }

@@ -6,6 +6,7 @@
 pub mod correlate;
 pub mod dedupe;
 pub mod interval_join;
+pub mod late;
 pub mod normalize;
 pub mod signals_out;
 pub mod window_dedupe;

@@ -28,7 +28,7 @@ mod settings;
 mod shape;
 mod time;
 
-use model::{Origin, RawEvent};
+use model::{Origin, RawEvent, dead_letter};
 use stream::{Context, Operator, Record, Reject, TopicPartition};
 
 use self::core::{Lane, Scratch};
@@ -50,6 +50,8 @@ pub struct Normalize {
 pub struct RawInput {
     pub event: RawEvent,
     pub origin: Origin,
+    /// The elements to take; empty: all. The body is one sent again, and the others were taken the first time.
+    pub only: Vec<u32>,
 }
 
 impl Normalize {
@@ -82,6 +84,7 @@ impl Operator for Normalize {
                 offset: record.offset.0,
                 index: 0,
             },
+            only: items_of(record),
         })
     }
 
@@ -93,6 +96,7 @@ impl Operator for Normalize {
             cx,
             origin: input.origin,
             observed_at: input.event.received_at,
+            only: &input.only,
         };
         let body = match text_of(&input.event.body) {
             Ok(body) => body,
@@ -112,6 +116,17 @@ fn decode(event: &RawEvent, body: &str, lane: &mut Lane<'_, '_>) -> Result<(), F
         Sender::Events => events::decode(event, body, lane),
         Sender::Flat => flat::decode(body, lane),
     }
+}
+
+/// The elements that a body which is sent again was sent for. A list that cannot be read is none: to take an element twice
+/// is a repeat, to leave one out would lose it.
+fn items_of(record: &Record) -> Vec<u32> {
+    let listed = record.header(dead_letter::header::ITEMS);
+    let read = listed.and_then(|list| {
+        let items = std::str::from_utf8(list).ok()?.split(',');
+        items.map(|item| item.trim().parse().ok()).collect()
+    });
+    read.unwrap_or_default()
 }
 
 /// The body as text, without a byte order mark.

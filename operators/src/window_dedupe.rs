@@ -14,12 +14,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use model::{Signal, SignalBatch, SignalBatchBuilder, SignalKind, SignalRow, topics};
-use stream::log::{NewRecord, Record, TopicPartition};
+use model::{Signal, SignalBatch, SignalKind, SignalRow};
+use stream::log::{Record, TopicPartition};
 use stream::state::StateCell;
 use stream::{Context, Disposition, Instant, Operator, Reject, Windows};
 
+use crate::late;
 use crate::signals_out::{SignalsOut, decode_signals};
 
 const NAME: &str = "window_dedupe";
@@ -48,7 +48,7 @@ impl WindowDedupe {
             return cx.item(Disposition::Forwarded);
         }
         if self.candidates.end_of(at) <= cx.watermark() {
-            return too_late(row, cx);
+            return late::send(NAME, "window-closed", row, cx);
         }
         match self.candidates.get_mut(at, row.dedup_key) {
             None => {
@@ -112,33 +112,4 @@ impl Operator for WindowDedupe {
 
 fn emit(row: &SignalRow<'_>, cx: &mut Cx<'_>) {
     cx.emit(row.service.unwrap_or(row.dedup_key).as_bytes(), row);
-}
-
-fn too_late(row: &SignalRow<'_>, cx: &mut Cx<'_>) {
-    let mut one = SignalBatchBuilder::new();
-    one.push(row);
-    match one.finish().and_then(|batch| batch.encode()) {
-        Ok(value) => {
-            let headers = vec![("aegis-stage".to_owned(), Bytes::from_static(NAME.as_bytes()))];
-            let key = Bytes::copy_from_slice(row.dedup_key.as_bytes());
-            cx.emit_side(
-                &topics::LATE.into(),
-                key,
-                NewRecord {
-                    value: value.into(),
-                    headers,
-                    ..NewRecord::default()
-                },
-            );
-            cx.item(Disposition::Late);
-        }
-        Err(error) => {
-            cx.reject(Reject {
-                reason: "unencodable",
-                detail: error.to_string(),
-                field: None,
-                index: None,
-            });
-        }
-    }
 }

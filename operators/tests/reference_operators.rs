@@ -127,6 +127,97 @@ fn pairs_lie_within_the_interval_and_leave_no_state_behind() {
 }
 
 #[test]
+fn a_row_whose_partners_may_be_gone_is_late_and_one_that_meets_them_all_is_amended() {
+    // Lateness in seconds; pairs, rows amended, rows late.
+    let check = |lateness: u64, input: &str, pairs: &[(i64, i64)], amended: u64, late: u64| {
+        let make = move || IntervalJoin::new(Duration::from_secs(300)).with_lateness(Duration::from_secs(lateness));
+        for mut rig in [Rig::new(make), Rig::new(make).mortal()] {
+            let mut found: Vec<(i64, i64)> = Vec::new();
+            let mut last = None;
+            for line in dsl::lines(input) {
+                let records = match line {
+                    dsl::Line::Signal(signal) => {
+                        last = Some(*signal.clone());
+                        rig.feed(&[*signal])
+                    }
+                    dsl::Line::Time(at) => rig.watermark(at),
+                };
+                let pairs = json::<Pair>(&records);
+                found.extend(pairs.iter().map(|p| (p.left_at / SECOND, p.right_at / SECOND)));
+            }
+            assert_eq!(found, pairs, "{input}");
+            let counts = (rig.total(|counts| counts.amended), rig.total(|counts| counts.late));
+            assert_eq!(counts, (amended, late), "{input}");
+            if late > 0 {
+                let (topic, record) = rig.side.last().unwrap();
+                assert_eq!(topic.as_ref(), topics::LATE);
+                assert_eq!(signals(std::slice::from_ref(record)), [last.unwrap()], "whole");
+                let headers: Vec<&[u8]> = record.headers.iter().map(|(_, value)| value.as_ref()).collect();
+                assert_eq!(headers[..2], [&b"interval_join"[..], b"partners-gone"]);
+                let by_cause = rig.total(|counts| counts.late_by.get("partners-gone").copied().unwrap_or(0));
+                assert_eq!(by_cause, late);
+            } else {
+                assert!(rig.side.is_empty());
+            }
+            rig.watermark_at(Instant::MAX);
+            assert_eq!(rig.entries(), 0, "{input}");
+        }
+    };
+    // Exactly at the watermark is on time.
+    check(
+        0,
+        "fire a @400 svc=s\n time 400\n note d @400 kind=change svc=s",
+        &[(400, 400)],
+        0,
+        0,
+    );
+    check(
+        0,
+        "fire a @400 svc=s\n time 401\n note d @400 kind=change svc=s",
+        &[],
+        0,
+        1,
+    );
+    // The other side, and a partner that happens to be there still: half an answer is none.
+    check(
+        0,
+        "note d @350 kind=change svc=s\n time 401\n fire a @400 svc=s",
+        &[],
+        0,
+        1,
+    );
+    // Within the lateness every partner is there, at its edge as well.
+    check(
+        60,
+        "fire a @400 svc=s\n time 455\n note d @395 kind=change svc=s",
+        &[(400, 395)],
+        1,
+        0,
+    );
+    check(
+        60,
+        "fire a @400 svc=s\n time 456\n note d @395 kind=change svc=s",
+        &[],
+        0,
+        1,
+    );
+    check(
+        60,
+        "note d @100 kind=change svc=s\n time 460\n fire a @400 svc=s",
+        &[(400, 100)],
+        1,
+        0,
+    );
+    check(
+        60,
+        "note d @100 kind=change svc=s\n time 461\n fire a @400 svc=s",
+        &[],
+        0,
+        1,
+    );
+}
+
+#[test]
 fn any_time_that_fits_is_survived() {
     let (mut first, mut second) = (windows().mortal(), join().mortal());
     let mut found = Vec::new();

@@ -4,9 +4,11 @@
 //! hands the rest to the caller as a [`Work`]. Data goes to standard output and nothing else does: logs, progress and
 //! errors go to standard error, so that `aegis … --json | jq` always works.
 
+mod audit;
 mod check;
 mod completions;
 mod config;
+mod dead_letters;
 pub mod exit;
 mod incidents;
 mod ingest;
@@ -21,9 +23,11 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
+pub use audit::{AuditArgs, AuditCommand};
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
 pub use config::ConfigArgs;
+pub use dead_letters::{DeadLettersArgs, DeadLettersCommand, DropArgs, ListArgs, ReplayArgs, ShowArgs, What, Which};
 pub use exit::Exit;
 pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
@@ -58,7 +62,7 @@ Examples:
   aegis incidents --status open       what is on fire
   aegis check --config aegis.toml     all faults of a configuration at once
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 configuration, 4 not found, 5 unavailable, 6 done in part (see --help).";
+Exit codes: 0 done, 1 failed, 2 usage, 3 configuration, 4 not found, 5 unavailable, 6 done in part, 7 does not balance (see --help).";
 
 /// Options of every command.
 #[derive(Clone, Debug, Default, Args)]
@@ -85,6 +89,8 @@ pub enum Command {
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
     Sql(SqlArgs),
+    DeadLetters(DeadLettersArgs),
+    Audit(AuditArgs),
     Demo(DemoArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
@@ -97,6 +103,8 @@ pub enum Work {
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
     Sql(SqlArgs),
+    DeadLetters(DeadLettersArgs),
+    Audit(AuditArgs),
     Demo(DemoArgs),
 }
 
@@ -159,6 +167,8 @@ fn carry_out(
         Command::Ingest(args) => Work::Ingest(args),
         Command::Incidents(args) => Work::Incidents(args),
         Command::Sql(args) => Work::Sql(args),
+        Command::DeadLetters(args) => Work::DeadLetters(args),
+        Command::Audit(args) => Work::Audit(args),
         Command::Demo(args) => Work::Demo(args),
     };
     let (config, warnings) = match settings::load_from(inputs) {

@@ -1,5 +1,9 @@
 //! What the commands do, between the command line and the parts of the pipeline.
 
+mod audit;
+mod dead_letters;
+mod logs;
+
 use std::io::{self, Read as _, Write as _};
 
 use anyhow::Context as _;
@@ -25,6 +29,8 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Ingest(arguments) => ingest_command(session, arguments).await,
             Work::Incidents(arguments) => incidents_command(session, arguments).await,
             Work::Sql(arguments) => sql_command(session, arguments).await,
+            Work::Audit(arguments) => audit::carry_out(session, arguments).await,
+            Work::DeadLetters(arguments) => dead_letters::carry_out(session, arguments).await,
         }
     })
 }

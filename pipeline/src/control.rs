@@ -1,5 +1,5 @@
 //! The daemon's private door: HTTP over a Unix socket in the data folder, mode 0600. Commands of the same user use it to
-//! hand files to the process that owns the folder. It is never reachable over the network.
+//! hand files to the process that owns the folder, and to ask about its log. It is never reachable over the network.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use stream::{Clock, Ingress, IngressError};
+use stream::{Clock, Ingress, IngressError, Log};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit;
+use crate::cli::{Exit, exit};
 use crate::ingest::append;
+use crate::letters;
 
 /// Largest file that may be handed over in one request.
 const MAX_FILE_BYTES: usize = 1 << 30;
@@ -30,6 +33,7 @@ pub struct Door {
     pub ingress: Ingress,
     pub clock: Arc<dyn Clock>,
     pub health: stream::health::Health,
+    pub log: Arc<dyn Log>,
 }
 
 /// Answer to an ingest request.
@@ -67,11 +71,14 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
         UnixListener::bind(&path).with_context(|| format!("cannot bind control socket {}", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
         .with_context(|| format!("cannot restrict {}", path.display()))?;
+    let letters = letters::routes(door.log.clone(), door.clock.clone());
     let app = Router::new()
         .route("/ingest", post(ingest))
         .route("/status", get(status))
-        .layer(DefaultBodyLimit::max(MAX_FILE_BYTES))
-        .with_state(door);
+        .route("/audit/conservation", get(conservation))
+        .with_state(door)
+        .merge(letters)
+        .layer(DefaultBodyLimit::max(MAX_FILE_BYTES));
     axum::serve(listener, app)
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await?;
@@ -107,6 +114,17 @@ async fn status(State(door): State<Door>) -> Json<DaemonStatus> {
     })
 }
 
+async fn conservation(State(door): State<Door>) -> Result<Json<audit::Report>, (StatusCode, String)> {
+    let audited = audit::conservation(&door.log).await;
+    audited.map(Json).map_err(|error| {
+        let code = match exit::of(&error) {
+            Exit::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (code, format!("{error:#}"))
+    })
+}
+
 /// A connection to a running daemon.
 pub struct Client {
     path: PathBuf,
@@ -129,6 +147,16 @@ impl Client {
         self.ask("GET", "/status", Bytes::new()).await
     }
 
+    /// An audit of its log, between two of its commits.
+    pub async fn conservation(&self) -> anyhow::Result<audit::Report> {
+        self.ask("GET", "/audit/conservation", Bytes::new()).await
+    }
+
+    /// Asks with a JSON body.
+    pub async fn post<T: serde::de::DeserializeOwned>(&self, target: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.ask("POST", target, serde_json::to_vec(body)?.into()).await
+    }
+
     async fn ask<T: serde::de::DeserializeOwned>(&self, method: &str, target: &str, body: Bytes) -> anyhow::Result<T> {
         let stream = UnixStream::connect(&self.path).await.context("the daemon went away")?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -137,6 +165,7 @@ impl Client {
             .method(method)
             .uri(target)
             .header(http::header::HOST, "aegis")
+            .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
         let answer = tokio::time::timeout(Duration::from_secs(600), sender.send_request(request))
             .await
@@ -144,6 +173,10 @@ impl Client {
         let status = answer.status();
         let bytes = answer.into_body().collect().await?.to_bytes();
         connection.abort();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let problem = format!("the daemon cannot now: {}", String::from_utf8_lossy(&bytes));
+            return Err(Exit::Unavailable.because(problem));
+        }
         if !status.is_success() {
             bail!("the daemon refused ({status}): {}", String::from_utf8_lossy(&bytes));
         }

@@ -60,7 +60,7 @@ impl Summary {
             self.open
         )?;
         if self.dead_lettered > 0 {
-            writeln!(out, "why: aegis sql \"select reason, detail from dead_letters\"")?;
+            writeln!(out, "why: aegis dead-letters list --status open")?;
         }
         out.flush()
     }

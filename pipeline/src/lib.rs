@@ -1,17 +1,20 @@
 //! Aegis: configuration, topology and the command line. The only crate that knows all the others, and the only reader
 //! of the environment.
 
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod control;
 pub mod demo;
 pub mod ingest;
+pub mod letters;
 pub mod logging;
 pub mod readiness;
 pub mod reads;
 pub mod retention;
 pub mod run;
+pub mod scan;
 pub mod topology;
 pub mod totals;
 pub mod world;

@@ -115,6 +115,7 @@ pub async fn run(
         ingress,
         clock: world.runtime.clock.clone(),
         health: world.runtime.health.clone(),
+        log: world.runtime.log.clone(),
     };
     let (data_dir, closing) = (world.config.data.dir.clone(), doors.stop.clone());
     doors

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{DeadLetter, topics};
+use model::{DeadLetter, dead_letter, topics};
 use operators::correlate::Correlate;
 use operators::dedupe::Dedupe;
 use operators::normalize::Normalize;
@@ -183,7 +183,11 @@ fn encode_dead_letter(refused: &Refused<'_>) -> NewRecord {
         offset: refused.record.offset.0,
         index: refused.reject.index,
         received_at: refused.record.timestamp.to_datetime(),
-        attempt: 1,
+        attempt: refused
+            .record
+            .header(dead_letter::header::ATTEMPT)
+            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok())
+            .unwrap_or(1),
         headers: refused
             .record
             .headers

@@ -78,6 +78,11 @@ impl World {
                 .await
                 .with_context(|| format!("stage {}", stage.name))?;
         }
+        self.project(mode, stop).await
+    }
+
+    /// Runs every sink until nothing is left to read.
+    pub async fn project(&self, mode: Mode, stop: CancellationToken) -> anyhow::Result<()> {
         for sink in self.sinks()? {
             let name = sink.name().to_owned();
             run_sink(sink, dead_letters(), self.runtime.clone(), mode, stop.clone())
@@ -94,7 +99,8 @@ impl World {
     }
 }
 
-async fn open_log(config: &Config) -> anyhow::Result<(Arc<dyn Log>, Option<EmbeddedLog>)> {
+/// The log of a configuration; its topics are as they are.
+pub async fn open_log(config: &Config) -> anyhow::Result<(Arc<dyn Log>, Option<EmbeddedLog>)> {
     match config.log.kind {
         LogKind::Embedded => {
             let log = EmbeddedLog::open(config.data.dir.join("log"), config.log.embedded.clone()).await?;

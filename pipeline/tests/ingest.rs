@@ -86,6 +86,35 @@ fn the_same_files_again_change_nothing() {
     assert_eq!((aegis.sql(CANONICAL), aegis.sql(MEMBERS)), before);
 }
 
+/// Files of one call are one replay, in any order; those of separate calls are subject to lateness, and the summary counts.
+#[test]
+fn the_summary_says_how_many_rows_were_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, day: u32| {
+        let body = format!(
+            r#"{{"version":"4","alerts":[{{"status":"firing","labels":{{"alertname":"{name}","service":"{name}"}},"startsAt":"2026-11-{day}T00:00:00Z"}}]}}"#
+        );
+        let path = folder.path().join(name);
+        std::fs::write(&path, body).unwrap();
+        path.display().to_string()
+    };
+    let (old, new, older) = (file("old", 19), file("new", 20), file("older", 18));
+    let aegis = Aegis::new(&folder.path().join("home"), "");
+    assert_eq!(ingest(&aegis, &[new, old])["late"], 0);
+    let late = ingest(&aegis, &[older.clone()]);
+    assert_eq!(
+        (&late["late"], &late["incidents"]),
+        (&Value::from(1), &Value::from(1)),
+        "late, and not lost"
+    );
+    // A repeat is a repeat, whenever it comes.
+    let repeat = ingest(&aegis, &[older]);
+    assert_eq!(
+        (&repeat["late"], &repeat["repeats"]),
+        (&Value::from(0), &Value::from(1))
+    );
+}
+
 #[test]
 fn a_running_daemon_takes_the_files_over() {
     let folder = tempfile::tempdir().unwrap();

@@ -93,6 +93,8 @@ pub struct ArchiveSink {
 
 impl ArchiveSink {
     pub const NAME: &'static str = "archive";
+    /// Its name as a reader of the log, in dead letters and what is sent again on account of them.
+    pub const STAGE: &'static str = "sink.archive";
 
     /// Opens (and makes) `folder`; refuses one that another process owns. Left-over temporary files are deleted.
     pub fn open(folder: &Path, settings: ArchiveSettings) -> Result<Self, SinkError> {

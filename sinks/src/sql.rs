@@ -112,6 +112,8 @@ pub struct SqlSink {
 impl SqlSink {
     /// Part of the stored positions.
     pub const NAME: &'static str = "sql";
+    /// Its name as a reader of the log, in dead letters and what is sent again on account of them.
+    pub const STAGE: &'static str = "sink.sql";
 
     /// A sink that writes to `store`, whose tables have been migrated.
     pub fn new(store: Store) -> Self {
@@ -233,7 +235,7 @@ impl Sink for SqlSink {
 }
 
 async fn apply(tx: &mut Tx, changes: Changes) -> Result<(), StoreError> {
-    let (emptied, tables) = changes.into_rows();
+    let (emptied, tables, dealt_with) = changes.into_rows();
     for incident in emptied {
         let args = [Value::Uuid(incident.0)];
         tx.execute(
@@ -245,6 +247,12 @@ async fn apply(tx: &mut Tx, changes: Changes) -> Result<(), StoreError> {
     }
     for rows in &tables {
         tx.insert(rows).await?;
+    }
+    // Behind the letters: a fact about one never stands before it.
+    for letter in dealt_with {
+        let sql = "UPDATE dead_letters SET status = $1, dealt_at = $2, because = $3 \
+                   WHERE log_partition = $4 AND log_offset = $5";
+        tx.execute("dead_letters", sql, &letter).await?;
     }
     Ok(())
 }

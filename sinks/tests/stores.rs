@@ -12,7 +12,7 @@ use model::{DeadLetter, Fact, Severity, Status, topics};
 use samples::*;
 use sinks::sql::{IncidentFilter, StoreError};
 use sinks::{SqlSink, Store};
-use stream::{LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
+use stream::{LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
 
 macro_rules! on_every_store {
     ($($case:ident),+ $(,)?) => {
@@ -555,13 +555,38 @@ async fn every_topic_has_rows(database: Database) {
         service: None,
         at: at(0),
     };
+    let fact = |letter, done| model::LetterFact {
+        schema: model::LetterFact::SCHEMA,
+        letter,
+        done,
+        at: at(60),
+    };
+    let about = |offset, fact: &model::LetterFact| Record {
+        headers: vec![("aegis-kind".to_owned(), model::LetterFact::KIND.into())],
+        ..record(offset, serde_json::to_vec(fact).unwrap())
+    };
+    let replayed = model::LetterDone::Replayed {
+        topic: topics::EVENTS_RAW.into(),
+        partition: 3,
+        attempt: 2,
+    };
+    let dropped = model::LetterDone::Dropped {
+        because: "a test".into(),
+    };
     let batches = [
         batch(
             topics::DEAD_LETTER,
             0,
             0,
-            1,
-            vec![record(0, serde_json::to_vec(&letter).unwrap())],
+            5,
+            vec![
+                record(0, serde_json::to_vec(&letter).unwrap()),
+                record(1, serde_json::to_vec(&letter).unwrap()),
+                about(2, &fact(0, replayed)),
+                about(3, &fact(0, dropped)),
+                // About a letter that is not here.
+                about(4, &fact(99, model::LetterDone::Dropped { because: "x".into() })),
+            ],
         ),
         batch(
             topics::NOTIFICATIONS,
@@ -579,13 +604,10 @@ async fn every_topic_has_rows(database: Database) {
     );
     assert_eq!(sink.write(&log(), &batches).await.unwrap(), []);
     let counts = store.counts().await.unwrap();
-    assert_eq!((counts.dead_letters, counts.notifications), (1, 1));
-    assert_eq!(
-        database
-            .texts("SELECT body_base64 FROM dead_letters WHERE item = 2 AND source_offset = 17")
-            .await,
-        ["AHs="]
-    );
+    assert_eq!((counts.dead_letters, counts.notifications), (2, 1));
+    let letters = "SELECT body_base64 || ' ' || status || ' ' || COALESCE(because, '-') FROM dead_letters \
+                   WHERE item = 2 AND source_offset = 17 ORDER BY log_offset";
+    assert_eq!(database.texts(letters).await, ["AHs= dropped a test", "AHs= open -"]);
 }
 
 async fn large_batches(database: Database) {

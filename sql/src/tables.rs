@@ -190,6 +190,9 @@ pub(crate) static TABLES: &[Table] = &[
             ("attempt", Int),
             ("headers", Json),
             ("body_base64", Text),
+            ("status", Text),
+            ("dealt_at", Time),
+            ("because", Text),
         ],
     },
     Table {

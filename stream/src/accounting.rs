@@ -19,8 +19,8 @@ pub enum Disposition {
     Merged { id: u128 },
     /// A rule said so.
     Suppressed { rule: &'static str },
-    /// It fell behind the watermark of a window that is gone.
-    Late,
+    /// It came when what it would have met may be gone; it lies on topic `late`, whole.
+    Late { cause: &'static str },
     /// It was refused; its bytes are in the dead letters.
     DeadLettered,
     /// The operator keeps it and owes a disposition.
@@ -37,6 +37,9 @@ pub struct Accounting {
     pub merged: u64,
     pub suppressed: BTreeMap<String, u64>,
     pub late: u64,
+    /// The late ones by cause.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub late_by: BTreeMap<String, u64>,
     pub dead_lettered: u64,
     /// Items newly held in this range.
     pub held: u64,
@@ -79,13 +82,11 @@ impl Accounting {
                 self.merged += 1;
                 self.merged_digest = self.merged_digest.wrapping_add(id as u64 ^ (id >> 64) as u64);
             }
-            Disposition::Suppressed { rule } => match self.suppressed.get_mut(rule) {
-                Some(count) => *count += 1,
-                None => {
-                    self.suppressed.insert(rule.to_owned(), 1);
-                }
-            },
-            Disposition::Late => self.late += 1,
+            Disposition::Suppressed { rule } => count(&mut self.suppressed, rule),
+            Disposition::Late { cause } => {
+                self.late += 1;
+                count(&mut self.late_by, cause);
+            }
             Disposition::DeadLettered => self.dead_lettered += 1,
             Disposition::Held => self.held += 1,
         }
@@ -109,6 +110,16 @@ impl Accounting {
 
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+/// One more under `name`.
+fn count(by: &mut BTreeMap<String, u64>, name: &'static str) {
+    match by.get_mut(name) {
+        Some(count) => *count += 1,
+        None => {
+            by.insert(name.to_owned(), 1);
+        }
+    }
 }
 
 /// One record of the accounting topic (JSON, schema 1).
@@ -135,6 +146,7 @@ mod tests {
         a.item(Disposition::Held);
         a.item(Disposition::Merged { id: 7 });
         a.item(Disposition::Suppressed { rule: "r" });
+        a.item(Disposition::Late { cause: "c" });
         assert!(a.balanced());
         a.release(Disposition::Forwarded);
         assert!(a.balanced());

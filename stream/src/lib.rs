@@ -43,5 +43,5 @@ pub use partition::partition_for;
 pub use progress::Progress;
 pub use sink::{Sink, SinkBatch, SinkError, SinkReject};
 pub use source::{Ingress, IngressError, Source};
-pub use state::{Table, Timers, Windows};
+pub use state::{HoppingWindows, SessionWindows, Table, Timers, Windows};
 pub use time::{Clock, Instant};

@@ -18,6 +18,10 @@ use crate::time::Instant;
 pub const KIND_HEADER: &str = "aegis-kind";
 /// Its value for a Progress record.
 pub const PROGRESS: &str = "progress";
+/// Its value for a record sent once more to the one reader that had refused it, named by [`FOR_HEADER`].
+pub const REDRIVE: &str = "redrive";
+/// Header that names the reader of a [`REDRIVE`].
+pub const FOR_HEADER: &str = "aegis-for";
 
 /// What a stage says to the next about one of its input partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +52,20 @@ impl Progress {
 /// Records of the kernel's own are not data: they carry the header [`KIND_HEADER`].
 pub fn is_data(record: &Record) -> bool {
     record.header(KIND_HEADER).is_none()
+}
+
+/// Whether `record` is data for `reader`, a stage or a sink (`sink.NAME`). Beside what is data for everybody that is a
+/// record sent once more after `reader` alone had refused it: the others of the topic have taken it already.
+pub fn is_data_for(record: &Record, reader: &str) -> bool {
+    match record.header(KIND_HEADER) {
+        None => true,
+        Some(kind) => {
+            kind.as_ref() == REDRIVE.as_bytes()
+                && record
+                    .header(FOR_HEADER)
+                    .is_some_and(|name| name.as_ref() == reader.as_bytes())
+        }
+    }
 }
 
 /// Reads a Progress record; `None` for anything else.
@@ -417,5 +435,27 @@ mod tests {
         );
         assert_eq!(senders.tick(Instant(112), true, &policy), (Instant(107), false));
         assert_eq!(senders.tick(Instant(2_000), true, &policy), (Instant(995), true));
+    }
+    #[test]
+    fn a_redrive_is_data_for_the_one_it_names() {
+        let record = |headers: &[(&str, &str)]| Record {
+            offset: crate::log::Offset(0),
+            key: None,
+            value: Bytes::new(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Bytes::copy_from_slice(value.as_bytes())))
+                .collect(),
+            timestamp: Instant(0),
+        };
+        let check = |headers: &[(&str, &str)], reader, expected| {
+            assert_eq!(is_data_for(&record(headers), reader), expected, "{headers:?} {reader}");
+        };
+        check(&[], "dedupe", true);
+        check(&[(KIND_HEADER, PROGRESS)], "dedupe", false);
+        check(&[(KIND_HEADER, REDRIVE)], "dedupe", false);
+        check(&[(KIND_HEADER, REDRIVE), (FOR_HEADER, "dedupe")], "dedupe", true);
+        check(&[(KIND_HEADER, REDRIVE), (FOR_HEADER, "dedupe")], "sink.sql", false);
+        assert!(!is_data(&record(&[(KIND_HEADER, REDRIVE), (FOR_HEADER, "dedupe")])));
     }
 }

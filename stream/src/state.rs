@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 pub use table::Table;
 pub use timers::Timers;
-pub use windows::Windows;
+pub use windows::{HoppingWindows, Placed, Session, SessionWindows, Taken, Windows};
 
 /// Why saved state could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,7 @@ use crate::accounting::Accounting;
 use crate::call::CallError;
 use crate::log::{NewRecord, Offset, Record, Topic, TopicPartition};
 use crate::operator::{CallRequest, Operator};
-use crate::progress::{IngressPolicy, Progress, Senders, Upstreams, is_data, progress_of};
+use crate::progress::{IngressPolicy, Progress, Senders, Upstreams, is_data_for, progress_of};
 use crate::snapshot::Snapshot;
 use crate::state::{StateCell, StateError};
 use crate::time::Instant;
@@ -344,7 +344,7 @@ impl<O: Operator> Task<O> {
         }
         self.position = Offset(record.offset.0 + 1);
         self.outbox.stamp(record.timestamp);
-        if !is_data(record) {
+        if !is_data_for(record, self.operator.name()) {
             if let (Some(progress), EventTime::Downstream(upstreams)) = (progress_of(record), &mut self.time)
                 && let Some(watermark) = upstreams.hear(&progress)
             {

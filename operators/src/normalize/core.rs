@@ -66,6 +66,8 @@ pub struct Lane<'l, 'c> {
     pub origin: Origin,
     /// When the body was received, in microseconds.
     pub observed_at: i64,
+    /// The elements to take; empty: all.
+    pub only: &'l [u32],
 }
 
 impl Lane<'_, '_> {
@@ -79,11 +81,25 @@ impl Lane<'_, '_> {
         mut decode: impl FnMut(&mut Self, &str) -> Result<(), Fault>,
     ) {
         for (index, element) in elements.iter().enumerate() {
-            self.origin.index = index as u32;
+            if !self.wants(index) {
+                continue;
+            }
             if let Err(fault) = decode(self, element.get()) {
                 self.refuse(fault, body, &format!("{pointer}/{index}"), element.get());
             }
         }
+    }
+
+    /// Makes `index` the current element. An element that is not to be taken is accounted for here, and left out.
+    pub fn wants(&mut self, index: usize) -> bool {
+        self.origin.index = index as u32;
+        let wanted = self.only.is_empty() || self.only.contains(&self.origin.index);
+        if !wanted {
+            self.cx.item(Disposition::Suppressed {
+                rule: "taken-the-first-time",
+            });
+        }
+        wanted
     }
 
     /// Refuses the current element of a split body.

@@ -35,7 +35,9 @@ pub fn decode(body: &str, lane: &mut Lane<'_, '_>) -> Result<(), Fault> {
         Err(_) if several_lines(body) => {
             let lines = body.lines().map(str::trim).filter(|line| !line.is_empty());
             for (index, line) in lines.enumerate() {
-                lane.origin.index = index as u32;
+                if !lane.wants(index) {
+                    continue;
+                }
                 if let Err(fault) = one(lane, line) {
                     lane.refuse(fault, body, "", line);
                 }

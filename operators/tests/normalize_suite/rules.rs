@@ -205,3 +205,26 @@ fn settings_are_checked() {
     assert!(serde_json::from_str::<NormalizeSettings>("{}").is_ok_and(|s| s == NormalizeSettings::default()));
     assert!(serde_json::from_str::<NormalizeSettings>(r#"{"tenat":"x"}"#).is_err());
 }
+
+/// A body that is sent again for some of its elements: only those are taken, the rest is accounted for.
+#[test]
+fn a_body_sent_again_for_some_elements() {
+    let check = |items: &str, taken: &[u32], left_out: u64| {
+        let alerts: Vec<String> = (0..4)
+            .map(|n| am_alert(&format!("\"labels\":{{\"alertname\":\"A{n}\"}}")))
+            .collect();
+        let outcome = run_with(
+            NormalizeSettings::default(),
+            am_body(&alerts),
+            &[("aegis-sender", "alertmanager"), ("aegis-items", items)],
+        );
+        let found: Vec<u32> = outcome.signals.iter().map(|signal| signal.origin.index).collect();
+        assert_eq!(found, taken, "{items}");
+        assert_eq!(outcome.accounting.suppressed.values().sum::<u64>(), left_out, "{items}");
+    };
+    check("2", &[2], 3);
+    check("3,1", &[1, 3], 2);
+    // What cannot be read leaves nothing out.
+    check("", &[0, 1, 2, 3], 0);
+    check("1,x", &[0, 1, 2, 3], 0);
+}

@@ -16,6 +16,7 @@ pub enum Exit {
     NotFound,
     Unavailable,
     InPart,
+    Unbalanced,
 }
 
 impl Exit {
@@ -27,6 +28,7 @@ impl Exit {
         Exit::NotFound,
         Exit::Unavailable,
         Exit::InPart,
+        Exit::Unbalanced,
     ];
 
     pub const fn code(self) -> u8 {
@@ -38,6 +40,7 @@ impl Exit {
             Exit::NotFound => 4,
             Exit::Unavailable => 5,
             Exit::InPart => 6,
+            Exit::Unbalanced => 7,
         }
     }
 
@@ -50,6 +53,7 @@ impl Exit {
             Exit::NotFound => "not found",
             Exit::Unavailable => "unavailable",
             Exit::InPart => "done in part",
+            Exit::Unbalanced => "does not balance",
         }
     }
 
@@ -61,11 +65,14 @@ impl Exit {
             Exit::Failed => "it tried and could not; the error says what was tried on what",
             Exit::Usage => "the command line makes no sense; nothing was tried",
             Exit::Configuration => "the configuration has faults; all of them are listed",
-            Exit::NotFound => "what was asked for by name does not exist: an incident, a file",
+            Exit::NotFound => "what was asked for by name does not exist: an incident, a dead letter, a file",
             Exit::Unavailable => {
                 "something needed does not answer, or is held by another process; trying again may work"
             }
-            Exit::InPart => "done, but part of the input was refused and lies in the dead letters",
+            Exit::InPart => {
+                "done, but not all of it: part of the input was refused and lies in the dead letters, or was left alone and is named"
+            }
+            Exit::Unbalanced => "an audit found that something does not add up; what and where is listed",
         }
     }
 
@@ -182,6 +189,6 @@ mod tests {
     #[test]
     fn codes_are_distinct_and_fixed() {
         let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7]);
     }
 }

@@ -15,7 +15,7 @@ Examples:
   kubectl logs relay | aegis ingest --from events -
   aegis ingest --close storm.jsonl        and close what is still open in event time
 
-Exits with 6 when part of the input was refused (see the table dead_letters).")]
+Exits with 6 when part of the input was refused (see `aegis dead-letters list`).")]
 pub struct IngestArgs {
     /// Who sent it
     #[arg(long, value_enum, default_value_t, value_name = "SENDER")]

@@ -3,18 +3,22 @@
 //! Every function takes the writer and the [`Screen`], so that it shows the same in a test as on a terminal. Text that came
 //! from a sender may hold escape sequences; nothing of it reaches a terminal as such ([`screen::printable`]).
 
+pub mod audit;
 pub mod batches;
 pub mod faults;
 pub mod incidents;
+pub mod letters;
 pub mod progress;
 pub mod screen;
 pub mod table;
 
 use std::io::{self, Write};
 
+pub use audit::audit;
 pub use batches::batches;
 pub use faults::{error, faults};
 pub use incidents::{incident, incidents};
+pub use letters::{letter, letters};
 pub use progress::Progress;
 pub use screen::{ColorChoice, Screen};
 pub use table::Table;

@@ -13,6 +13,7 @@ use arrow::error::ArrowError;
 use model::{IncidentEvent, SignalBatch, topics};
 use stream::{Record, SinkBatch, SinkReject};
 
+use super::ArchiveSink;
 use crate::sql::clamp_micros;
 
 const UTC: &str = "+00:00";
@@ -49,7 +50,8 @@ pub(super) fn read(batch: &SinkBatch) -> (Vec<RecordBatch>, Vec<SinkReject>) {
         reason: "undecodable",
         detail,
     };
-    for record in batch.records.iter().filter(|record| stream::progress::is_data(record)) {
+    let data = |record: &&Record| stream::progress::is_data_for(record, ArchiveSink::STAGE);
+    for record in batch.records.iter().filter(data) {
         if &*batch.partition.topic == topics::SIGNALS {
             match signals(batch.partition.partition, record) {
                 Ok(signals) => rows.push(signals),

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    DeadLetter, EpisodeId, Fact, IncidentEvent, IncidentId, Member, Notification, SignalBatch, SignalRow, topics,
+    DeadLetter, EpisodeId, Fact, IncidentEvent, IncidentId, LetterDone, LetterFact, Member, Notification, SignalBatch,
+    SignalRow, topics,
 };
 use stream::{Record, SinkReject, TopicPartition};
 
@@ -24,12 +25,18 @@ pub struct Changes {
     signals: Vec<Vec<Value>>,
     dead_letters: Vec<Vec<Value>>,
     notifications: Vec<Vec<Value>>,
+    /// What became of letters, in order: status, when, why, and the letter's place.
+    dealt_with: Vec<[Value; 5]>,
 }
 
 impl Changes {
     /// Adds what `record` says. Records of the kernel's own (progress, settings) change nothing.
     pub fn add(&mut self, from: &TopicPartition, record: &Record) -> Result<(), SinkReject> {
-        if !stream::progress::is_data(record) {
+        let about_a_letter = *from.topic == *topics::DEAD_LETTER
+            && record
+                .header(stream::progress::KIND_HEADER)
+                .is_some_and(|kind| kind.as_ref() == LetterFact::KIND.as_bytes());
+        if !about_a_letter && !stream::progress::is_data_for(record, super::SqlSink::STAGE) {
             return Ok(());
         }
         let reject = |reason, detail: String| SinkReject {
@@ -56,6 +63,10 @@ impl Changes {
                 }
                 self.incident(&event, &String::from_utf8_lossy(&record.value));
             }
+            topics::DEAD_LETTER if about_a_letter => {
+                let fact: LetterFact = serde_json::from_slice(&record.value).map_err(json)?;
+                self.dealt_with.push(letter_fact(&fact, from.partition));
+            }
             topics::DEAD_LETTER => {
                 let letter: DeadLetter = serde_json::from_slice(&record.value).map_err(json)?;
                 self.dead_letters
@@ -75,8 +86,9 @@ impl Changes {
         Ok(())
     }
 
-    /// Incidents whose members are to be deleted first, then the rows to insert, parents before children.
-    pub fn into_rows(self) -> (Vec<IncidentId>, Vec<Rows>) {
+    /// Incidents whose members are to be deleted first, then the rows to insert, parents before children, then what to say
+    /// of letters that stand already.
+    pub fn into_rows(self) -> (Vec<IncidentId>, Vec<Rows>, Vec<[Value; 5]>) {
         let rows = vec![
             Rows {
                 table: &tables::INCIDENTS,
@@ -103,7 +115,7 @@ impl Changes {
                 rows: self.notifications,
             },
         ];
-        (self.emptied.into_iter().collect(), rows)
+        (self.emptied.into_iter().collect(), rows, self.dealt_with)
     }
 
     fn incident(&mut self, event: &IncidentEvent, payload: &str) {
@@ -241,6 +253,21 @@ fn dead_letter(letter: &DeadLetter, log_partition: u32, log_offset: u64) -> Vec<
         Value::Int(letter.attempt.into()),
         Value::json(&headers.to_string()),
         Value::text(&letter.body_base64),
+    ]
+}
+
+/// Parameters of the statement that marks a letter.
+fn letter_fact(fact: &LetterFact, log_partition: u32) -> [Value; 5] {
+    let because = match &fact.done {
+        LetterDone::Replayed { .. } => None,
+        LetterDone::Dropped { because } => Some(because.as_str()),
+    };
+    [
+        Value::text(fact.done.status()),
+        Value::time(fact.at),
+        Value::option(because, Value::text),
+        Value::Int(log_partition.into()),
+        Value::unsigned(fact.letter),
     ]
 }
 

@@ -370,7 +370,8 @@ impl Driver {
             let batch = batches.iter().find(|batch| batch.partition == partition);
             let found = batch.and_then(|batch| batch.records.iter().find(|record| record.offset == offset));
             let Some(record) = found else { continue };
-            metrics::counter!("aegis_dead_letters_total", "stage" => "sink", "reason" => reason).increment(1);
+            metrics::counter!("aegis_dead_letters_total", "stage" => self.stage.clone(), "reason" => reason)
+                .increment(1);
             tracing::warn!(sink = self.sink.name(), %partition, offset = offset.0, reason, detail, "record refused");
             if partition.topic == self.dead_letters.topic {
                 // A dead letter that cannot be written stays in the log; burying it again would never end.
@@ -383,7 +384,7 @@ impl Driver {
                 index: None,
             };
             let refused = Refused {
-                stage: "sink",
+                stage: &self.stage,
                 from: &partition,
                 record,
                 reject: &reject,
@@ -395,6 +396,8 @@ impl Driver {
             letter.headers.push((IDENTITY_HEADER.to_owned(), identity.into()));
             letter.key.get_or_insert_with(|| Bytes::from(origin.clone()));
             let topic = self.dead_letters.topic.clone();
+            // Without a time of its own retention would take it for the oldest record of all.
+            letter.timestamp = self.runtime.clock.now();
             let ask = || log.partitions(&topic);
             let count = self.runtime.patiently(&self.stage, stop, ask).await?;
             let to = TopicPartition::new(topic.clone(), partition_for(origin.as_bytes(), count));

@@ -507,6 +507,9 @@ impl<O: Operator> Driver<O> {
         items("merged", counts.merged);
         items("suppressed", counts.suppressed.values().sum());
         items("late", counts.late);
+        for (cause, n) in &counts.late_by {
+            metrics::counter!("aegis_stage_late_total", "stage" => stage, "cause" => cause.clone()).increment(*n);
+        }
         items("dead_lettered", counts.dead_lettered);
         items("held", counts.held);
         items("released", counts.released);

@@ -16,7 +16,8 @@ use crate::time::Instant;
 /// A refused record (or an item in it), with where it came from.
 #[derive(Debug)]
 pub struct Refused<'a> {
-    pub stage: &'static str,
+    /// The stage, or `sink.NAME`.
+    pub stage: &'a str,
     pub from: &'a TopicPartition,
     pub record: &'a Record,
     pub reject: &'a Reject,

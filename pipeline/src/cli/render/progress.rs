@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::screen::Screen;
 
-/// Bytes done of bytes to do; silent when standard error is no terminal. Shared by reference between tasks.
+/// What is done of what there is to do; silent when standard error is no terminal. Shared by reference between tasks.
 #[derive(Clone, Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -37,8 +37,24 @@ impl Progress {
         Progress { bar }
     }
 
-    pub fn add(&self, bytes: u64) {
-        self.bar.inc(bytes);
+    /// `total` things of a kind, by count.
+    pub fn count(what: &'static str, total: u64, screen: &Screen) -> Self {
+        if !screen.stderr.terminal {
+            return Progress {
+                bar: ProgressBar::hidden(),
+            };
+        }
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}") {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Progress { bar }
+    }
+
+    pub fn add(&self, done: u64) {
+        self.bar.inc(done);
     }
 
     /// Takes the bar off the screen.

@@ -1,0 +1,105 @@
+//! One moment of the log: the bounds of every partition, and how far each stage had read.
+//!
+//! A commit writes outputs, accounting and position in one piece. So when the accounting topic has the same end before and
+//! after everything else was looked at, no commit that counted anything fell between, and all of it is of one moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::topics;
+use stream::log::Bounds;
+use stream::{Log, LogError, Offset, TopicPartition};
+
+use crate::cli::Exit;
+use crate::topology::STAGES;
+
+/// Tries to find a moment between two commits. Thirty commits a second leave most of them free.
+const TRIES: u32 = 200;
+
+/// What the audit looks at.
+const TOPICS: &[&str] = &[
+    topics::EVENTS_RAW,
+    topics::SIGNALS,
+    topics::TRANSITIONS,
+    topics::INCIDENTS,
+    topics::NOTIFICATIONS,
+    topics::DEAD_LETTER,
+    topics::LATE,
+];
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Cut {
+    bounds: BTreeMap<TopicPartition, Bounds>,
+    /// Stage and input partition to the next offset it would read.
+    positions: BTreeMap<(String, u32), Offset>,
+}
+
+impl Cut {
+    pub async fn take(log: &Arc<dyn Log>) -> anyhow::Result<Self> {
+        for _ in 0..TRIES {
+            let before = bounds_of(log, topics::ACCOUNTING).await?;
+            let mut bounds = BTreeMap::new();
+            for topic in TOPICS {
+                bounds.extend(bounds_of(log, topic).await?);
+            }
+            let mut positions = BTreeMap::new();
+            for stage in STAGES {
+                let group = format!("aegis.{}", stage.name);
+                for partition in 0..log.partitions(stage.input).await? {
+                    let input = TopicPartition::new(stage.input, partition);
+                    if let Some(position) = log.committed(&group, &input).await? {
+                        positions.insert((stage.name.to_owned(), partition), position);
+                    }
+                }
+            }
+            let after = bounds_of(log, topics::ACCOUNTING).await?;
+            let ends = |all: &BTreeMap<TopicPartition, Bounds>| all.values().map(|b| b.end).collect::<Vec<_>>();
+            if ends(&before) == ends(&after) {
+                bounds.extend(after);
+                return Ok(Cut { bounds, positions });
+            }
+        }
+        Err(Exit::Unavailable.because(
+            "the pipeline commits too often to catch a moment between two commits: audit when it is quieter, or stopped",
+        ))
+    }
+
+    pub fn bounds(&self, partition: &TopicPartition) -> Bounds {
+        self.bounds.get(partition).copied().unwrap_or(Bounds {
+            start: Offset(0),
+            end: Offset(0),
+        })
+    }
+
+    /// The partitions of `topic`, in order.
+    pub fn partitions(&self, topic: &str) -> Vec<TopicPartition> {
+        let of_topic = |partition: &&TopicPartition| *partition.topic == *topic;
+        self.bounds.keys().filter(of_topic).cloned().collect()
+    }
+
+    /// Whether retention has dropped nothing of `topic` yet.
+    pub fn whole(&self, topic: &str) -> bool {
+        self.partitions(topic)
+            .iter()
+            .all(|partition| self.bounds(partition).start == Offset(0))
+    }
+
+    /// How far `stage` had read.
+    pub fn position(&self, stage: &str, partition: u32) -> Offset {
+        self.positions
+            .get(&(stage.to_owned(), partition))
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+async fn bounds_of(log: &Arc<dyn Log>, topic: &str) -> Result<BTreeMap<TopicPartition, Bounds>, LogError> {
+    let mut all = BTreeMap::new();
+    for partition in 0..log.partitions(topic).await? {
+        let partition = TopicPartition::new(topic, partition);
+        let bounds = log.bounds(&partition).await?;
+        all.insert(partition, bounds);
+    }
+    Ok(all)
+}
