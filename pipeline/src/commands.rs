@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use sinks::sql::{IncidentFilter, Store};
+use stream::failpoint;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -62,7 +63,13 @@ fn stop_on_signal() -> CancellationToken {
     stop
 }
 
+/// Set by the crash tests alone: where this process is to end. See [`stream::failpoint`].
+const FAILPOINT_VARIABLE: &str = "AEGIS_TEST_FAILPOINT";
+
 async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exit> {
+    if let Ok(place) = std::env::var(FAILPOINT_VARIABLE) {
+        failpoint::arm(&place).map_err(anyhow::Error::msg)?;
+    }
     let stop = stop_on_signal();
     let metrics = recorder()?;
     let world = World::open(&session.config).await?;

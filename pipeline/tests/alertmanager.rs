@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use support::{Aegis, Program, free_port, http, http_get, required, wait_for};
+use support::{Aegis, Program, database, free_port, http, http_get, required, wait_for};
 
 const TOKEN: &str = "a-token-of-the-test";
 
@@ -106,19 +106,6 @@ impl Monitoring {
 
 fn tokens() -> String {
     format!("[dispatcher.alertmanager]\ntokens = [\"{TOKEN}\"]\n")
-}
-
-/// A database of its own on the test server; its URL.
-async fn database(server: &str, name: &str) -> String {
-    use sqlx::{Connection as _, Executor as _};
-    let name = format!("{name}_{}", uuid::Uuid::new_v4().simple());
-    let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
-    connection
-        .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .await
-        .unwrap();
-    let (server, _) = server.rsplit_once('/').unwrap();
-    format!("{server}/{name}")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,7 @@
 pub mod accounting;
 pub mod call;
 pub mod driver;
+pub mod failpoint;
 pub mod health;
 pub mod human;
 pub mod invariants;

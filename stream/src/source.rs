@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use crate::failpoint;
 use crate::log::{Log, LogError, NewRecord, Offset, Topic, TopicPartition};
 use crate::partition::partition_for;
 
@@ -52,7 +53,9 @@ impl Ingress {
         };
         let key = record.key.as_deref().unwrap_or(spread);
         let to = TopicPartition::new(self.topic.clone(), partition_for(key, self.partitions));
+        failpoint::hit("ingress.before");
         let offset = self.log.append(&to, vec![record]).await?;
+        failpoint::hit("ingress.after");
         Ok((to, offset))
     }
 }

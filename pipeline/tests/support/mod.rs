@@ -140,6 +140,19 @@ pub fn http(port: u16, method: &str, path: &str, headers: &str, body: &str) -> O
     Some((status, body))
 }
 
+/// A database of its own on the PostgreSQL at `server`; its URL.
+pub async fn database(server: &str, name: &str) -> String {
+    use sqlx::{Connection as _, Executor as _};
+    let name = format!("{name}_{}", uuid::Uuid::new_v4().simple());
+    let mut connection = sqlx::PgConnection::connect(server).await.expect("the server answers");
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .await
+        .expect("a new database");
+    let (server, _) = server.rsplit_once('/').expect("a URL with a database");
+    format!("{server}/{name}")
+}
+
 /// An `aegis` with a configuration of its own.
 pub struct Aegis {
     pub folder: PathBuf,
@@ -173,6 +186,13 @@ impl Aegis {
         self
     }
 
+    /// Another value for the next start; `None` takes the variable away.
+    pub fn set_env(&mut self, name: &str, value: Option<&str>) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment
+            .extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    }
+
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aegis"));
         command.arg("--config").arg(self.folder.join("aegis.toml"));
@@ -180,11 +200,17 @@ impl Aegis {
         command
     }
 
-    /// `aegis run`, until it says it is healthy.
-    pub fn start(&mut self) {
+    /// `aegis run`, without waiting for anything.
+    pub fn spawn(&mut self) {
         let mut command = self.command();
         command.arg("run");
-        let mut program = Program::start("aegis", &mut command, &self.folder);
+        self.program = Some(Program::start("aegis", &mut command, &self.folder));
+    }
+
+    /// `aegis run`, until it says it is healthy.
+    pub fn start(&mut self) {
+        self.spawn();
+        let Some(mut program) = self.program.take() else { return };
         wait_for("aegis to be healthy", Duration::from_secs(60), || {
             assert!(program.running(), "aegis ended:\n{}", program.log());
             http_get(self.gateway, "/healthz").filter(|(status, _)| *status == 200)

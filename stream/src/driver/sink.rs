@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{LINGER, Mode, Runtime, TICK};
+use crate::failpoint;
 use crate::health::PartitionHealth;
 use crate::log::{Bounds, Commit, LogError, Member, MemberEvent, Offset, Record, TopicPartition};
 use crate::operator::Reject;
@@ -221,6 +222,7 @@ impl Driver {
         }
         // The stored position stays the guard of the next write, even when reading starts later.
         member.seek(&partition, stored.max(bounds.start)).await?;
+        failpoint::hit("sink.assigned");
         self.parts.insert(
             partition,
             Part {
@@ -273,8 +275,12 @@ impl Driver {
         let began = self.monotonic();
         let mut attempt = 0;
         loop {
+            failpoint::hit("sink.before");
             match self.sink.write(&id, &batches).await {
-                Ok(rejects) if rejects.is_empty() => break,
+                Ok(rejects) if rejects.is_empty() => {
+                    failpoint::hit("sink.after");
+                    break;
+                }
                 // Nothing is written yet: bury them first, then let the position pass them with the rest.
                 Ok(rejects) => {
                     let refused: BTreeSet<(TopicPartition, Offset)> = rejects

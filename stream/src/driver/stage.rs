@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, backoff};
 use crate::call::Call;
+use crate::failpoint;
 use crate::health::PartitionHealth;
 use crate::log::{Bounds, Commit, CommitError, LogError, Member, MemberEvent, Offset, Topic, TopicPartition};
 use crate::operator::Operator;
@@ -174,6 +175,7 @@ impl<O: Operator> Driver<O> {
                     self.assign(member, partitions, stop).await?;
                 }
                 Some(MemberEvent::Revoked(partitions)) => {
+                    failpoint::hit("stage.revoked");
                     flow = self.flush(member, stop).await?;
                     if let Flow::Go = flow {
                         self.checkpoint(stop).await?;
@@ -238,6 +240,7 @@ impl<O: Operator> Driver<O> {
                 }
             }
             self.tasks.insert(partition, task);
+            failpoint::hit("stage.assigned");
         }
         Ok(())
     }
@@ -312,6 +315,7 @@ impl<O: Operator> Driver<O> {
         metrics::counter!("aegis_stage_records_total", "stage" => self.name, "direction" => "in")
             .increment(records.len() as u64);
         let effects = task.step(Event::Fetched(records))?;
+        failpoint::hit("stage.fetched");
         let now = self.monotonic();
         self.pending_since.get_or_insert(now);
         self.answer_calls(partition.clone(), effects).await
@@ -398,8 +402,12 @@ impl<O: Operator> Driver<O> {
         let began = self.monotonic();
         let mut attempt = 0;
         loop {
+            failpoint::hit("commit.before");
             let cause = match member.commit(merge(&commits)).await {
-                Ok(()) => break,
+                Ok(()) => {
+                    failpoint::hit("commit.after");
+                    break;
+                }
                 Err(CommitError::Fenced(cause)) => {
                     tracing::warn!(stage = self.name, cause, "commit fenced");
                     return Ok(Flow::Rejoin);
@@ -534,7 +542,10 @@ impl<O: Operator> Driver<O> {
         }
         let log = &self.runtime.log;
         self.runtime.patiently(self.name, stop, || log.sync()).await?;
-        match save(self.runtime.snapshots.clone(), taken).await {
+        failpoint::hit("snapshot.before");
+        let saved = save(self.runtime.snapshots.clone(), taken).await;
+        failpoint::hit("snapshot.after");
+        match saved {
             Err(SnapshotError::Io { path, cause }) => {
                 tracing::error!(stage = self.name, path, %cause, "snapshot not saved: a restart will replay from the one before");
                 metrics::counter!("aegis_snapshot_failures_total", "stage" => self.name).increment(1);

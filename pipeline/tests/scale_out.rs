@@ -1,0 +1,191 @@
+//! Two `aegis` processes share one Kafka and one PostgreSQL and die by turns, each time at another place. Afterwards
+//! every alert that was answered with 2xx stands once, and the books balance.
+//!
+//! Five runs of ten deaths; `AEGIS_TEST_LONG=1` makes it a hundred deaths a run.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use stream::failpoint::PLACES;
+use support::{Aegis, database, http, required, wait_for};
+
+const RUNS: usize = 5;
+const DEATHS: usize = 10;
+const DEATHS_LONG: usize = 100;
+/// The shortest that the issue's brokers allow by default: how long the group waits for a dead member.
+const SESSION_TIMEOUT_MS: u32 = 6_000;
+/// A place that is not reached within this time is not reached at all.
+const REACHED: Duration = Duration::from_secs(60);
+
+/// Where each of the deaths of run `run` happens: over all runs every place has its turn, at its first, second, … time.
+fn deaths(run: usize) -> VecDeque<String> {
+    let count = match std::env::var("AEGIS_TEST_LONG").is_ok_and(|long| long == "1") {
+        true => DEATHS_LONG,
+        false => DEATHS,
+    };
+    let number = |death: usize| run * count + death;
+    (0..count)
+        .map(|death| {
+            let n = number(death);
+            format!("{}:{}", PLACES[n % PLACES.len()].0, 1 + (n / PLACES.len()) % 3)
+        })
+        .collect()
+}
+
+fn alert(n: usize) -> String {
+    format!(
+        r#"{{"version":"4","groupKey":"k","status":"firing","receiver":"r","truncatedAlerts":0,"groupLabels":{{}},"commonLabels":{{}},"commonAnnotations":{{}},"externalURL":"http://a","alerts":[{{"status":"firing","labels":{{"alertname":"A{n}","service":"s{n}","severity":"critical"}},"annotations":{{}},"startsAt":"2026-11-01T00:00:00Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":"","fingerprint":"{n:016x}"}}]}}"#
+    )
+}
+
+/// What the senders have been promised.
+#[derive(Default)]
+struct Promised {
+    next: AtomicUsize,
+    answered: Mutex<BTreeSet<usize>>,
+    stop: AtomicBool,
+}
+
+/// Sends alert after alert to either process; one that is not answered goes to the other, as Alertmanager would do.
+fn send(promised: &Promised, ports: [u16; 2]) {
+    while !promised.stop.load(Ordering::SeqCst) {
+        let n = promised.next.fetch_add(1, Ordering::SeqCst);
+        for port in ports.iter().cycle().skip(n % 2) {
+            let sent = http(
+                *port,
+                "POST",
+                "/webhooks/alertmanager",
+                "Content-Type: application/json\r\n",
+                &alert(n),
+            );
+            if sent.is_some_and(|(status, _)| (200..300).contains(&status)) {
+                promised.answered.lock().unwrap().insert(n);
+                break;
+            }
+            if promised.stop.load(Ordering::SeqCst) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // A storm, but one that the machine the tests run on can follow.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// One process: whenever it has died it is started again, to die at the next place in the queue. Returns how often it died
+/// at which place. The last start is not armed.
+fn die_by_turns(aegis: &mut Aegis, deaths: &Mutex<VecDeque<String>>) -> BTreeMap<String, usize> {
+    let mut died = BTreeMap::new();
+    loop {
+        let next = deaths.lock().unwrap().pop_front();
+        let Some(place) = next else {
+            aegis.set_env("AEGIS_TEST_FAILPOINT", None);
+            aegis.start();
+            return died;
+        };
+        aegis.set_env("AEGIS_TEST_FAILPOINT", Some(&place));
+        aegis.spawn();
+        let program = aegis.program.as_mut().expect("started");
+        wait_for(&format!("death at {place}"), REACHED, || {
+            (!program.running()).then_some(())
+        });
+        *died.entry(place).or_default() += 1;
+    }
+}
+
+async fn run(number: usize) {
+    let (Some(kafka), Some(postgres)) = (required("AEGIS_TEST_KAFKA"), required("AEGIS_TEST_POSTGRES")) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let url = database(&postgres, "scale_out").await;
+    let prefix = format!("{}.", uuid::Uuid::new_v4().simple());
+    let process = |name: &str| new_process(&folder.path().join(name), folder.path(), &kafka, &prefix, &url);
+    let (mut one, mut two) = (process("one"), process("two"));
+    // The first start creates topics and tables.
+    one.start();
+    one.kill();
+    let ports = [one.dispatcher, two.dispatcher];
+    let promised = Arc::new(Promised::default());
+    let senders: Vec<_> = (0..2)
+        .map(|_| {
+            let promised = promised.clone();
+            std::thread::spawn(move || send(&promised, ports))
+        })
+        .collect();
+    let deaths = Mutex::new(deaths(number));
+    let died = std::thread::scope(|scope| {
+        let other = scope.spawn(|| die_by_turns(&mut two, &deaths));
+        let mut died = die_by_turns(&mut one, &deaths);
+        for (place, count) in other.join().expect("the other process") {
+            *died.entry(place).or_default() += count;
+        }
+        died
+    });
+    promised.stop.store(true, Ordering::SeqCst);
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    let answered = promised.answered.lock().unwrap().clone();
+    println!("run {number}: {} alerts answered, deaths {died:?}", answered.len());
+
+    let names = || -> Vec<String> {
+        let rows = one.sql("select title from incident_members");
+        let title = |row: &serde_json::Value| row["title"].as_str().unwrap_or_default().to_owned();
+        rows.iter().map(title).collect()
+    };
+    wait_for("every answered alert", Duration::from_secs(120), || {
+        let found: BTreeSet<String> = names().into_iter().collect();
+        let missing = answered
+            .iter()
+            .filter(|n| !found.contains(&format!("A{n} on s{n}")))
+            .count();
+        (missing == 0).then_some(())
+    });
+    let all = names();
+    let distinct: BTreeSet<&String> = all.iter().collect();
+    assert_eq!(all.len(), distinct.len(), "an alert stands twice");
+    let refused = one.sql("select count(*) as n from dead_letters");
+    assert_eq!(refused[0]["n"], 0, "nothing is refused");
+    for aegis in [&mut one, &mut two] {
+        assert_eq!(aegis.program.as_mut().map(support::Program::terminate), Some(Some(0)));
+    }
+    let (code, out, err) = one.run(&["audit", "conservation"]);
+    assert_eq!(code, 0, "the books balance:\n{out}\n{err}");
+}
+
+/// `folder` is the process's own, `shared` holds what all of them restore from.
+fn new_process(folder: &Path, shared: &Path, kafka: &str, prefix: &str, url: &str) -> Aegis {
+    let snapshots = shared.join("snapshots");
+    let extra = format!(
+        "[snapshots]\nfolder = \"{}\"\nevery = \"1s\"\n[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap_servers = [\"{kafka}\"]\ntopic_prefix = \"{prefix}\"\nsession_timeout_ms = {SESSION_TIMEOUT_MS}\n[topics]\npartitions = 4\n[store]\nurl = \"{url}\"\n",
+        snapshots.display()
+    );
+    Aegis::new(folder, &extra)
+}
+
+macro_rules! runs {
+    ($($name:ident $number:literal),*) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            assert!($number < RUNS);
+            run($number).await;
+        })*
+    };
+}
+
+runs!(first_run 0, second_run 1, third_run 2, fourth_run 3, fifth_run 4);
+
+#[test]
+fn over_all_runs_the_process_dies_at_every_place() {
+    let all: BTreeSet<String> = (0..RUNS).flat_map(deaths).collect();
+    for (place, _) in PLACES {
+        assert!(
+            all.iter().any(|death| death.starts_with(&format!("{place}:"))),
+            "{place}"
+        );
+    }
+}

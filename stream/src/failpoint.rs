@@ -1,0 +1,94 @@
+//! Places at which a test ends the process, to see what survives.
+//!
+//! Nothing is armed unless the binary was told to (`AEGIS_TEST_FAILPOINT=PLACE:COUNT`, read by `pipeline` alone); then
+//! the process aborts when it comes to PLACE for the COUNTth time: no destructor runs, nothing is flushed, as with
+//! kill -9. Unarmed, passing a place costs one atomic load.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Every place, with what has and has not happened there.
+pub const PLACES: &[(&str, &str)] = &[
+    (
+        "ingress.before",
+        "a request is accepted and nothing of it is in the log",
+    ),
+    (
+        "ingress.after",
+        "its bytes are durable and the sender has no answer yet",
+    ),
+    (
+        "stage.assigned",
+        "a partition is taken over, its state restored, nothing read yet",
+    ),
+    ("stage.fetched", "records are processed and nothing of it is committed"),
+    ("commit.before", "outputs are ready and the transaction has not begun"),
+    (
+        "commit.after",
+        "the transaction is committed and the task has not been told",
+    ),
+    (
+        "stage.revoked",
+        "a partition is about to go and what was pending is not committed",
+    ),
+    ("snapshot.before", "a snapshot is due"),
+    ("snapshot.after", "a snapshot is saved and nobody has been told"),
+    (
+        "sink.assigned",
+        "a sink knows where its store stands and has read nothing",
+    ),
+    ("sink.before", "rows are ready and the store has not seen them"),
+    (
+        "sink.after",
+        "the store has rows and position, the log's group does not know",
+    ),
+];
+
+struct Armed {
+    place: &'static str,
+    left: AtomicU64,
+}
+
+static ARMED: OnceLock<Armed> = OnceLock::new();
+
+/// Arms one place from `PLACE:COUNT`. Once per process.
+pub fn arm(text: &str) -> Result<(), String> {
+    let wanted = || format!("a failpoint is PLACE:COUNT, not {text:?}");
+    let (name, count) = text.split_once(':').ok_or_else(wanted)?;
+    let left: u64 = count.parse().ok().filter(|count| *count > 0).ok_or_else(wanted)?;
+    let (place, _) = PLACES
+        .iter()
+        .find(|(place, _)| *place == name)
+        .ok_or_else(|| format!("there is no failpoint {name:?}"))?;
+    let armed = Armed {
+        place,
+        left: AtomicU64::new(left),
+    };
+    ARMED.set(armed).map_err(|_| "a failpoint is armed already".to_owned())
+}
+
+/// The process has come to `place`.
+pub fn hit(place: &'static str) {
+    if let Some(armed) = ARMED.get()
+        && armed.place == place
+        && armed.left.fetch_sub(1, Ordering::Relaxed) == 1
+    {
+        std::process::abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_place_that_there_is_can_be_armed() {
+        for bad in ["", "commit.before", "commit.before:0", "commit.before:x", "nowhere:1"] {
+            assert!(arm(bad).is_err(), "{bad}");
+        }
+        // Far away: passing it must not end the tests.
+        assert_eq!(arm("sink.after:1000000"), Ok(()));
+        hit("sink.after");
+        assert!(arm("sink.after:1").is_err(), "once per process");
+    }
+}
