@@ -44,7 +44,9 @@ pub struct World {
     snapshot_every: Duration,
     /// No process starts any more.
     over: AtomicBool,
+    /// Processes that take part at all, and those that are up now.
     alive: AtomicUsize,
+    up: AtomicUsize,
     scripted: AtomicBool,
     changed: Notify,
 }
@@ -63,6 +65,7 @@ impl World {
             snapshot_every,
             over: AtomicBool::new(false),
             alive: AtomicUsize::new(0),
+            up: AtomicUsize::new(0),
             scripted: AtomicBool::new(false),
             changed: Notify::new(),
         })
@@ -121,8 +124,12 @@ impl World {
         }
     }
 
-    /// Whether all is read: every stage at the end of its input, every store at the end of its topics.
+    /// Whether everybody is up and all is read: every stage at the end of its input, every store at the end of its topics.
     fn drained(&self) -> Result<(), String> {
+        let (up, alive) = (self.up.load(Ordering::SeqCst), self.alive.load(Ordering::SeqCst));
+        if up < alive {
+            return Err(format!("{up} of {alive} processes are up"));
+        }
         for stage in &self.plan.stages {
             for partition in self.log.partitions_of(&stage.input) {
                 let (at, end) = (self.log.committed(&stage.group(), &partition), self.log.end(&partition));
@@ -170,7 +177,9 @@ async fn live(world: Arc<World>, number: usize) {
             *entry = (stop.clone(), process.crash.clone());
         }
         world.note(&format!("{} starts", process.name), false);
+        world.up.fetch_add(1, Ordering::SeqCst);
         one_life(&world, &process, &stop).await;
+        world.up.fetch_sub(1, Ordering::SeqCst);
         let crashed = process.crash.is_cancelled() && !stop.is_cancelled();
         world.note(&format!("{} is gone", process.name), false);
         if crashed {
