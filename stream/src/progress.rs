@@ -144,8 +144,8 @@ impl StateCell for Upstreams {
 ///   ─────────────────────────────────────────────────────────────────────────────────────────────
 ///   later than the wall clock      the arrival clock                2100 from closing every window
 ///   on time                        itself
-///   max_hold behind the first      max_hold behind the first        one who lags from stalling the rest
-///   nothing for idle_after         nothing (once input is drained)  one who is silent from stalling the rest
+///   max_hold behind what is read   max_hold behind what is read     one who lags, or is silent, from stalling the rest
+///   nothing for idle_after         nothing (once input is drained)  the same, for those that are gone
 /// ```
 ///
 /// What a lagging sender says later than `lateness` behind the others is late: an amendment, or a row for the topic
@@ -169,7 +169,7 @@ pub struct Senders {
 /// What is out of the ordinary about a sender's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SenderTrouble {
-    /// More than [`IngressPolicy::max_hold`] behind the furthest sender: it no longer holds the watermark.
+    /// Its newest event is more than [`IngressPolicy::lateness`] behind what is received now: it is late.
     Lagging,
     /// Nothing for [`IngressPolicy::idle_after`].
     Silent,
@@ -198,7 +198,8 @@ pub struct IngressPolicy {
     pub lateness: Duration,
     /// A sender silent for this long does not hold the watermark.
     pub idle_after: Duration,
-    /// How far a sender may hold the watermark behind the one whose events are furthest. Longer, and one that lags stalls
+    /// How far a sender may hold the watermark behind the one whose events are furthest, and behind the receive time up to
+    /// which the input has been read. Longer, and one that lags stalls
     /// everybody's timers by as much; shorter, and two senders with ordinary clocks push each other.
     pub max_hold: Duration,
     /// Senders kept; beyond it the longest silent one is forgotten.
@@ -242,6 +243,9 @@ impl Senders {
     /// The watermark at wall-clock time `now`, and whether every sender is idle. Never falls. A sender can be idle only
     /// when the input is `drained`: what still waits in the log may be its.
     ///
+    /// A sender holds it at most [`IngressPolicy::max_hold`] behind the furthest one, and behind the time up to which the input
+    /// has been read: what has not come by then is, if it comes, as late as its time says.
+    ///
     /// Idleness is for people. A partition on which nothing happens goes on telling a watermark, so that the next stage
     /// waits for one whose task is not there to read what may have come.
     pub fn tick(&mut self, now: Instant, drained: bool, policy: &IngressPolicy) -> (Instant, bool) {
@@ -251,18 +255,21 @@ impl Senders {
             .filter(|(_, last)| !drained || now.since(*last) < policy.idle_after)
             .map(|(at, _)| self.counted(*at, now))
             .collect();
-        match (busy.iter().min(), busy.iter().max()) {
-            (Some(last), Some(first)) => {
-                let held = (*last).max(first.saturating_sub(policy.max_hold));
-                (self.raise(held.saturating_sub(policy.lateness)), false)
-            }
-            // Nothing waits, and nobody who is heard lately may still say something older.
-            _ if drained => {
-                let counted = now.saturating_sub(policy.max_hold);
-                (self.raise(counted.saturating_sub(policy.lateness)), true)
-            }
-            _ => (self.watermark.unwrap_or(Instant::MIN), false),
+        let read_to = match (drained, self.arrived_at) {
+            (true, _) => now,
+            (false, Some(arrived)) => arrived.min(now),
+            (false, None) => Instant::MIN,
+        };
+        let least = busy
+            .iter()
+            .copied()
+            .fold(read_to, Instant::max)
+            .saturating_sub(policy.max_hold);
+        let held = busy.iter().copied().min().map_or(least, |last| last.max(least));
+        if busy.is_empty() && !drained {
+            return (self.watermark.unwrap_or(Instant::MIN), false);
         }
+        (self.raise(held.saturating_sub(policy.lateness)), busy.is_empty())
     }
 
     /// A sender's time as it counts for the watermark: no later than the input has been read.
@@ -276,15 +283,16 @@ impl Senders {
 
     /// Who has become out of the ordinary since the last call, and why. Walks all senders.
     pub fn new_trouble(&mut self, now: Instant, drained: bool, policy: &IngressPolicy) -> Vec<(String, SenderTrouble)> {
-        let first = self.seen.values().map(|(at, _)| self.counted(*at, now)).max();
+        let received = self.arrived_at.map_or(Instant::MIN, |arrived| arrived.min(now));
+        let on_time = received.saturating_sub(policy.lateness);
         let mut fresh = Vec::new();
         for (sender, (at, last)) in &self.seen {
-            let behind = first.is_some_and(|first| *at < first.saturating_sub(policy.max_hold));
-            let trouble = if drained && now.since(*last) >= policy.idle_after {
+            let silent = now.since(*last) >= policy.idle_after;
+            let trouble = if drained && silent {
                 SenderTrouble::Silent
             } else if *at > now.saturating_add(policy.max_hold) {
                 SenderTrouble::Ahead
-            } else if behind {
+            } else if *at < on_time && !silent {
                 SenderTrouble::Lagging
             } else {
                 self.trouble.remove(sender);
@@ -362,7 +370,7 @@ mod tests {
         assert_eq!(
             up.hear(&progress(1, 4, true)),
             Some(Instant(10)),
-            "an idle one does not hold it"
+            "one whose replay has ended does not hold it"
         );
     }
 
@@ -374,7 +382,7 @@ mod tests {
     };
 
     #[test]
-    fn a_lagging_sender_holds_the_others_by_max_hold_at_most() {
+    fn a_lagging_sender_holds_the_others_by_max_hold_at_most_and_is_told_once() {
         let mut senders = Senders::default();
         senders.observe("lagging", Instant(400), Instant(1_000), &POLICY);
         assert_eq!(
@@ -383,6 +391,7 @@ mod tests {
             "alone, it is the clock"
         );
         senders.observe("quick", Instant(1_000), Instant(1_000), &POLICY);
+        senders.arrived(Instant(1_000));
         assert_eq!(senders.tick(Instant(1_000), false, &POLICY).0, Instant(948));
         let cause = |senders: &mut Senders| senders.new_trouble(Instant(1_000), true, &POLICY);
         assert_eq!(cause(&mut senders), [("lagging".to_owned(), SenderTrouble::Lagging)]);

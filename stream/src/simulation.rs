@@ -16,12 +16,15 @@
 //! writes), a broker's protocol, threads. Time inside one turn of a task stands still.
 
 pub mod dice;
+mod disturb;
 mod examine;
 pub mod executor;
+mod lives;
 mod log;
 mod plan;
 mod process;
 mod report;
+mod run;
 mod snapshots;
 mod store;
 mod straight;
@@ -32,4 +35,4 @@ pub use dice::Dice;
 pub use executor::{Executor, SimClock};
 pub use plan::{Contents, Plan, PlanStage, Row, Step};
 pub use report::{Failure, Outcome};
-pub use world::{simulate, simulate_calm};
+pub use run::{simulate, simulate_calm};

@@ -176,11 +176,14 @@ fn a_sender_that_lags_ten_minutes() {
 
 #[test]
 fn a_sender_that_went_silent() {
-    let silent = every_ten_seconds(5, 0, clock);
-    let count = silent.len();
-    let seen = check(1, silent, "silent");
-    assert_eq!(seen.count(topics::SIGNALS, "odd"), count);
-    assert_eq!(seen.dispositions()[2..], [0, 0]);
+    // In the steady sender's partition, and alone in another.
+    for partitions in [1, 2] {
+        let silent = every_ten_seconds(5, partitions - 1, clock);
+        let count = silent.len();
+        let seen = check(partitions, silent, "silent");
+        assert_eq!(seen.count(topics::SIGNALS, "odd"), count);
+        assert_eq!(seen.dispositions()[2..], [0, 0]);
+    }
 }
 
 #[test]

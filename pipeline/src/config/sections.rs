@@ -171,8 +171,8 @@ impl JsonSchema for Keep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProgressSettings {
-    /// How far behind its sender's newest event an event may be and still be on time. A sender whose events come more than
-    /// 2 s behind those of the furthest sender counts from there: one that lags stalls nobody.
+    /// How long after it happened an event may be received and still be on time. A sender that lags by more, or is silent,
+    /// stalls nobody: its events are late.
     pub lateness: HumanDuration,
     /// After this silence a sender holds nobody up.
     pub idle_after: HumanDuration,
