@@ -311,3 +311,19 @@ async fn incident_facts_and_unreadable_records() {
     assert_eq!(payload.incident, opened.incident);
     assert_eq!(rows(&root.path().join("signals")).len(), 1);
 }
+
+#[tokio::test]
+async fn what_is_sent_again_for_another_is_passed_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sink = open(folder.path(), every(100));
+    let records = vec![
+        redriven(signals_record(0, &[signal(0)]), "sink.sql"),
+        redriven(signals_record(1, &[signal(1)]), ArchiveSink::STAGE),
+        redriven(signals_record(2, &[signal(2)]), "dedupe"),
+    ];
+    sink.write(&log(), &[batch(topics::SIGNALS, 0, 0, 3, records)])
+        .await
+        .unwrap();
+    sink.close().await.unwrap();
+    assert_eq!(offsets(folder.path()), [1]);
+}

@@ -41,6 +41,7 @@ on_every_store!(
     a_row_that_the_store_refuses_stops_nothing_else,
     a_missing_table_needs_a_person,
     every_topic_has_rows,
+    what_is_sent_again_for_another_is_passed_by,
     large_batches,
 );
 
@@ -608,6 +609,20 @@ async fn every_topic_has_rows(database: Database) {
     let letters = "SELECT body_base64 || ' ' || status || ' ' || COALESCE(because, '-') FROM dead_letters \
                    WHERE item = 2 AND source_offset = 17 ORDER BY log_offset";
     assert_eq!(database.texts(letters).await, ["AHs= dropped a test", "AHs= open -"]);
+}
+
+async fn what_is_sent_again_for_another_is_passed_by(database: Database) {
+    let store = database.open().await;
+    let mut sink = SqlSink::new(store.clone());
+    let records = vec![
+        redriven(signals_record(0, &[signal(0)]), "dedupe"),
+        redriven(signals_record(1, &[signal(1)]), SqlSink::STAGE),
+        redriven(signals_record(2, &[signal(2)]), "sink.archive"),
+    ];
+    sink.write(&log(), &[batch(topics::SIGNALS, 0, 0, 3, records)])
+        .await
+        .unwrap();
+    assert_eq!(database.texts("SELECT title FROM signals").await, ["alert 1"]);
 }
 
 async fn large_batches(database: Database) {

@@ -70,6 +70,15 @@ pub fn record(offset: u64, value: impl Into<Bytes>) -> Record {
     }
 }
 
+/// `record`, sent once more for `reader` alone.
+pub fn redriven(record: Record, reader: &'static str) -> Record {
+    let header = |name: &str, value: &'static str| (name.to_owned(), Bytes::from_static(value.as_bytes()));
+    Record {
+        headers: vec![header("aegis-kind", "redrive"), header("aegis-for", reader)],
+        ..record
+    }
+}
+
 pub fn progress(offset: u64) -> Record {
     let progress = Progress {
         stage: "normalize".into(),
