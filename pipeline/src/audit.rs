@@ -22,7 +22,7 @@
 //! Not decided, and said so: the digest of a range in which something was held, released, suppressed, refused or produced
 //! (whose ids nobody wrote down); what retention has dropped, with the offset from which the audit could begin.
 //!
-//! Memory: about 60 bytes per signal that the log still holds, and about 200 per commit. The log may be in use: the audit looks at
+//! Memory: about 60 bytes per signal that the log still holds, and about 500 per commit. The log may be in use: the audit looks at
 //! a moment between two commits (`cut`), and at nothing after it.
 
 mod books;

@@ -101,7 +101,7 @@ fn the_summary_says_how_many_rows_were_late() {
     let (old, new, older) = (file("old", 19), file("new", 20), file("older", 18));
     let aegis = Aegis::new(&folder.path().join("home"), "");
     assert_eq!(ingest(&aegis, &[new, old])["late"], 0);
-    let late = ingest(&aegis, &[older.clone()]);
+    let late = ingest(&aegis, std::slice::from_ref(&older));
     assert_eq!(
         (&late["late"], &late["incidents"]),
         (&Value::from(1), &Value::from(1)),

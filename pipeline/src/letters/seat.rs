@@ -96,19 +96,16 @@ impl Seat {
             positions: positions.clone(),
         };
         let answer = self.member.commit(commit).await;
-        let happened = match answer {
+        match answer {
             Err(CommitError::Unknown(cause)) => {
                 let (partition, position) = &positions[0];
                 match self.log.committed(GROUP, partition).await {
-                    Ok(Some(stored)) if stored == *position => Ok(()),
-                    Ok(_) => Err(CommitError::Aborted(cause)),
-                    Err(_) => Err(CommitError::Unknown(cause)),
+                    Ok(Some(stored)) if stored == *position => {}
+                    Ok(_) => return Err(CommitError::Aborted(cause)),
+                    Err(_) => return Err(CommitError::Unknown(cause)),
                 }
             }
-            other => other,
-        };
-        if happened.is_err() {
-            return happened;
+            other => other?,
         }
         let synced = self.log.sync().await;
         synced.map_err(|error| CommitError::Unknown(error.to_string()))

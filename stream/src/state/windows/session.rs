@@ -19,12 +19,14 @@ use serde::de::DeserializeOwned;
 use crate::state::{Key, StateCell, StateError};
 use crate::time::Instant;
 
+/// Sessions of a key: first instant to last instant and value. They lie apart by the gap or more.
+type Sessions<V> = BTreeMap<Instant, (Instant, V)>;
+
 /// The open sessions of every key.
 #[derive(Clone, Debug)]
 pub struct SessionWindows<K, V> {
     gap: Duration,
-    /// By key: first instant to last instant and value. Sessions of a key lie apart by the gap or more.
-    open: HashMap<K, BTreeMap<Instant, (Instant, V)>>,
+    open: HashMap<K, Sessions<V>>,
     /// Last instant, key, first instant: who closes next.
     due: BTreeSet<(Instant, K, Instant)>,
     /// First instants, with how many sessions start there.
@@ -175,13 +177,13 @@ impl<K: Key, V> SessionWindows<K, V> {
 
 impl<K: Key, V: Serialize + DeserializeOwned> StateCell for SessionWindows<K, V> {
     fn save(&self) -> Result<Vec<u8>, StateError> {
-        let mut all: Vec<(&K, &BTreeMap<Instant, (Instant, V)>)> = self.open.iter().collect();
+        let mut all: Vec<(&K, &Sessions<V>)> = self.open.iter().collect();
         all.sort_unstable_by(|a, b| a.0.cmp(b.0));
         Ok(postcard::to_stdvec(&all)?)
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        let all: Vec<(K, BTreeMap<Instant, (Instant, V)>)> = postcard::from_bytes(bytes)?;
+        let all: Vec<(K, Sessions<V>)> = postcard::from_bytes(bytes)?;
         *self = SessionWindows::new(self.gap);
         for (key, sessions) in all {
             for (first, (last, value)) in sessions {
@@ -201,13 +203,13 @@ mod tests {
     use super::*;
     use crate::state::tests::reloaded;
 
-    type Sessions = SessionWindows<String, Vec<i64>>;
+    type Tested = SessionWindows<String, Vec<i64>>;
 
-    fn sessions() -> Sessions {
+    fn sessions() -> Tested {
         SessionWindows::new(Duration::from_micros(10))
     }
 
-    fn add(windows: &mut Sessions, key: &str, at: i64, watermark: i64) -> Placed {
+    fn add(windows: &mut Tested, key: &str, at: i64, watermark: i64) -> Placed {
         windows.add(
             Instant(at),
             Instant(watermark),
@@ -218,7 +220,7 @@ mod tests {
     }
 
     /// Sessions closed by `watermark`: key, first, last, instants in order.
-    fn closed(windows: &mut Sessions, watermark: i64) -> Vec<(String, i64, i64, Vec<i64>)> {
+    fn closed(windows: &mut Tested, watermark: i64) -> Vec<(String, i64, i64, Vec<i64>)> {
         std::iter::from_fn(|| windows.pop_closed(Instant(watermark)))
             .map(|mut session| {
                 session.value.sort_unstable();
