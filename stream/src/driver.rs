@@ -4,12 +4,14 @@
 //! partitions of a stage commit together, in one transaction, when the input is drained or after [`LINGER`].
 
 mod sink;
+mod snapshots;
 mod stage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use sink::{SinkDriverError, run_sink};
+pub use snapshots::{RestoreCheck, Standing, check_restore};
 pub use stage::{Stage, StageError, run_stage};
 
 use crate::health::Health;

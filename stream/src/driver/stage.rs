@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant as Monotonic;
 use tokio_util::sync::CancellationToken;
 
+use super::snapshots::{Standing, checkpoint, restore};
 use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, backoff};
 use crate::call::Call;
 use crate::health::PartitionHealth;
 use crate::log::{Commit, CommitError, LogError, Member, MemberEvent, Offset, Topic, TopicPartition};
 use crate::operator::Operator;
-use crate::snapshot::SnapshotError;
+use crate::snapshot::{How, SnapshotError};
 use crate::task::{Effect, Event, PartitionCommit, Task, TaskError, TaskSettings};
 
 /// A stage: an operator, where it reads, and what surrounds it.
@@ -34,6 +35,8 @@ pub enum StageError {
     Task(#[from] TaskError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error("the process is ending")]
+    Ended,
     #[error("{stage} asks for the outside, but nothing answers its calls")]
     NoCall { stage: &'static str },
 }
@@ -219,24 +222,22 @@ impl<O: Operator> Driver<O> {
                 metrics::counter!("aegis_stage_skipped_records_total", "stage" => self.name)
                     .increment(bounds.start.0 - at.0);
             }
-            let operator = (self.stage.make)(partition.partition);
-            let snapshot = self.runtime.snapshots.newest(
-                &self.stage.settings.topology,
-                self.name,
-                partition.partition,
-                operator.logic_version(),
-                committed.unwrap_or_default(),
-            )?;
-            let mut task = Task::new(operator, partition.clone(), self.stage.settings.clone());
-            for effect in task.step(Event::Assigned {
+            let standing = Standing {
                 committed,
                 start: bounds.start,
-                snapshot,
-            })? {
+            };
+            let restoration = restore(&self.stage, &self.runtime.snapshots, &partition, standing).await?;
+            let mut task = restoration.task;
+            for effect in restoration.effects {
                 if let Effect::Seek(to) = effect {
                     tracing::debug!(stage = self.name, %partition, from = to.0, committed = ?committed, "assigned");
                     member.seek(&partition, to).await?;
                 }
+            }
+            if let Some((used, how @ (How::Migrate | How::NewSettings))) = restoration.used {
+                tracing::info!(stage = self.name, %partition, snapshot = used.name, ?how, "state taken over");
+                // Before anything is emitted under the new rules: a crash behind it could not be restored otherwise.
+                checkpoint(&mut task, self.runtime.snapshots.as_ref()).await?;
             }
             self.tasks.insert(partition, task);
         }
@@ -425,21 +426,18 @@ impl<O: Operator> Driver<O> {
 
     async fn checkpoint(&mut self) -> Result<(), StageError> {
         self.snapshot_at = Some(Monotonic::now());
-        let mut taken = Vec::new();
-        for task in self.tasks.values_mut() {
-            for effect in task.step(Event::Checkpoint)? {
-                if let Effect::Snapshot(snapshot) = effect {
-                    taken.push(snapshot);
+        for (partition, task) in &mut self.tasks {
+            match checkpoint(task, self.runtime.snapshots.as_ref()).await {
+                Ok(_) => {}
+                // Nothing is lost by it: the log has what the snapshot would save, and retention waits for it.
+                Err(StageError::Snapshot(error)) => {
+                    tracing::error!(stage = self.name, %partition, %error, "no snapshot could be stored; the next one is tried in time");
+                    metrics::counter!("aegis_snapshot_failures_total", "stage" => self.name).increment(1);
                 }
+                Err(error) => return Err(error),
             }
         }
-        let store = self.runtime.snapshots.clone();
-        let saved = tokio::task::spawn_blocking(move || taken.iter().try_for_each(|snapshot| store.save(snapshot)));
-        match saved.await {
-            Ok(saved) => Ok(saved?),
-            // Only when the runtime is going down: the older snapshot serves.
-            Err(_) => Ok(()),
-        }
+        Ok(())
     }
 
     async fn report(&self) {
