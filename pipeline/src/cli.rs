@@ -13,6 +13,7 @@ mod ingest;
 pub mod render;
 mod run;
 mod sql;
+pub mod upgrade;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -29,6 +30,7 @@ pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
 pub use run::{DemoArgs, Role, RunArgs};
 pub use sql::SqlArgs;
+pub use upgrade::UpgradeArgs;
 
 use crate::config::{self as settings, Config, Inputs};
 use crate::logging::{self, Voice};
@@ -86,6 +88,7 @@ pub enum Command {
     Incidents(IncidentsArgs),
     Sql(SqlArgs),
     Demo(DemoArgs),
+    Upgrade(UpgradeArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -98,6 +101,7 @@ pub enum Work {
     Incidents(IncidentsArgs),
     Sql(SqlArgs),
     Demo(DemoArgs),
+    Upgrade(UpgradeArgs),
 }
 
 /// What every command gets.
@@ -160,6 +164,7 @@ fn carry_out(
         Command::Incidents(args) => Work::Incidents(args),
         Command::Sql(args) => Work::Sql(args),
         Command::Demo(args) => Work::Demo(args),
+        Command::Upgrade(args) => Work::Upgrade(args),
     };
     let (config, warnings) = match settings::load_from(inputs) {
         Ok(read) => read,

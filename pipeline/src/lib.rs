@@ -14,4 +14,5 @@ pub mod retention;
 pub mod run;
 pub mod topology;
 pub mod totals;
+pub mod upgrade;
 pub mod world;

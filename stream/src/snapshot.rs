@@ -40,7 +40,7 @@ pub use catalog::{Generation, generations, read_object, retention_floor};
 pub use faulty::{FaultySnapshots, StoreFault};
 pub use format::{Frame, FrameWriter, frames};
 pub use objects::{FolderSnapshots, MemorySnapshots};
-pub use plan::{How, Plan};
+pub use plan::{How, Plan, difference};
 pub use writer::SnapshotWriter;
 
 /// Version of the manifest's and the objects' layout. Format 1 was one file `OFFSET.snapshot` with everything in it; it is

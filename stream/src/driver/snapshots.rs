@@ -225,30 +225,41 @@ pub struct RestoreCheck {
     pub verdict: Result<Option<(Generation, How)>, StageError>,
 }
 
-/// Tries a restore and throws it away: everything is read and checked, migrations run, nothing is written.
+/// Tells what a restore would do, without doing it. With `deep` it is done and thrown away: every object is read and checked.
+/// A migration is always tried, because only the operator knows whether it can. Nothing is written.
 pub async fn check_restore<O: Operator>(
     stage: &Stage<O>,
     store: &Arc<dyn SnapshotStore>,
     partition: &TopicPartition,
     at: Standing,
+    deep: bool,
 ) -> Result<RestoreCheck, SnapshotError> {
     let mut task = Task::new(
         (stage.make)(partition.partition),
         partition.clone(),
         stage.settings.clone(),
     );
-    let identity = task.identity();
-    let newest = generations(store.as_ref(), &identity.stage, identity.partition)
-        .await?
-        .into_iter()
-        .next();
-    let verdict = restore(stage, store, partition, at)
-        .await
-        .map(|restoration| restoration.used);
+    let (identity, stateless) = (task.identity(), task.stateless());
+    let found = generations(store.as_ref(), &identity.stage, identity.partition).await?;
+    let newest = found.first().cloned();
+    let planned = Plan::make(found, &identity, stateless, at.committed.unwrap_or_default()).allowed();
+    let verdict = match planned {
+        Err(refusal) => Err(refusal.into()),
+        Ok(plan) => {
+            let first = plan.tries.into_iter().find(|(generation, _)| generation.complete);
+            if deep || matches!(first, Some((_, How::Migrate))) {
+                restore(stage, store, partition, at)
+                    .await
+                    .map(|restoration| restoration.used)
+            } else {
+                Ok(first)
+            }
+        }
+    };
     Ok(RestoreCheck {
         logic_version: identity.logic_version,
         settings: identity.settings.unwrap_or_default(),
-        stateless: task.stateless(),
+        stateless,
         newest,
         verdict,
     })
