@@ -105,14 +105,22 @@ pub async fn report(
     })
 }
 
-/// The error with which a start ends when its state cannot be taken over.
+/// The error with which a start ends when its state cannot be taken over. A log that does not say what is committed (Kafka, while a
+/// transaction of a process that was killed is still open) is no reason not to start: each stage asks again and decides by
+/// the same plan before it emits.
 pub async fn refuse_early(
     config: &Config,
     topology: &Topology,
     log: &dyn Log,
     snapshots: &Arc<dyn SnapshotStore>,
 ) -> anyhow::Result<()> {
-    let report = report(config, topology, log, snapshots, false).await?;
+    let report = match report(config, topology, log, snapshots, false).await {
+        Err(error) if matches!(error.downcast_ref(), Some(LogError::Unavailable { .. })) => {
+            tracing::warn!(%error, "the stages will see for themselves whether they can take over their state");
+            return Ok(());
+        }
+        other => other?,
+    };
     match report.partitions.iter().find(|one| one.verdict == Verdict::Refused) {
         Some(refused) => Err(anyhow::anyhow!("not started, nothing was written: {}", refused.detail)),
         None => Ok(()),
