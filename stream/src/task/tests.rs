@@ -397,7 +397,8 @@ fn a_snapshot_without_a_cell_of_the_operator_is_refused() {
     let mut object = crate::snapshot::FrameWriter::default();
     object
         .frame("kernel.progress", true, |out| {
-            Ok::<_, ()>(out.extend(Upstreams::new(1).save().unwrap()))
+            out.extend(Upstreams::new(1).save().unwrap());
+            Ok::<_, ()>(())
         })
         .unwrap();
     second.step(Event::Load(object.into_bytes().into())).unwrap();
