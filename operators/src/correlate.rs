@@ -64,6 +64,7 @@ impl Default for CorrelateSettings {
 /// The operator.
 #[derive(Debug)]
 pub struct Correlate {
+    settings: CorrelateSettings,
     gap: i64,
     lateness: i64,
     page_severity: Severity,
@@ -77,6 +78,7 @@ type Cx<'a> = Context<'a, JsonRows>;
 impl Correlate {
     pub fn new(settings: &CorrelateSettings) -> Self {
         Correlate {
+            settings: settings.clone(),
             gap: micros(settings.gap.get()),
             lateness: micros(settings.lateness.get()),
             page_severity: settings.page_severity,
@@ -338,6 +340,11 @@ impl Operator for Correlate {
 
     fn logic_version(&self) -> u32 {
         1
+    }
+
+    fn settings(&self) -> String {
+        // A struct of durations and a word always encodes.
+        serde_json::to_string(&self.settings).unwrap_or_default()
     }
 
     fn decode(&self, record: &Record, _: &TopicPartition) -> Result<SignalBatch, Reject> {

@@ -61,6 +61,7 @@ impl Default for DedupeSettings {
 /// The operator.
 #[derive(Debug)]
 pub struct Dedupe {
+    settings: DedupeSettings,
     wait: Duration,
     memory: Memory,
     max_episodes: usize,
@@ -76,6 +77,7 @@ type Cx<'a> = Context<'a, SignalsOut>;
 impl Dedupe {
     pub fn new(settings: &DedupeSettings) -> Self {
         Dedupe {
+            settings: settings.clone(),
             wait: settings.early_resolve_wait.get(),
             memory: Memory {
                 resolved: micros(settings.resolved_memory.get()),
@@ -162,6 +164,11 @@ impl Operator for Dedupe {
 
     fn logic_version(&self) -> u32 {
         1
+    }
+
+    fn settings(&self) -> String {
+        // A struct of durations and numbers always encodes.
+        serde_json::to_string(&self.settings).unwrap_or_default()
     }
 
     fn decode(&self, record: &Record, _: &TopicPartition) -> Result<SignalBatch, Reject> {

@@ -185,6 +185,10 @@ impl Operator for IntervalJoin {
         2
     }
 
+    fn settings(&self) -> String {
+        format!(r#"{{"before_us":{}}}"#, self.before)
+    }
+
     fn decode(&self, record: &Record, _: &TopicPartition) -> Result<SignalBatch, Reject> {
         decode_signals(record)
     }

@@ -27,6 +27,7 @@ const NAME: &str = "window_dedupe";
 /// The operator.
 #[derive(Debug)]
 pub struct WindowDedupe {
+    width: Duration,
     /// Per open window and dedup key: the earliest signal so far.
     candidates: Windows<String, Signal>,
 }
@@ -37,6 +38,7 @@ impl WindowDedupe {
     /// `width` of the tumbling windows, aligned to the epoch.
     pub fn new(width: Duration) -> Self {
         WindowDedupe {
+            width,
             candidates: Windows::tumbling(width),
         }
     }
@@ -79,6 +81,10 @@ impl Operator for WindowDedupe {
 
     fn logic_version(&self) -> u32 {
         1
+    }
+
+    fn settings(&self) -> String {
+        format!(r#"{{"width_us":{}}}"#, self.width.as_micros())
     }
 
     fn decode(&self, record: &Record, _: &TopicPartition) -> Result<SignalBatch, Reject> {

@@ -15,6 +15,7 @@ mod ingest;
 pub mod render;
 mod run;
 mod sql;
+pub mod upgrade;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -33,6 +34,7 @@ pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
 pub use run::{DemoArgs, Role, RunArgs};
 pub use sql::SqlArgs;
+pub use upgrade::UpgradeArgs;
 
 use crate::config::{self as settings, Config, Inputs};
 use crate::logging::{self, Voice};
@@ -92,6 +94,7 @@ pub enum Command {
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
     Demo(DemoArgs),
+    Upgrade(UpgradeArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -106,6 +109,7 @@ pub enum Work {
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
     Demo(DemoArgs),
+    Upgrade(UpgradeArgs),
 }
 
 /// What every command gets.
@@ -170,6 +174,7 @@ fn carry_out(
         Command::DeadLetters(args) => Work::DeadLetters(args),
         Command::Audit(args) => Work::Audit(args),
         Command::Demo(args) => Work::Demo(args),
+        Command::Upgrade(args) => Work::Upgrade(args),
     };
     let (config, warnings) = match settings::load_from(inputs) {
         Ok(read) => read,

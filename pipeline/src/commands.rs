@@ -5,19 +5,23 @@ mod dead_letters;
 mod logs;
 
 use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use sinks::sql::{IncidentFilter, Store};
 use stream::failpoint;
+use stream::snapshot::SnapshotStore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::cli::render::{self, Format, Progress};
-use crate::cli::{DemoArgs, Exit, IncidentsArgs, IngestArgs, RunArgs, Session, SqlArgs, Work};
-use crate::config::Config;
+use crate::cli::{DemoArgs, Exit, IncidentsArgs, IngestArgs, RunArgs, Session, SqlArgs, UpgradeArgs, Work, upgrade};
+use crate::config::{Config, LogKind};
 use crate::run::{Addresses, signalled};
-use crate::world::World;
+use crate::topology::Topology;
+use crate::upgrade::report;
+use crate::world::{World, open_log};
 use crate::{demo, ingest, run};
 
 /// Carries out a command that needs the pipeline.
@@ -32,6 +36,7 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Sql(arguments) => sql_command(session, arguments).await,
             Work::Audit(arguments) => audit::carry_out(session, arguments).await,
             Work::DeadLetters(arguments) => dead_letters::carry_out(session, arguments).await,
+            Work::Upgrade(arguments) => upgrade_command(session, arguments).await,
         }
     })
 }
@@ -225,4 +230,25 @@ async fn sql_command(session: Session, arguments: SqlArgs) -> anyhow::Result<Exi
     render::batches(&schema, &batches, format, &session.screen, &mut out)?;
     out.flush()?;
     Ok(Exit::Done)
+}
+
+async fn upgrade_command(session: Session, arguments: UpgradeArgs) -> anyhow::Result<Exit> {
+    let config = &session.config;
+    // Looking must not make what is not there.
+    let folder = match config.log.kind {
+        LogKind::Embedded => config.data.dir.join("log"),
+        LogKind::Kafka => config.data.dir.clone(),
+    };
+    if !folder.exists() {
+        let problem = format!(
+            "there is no {}: nothing ran here yet, any version may start",
+            folder.display()
+        );
+        return Err(Exit::NotFound.because(problem));
+    }
+    let (log, _) = open_log(config).await?;
+    let snapshots: Arc<dyn SnapshotStore> = Arc::new(config.snapshots.open(&config.data.dir));
+    let report = report(config, &Topology::new(config), log.as_ref(), &snapshots, true).await?;
+    upgrade::show(&report, arguments.json, &session.screen, &mut io::stdout().lock())?;
+    Ok(if report.starts { Exit::Done } else { Exit::Failed })
 }

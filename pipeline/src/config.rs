@@ -41,7 +41,7 @@ pub use example::example;
 pub use fault::{Fault, Place, Warning};
 pub use sections::{
     DataSettings, Keep, LogFormat, LogKind, LogSettings, LoggingSettings, ProgressSettings, ReadinessSettings,
-    TopicSettings, TopicsSettings,
+    SnapshotSettings, TopicSettings, TopicsSettings,
 };
 
 use shape::{Shape, schema_of};
@@ -56,6 +56,7 @@ pub const DEFAULT_FILE: &str = "aegis.toml";
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub data: DataSettings,
+    pub snapshots: SnapshotSettings,
     pub log: LogSettings,
     pub topics: TopicsSettings,
     pub dispatcher: WebhookSettings,

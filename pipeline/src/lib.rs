@@ -17,4 +17,5 @@ pub mod run;
 pub mod scan;
 pub mod topology;
 pub mod totals;
+pub mod upgrade;
 pub mod world;

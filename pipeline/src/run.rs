@@ -90,7 +90,7 @@ pub async fn run(
             mode: Mode::Live,
             stop: stages.stop.clone(),
         };
-        let running = (stage.run)(&world.topology, &world.config, drive);
+        let running = stage.run(&world.topology, &world.config, drive);
         stages
             .tasks
             .spawn(async move { running.await.with_context(|| format!("stage {}", stage.name)) });
@@ -138,9 +138,9 @@ pub async fn run(
         Ok(())
     });
     if let Some(log) = world.embedded.clone() {
-        let (runtime, snapshots, closing) = (world.runtime.clone(), world.snapshots.clone(), last.stop.clone());
+        let (runtime, closing) = (world.runtime.clone(), last.stop.clone());
         last.tasks.spawn(async move {
-            retention::keep(log, runtime, snapshots, closing).await;
+            retention::keep(log, runtime, closing).await;
             Ok(())
         });
     }

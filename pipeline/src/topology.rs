@@ -14,11 +14,12 @@ use operators::correlate::Correlate;
 use operators::dedupe::Dedupe;
 use operators::normalize::Normalize;
 use sha2::{Digest as _, Sha256};
-use stream::driver::{Mode, Runtime, Stage, StageError, run_stage};
+use stream::driver::{Mode, RestoreCheck, Runtime, Stage, StageError, Standing, check_restore, run_stage};
 use stream::partition::PARTITIONER;
 use stream::progress::IngressPolicy;
+use stream::snapshot::{SnapshotError, SnapshotStore};
 use stream::task::{DeadLetters, Refused, Role, TaskSettings};
-use stream::{NewRecord, Operator, TopicSpec};
+use stream::{NewRecord, Operator, TopicPartition, TopicSpec};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -32,12 +33,45 @@ pub struct Topology {
 }
 
 type StageFuture = std::pin::Pin<Box<dyn Future<Output = Result<(), StageError>> + Send>>;
+type CheckFuture<'a> = std::pin::Pin<Box<dyn Future<Output = Result<RestoreCheck, SnapshotError>> + Send + 'a>>;
 
 /// A stage that can be run: the registration list below is the only place that names them.
 pub struct StageEntry {
     pub name: &'static str,
     pub input: &'static str,
-    pub run: fn(&Topology, &Config, Drive) -> StageFuture,
+    pub make: fn(&Topology, &Config) -> Box<dyn AnyStage>,
+}
+
+/// A stage, whatever its operator.
+pub trait AnyStage: Send {
+    /// Runs it until its drive says stop.
+    fn run(self: Box<Self>, drive: Drive) -> StageFuture;
+
+    /// What a start would make of a partition's snapshots; `deep` reads them whole.
+    fn check<'a>(
+        &'a self,
+        store: &'a Arc<dyn SnapshotStore>,
+        partition: u32,
+        at: Standing,
+        deep: bool,
+    ) -> CheckFuture<'a>;
+}
+
+impl<O: Operator> AnyStage for Stage<O> {
+    fn run(self: Box<Self>, drive: Drive) -> StageFuture {
+        Box::pin(run_stage(*self, drive.runtime, drive.mode, drive.stop))
+    }
+
+    fn check<'a>(
+        &'a self,
+        store: &'a Arc<dyn SnapshotStore>,
+        partition: u32,
+        at: Standing,
+        deep: bool,
+    ) -> CheckFuture<'a> {
+        let partition = TopicPartition::new(self.input.clone(), partition);
+        Box::pin(async move { check_restore(self, store, &partition, at, deep).await })
+    }
 }
 
 /// How to run a stage.
@@ -52,31 +86,57 @@ pub const STAGES: &[StageEntry] = &[
     StageEntry {
         name: "normalize",
         input: topics::EVENTS_RAW,
-        run: |topology, config, drive| {
+        make: |topology, config| {
             let settings = config.normalize.clone();
             let make = move || Normalize::new(settings.clone());
-            topology.stage(topics::EVENTS_RAW, topics::SIGNALS, Entry::Ingress, drive, make)
+            topology.stage(topics::EVENTS_RAW, topics::SIGNALS, Entry::Ingress, make)
         },
     },
     StageEntry {
         name: "dedupe",
         input: topics::SIGNALS,
-        run: |topology, config, drive| {
+        make: |topology, config| {
             let settings = config.dedupe.clone();
             let make = move || Dedupe::new(&settings);
-            topology.stage(topics::SIGNALS, topics::TRANSITIONS, Entry::Downstream, drive, make)
+            topology.stage(topics::SIGNALS, topics::TRANSITIONS, Entry::Downstream, make)
         },
     },
     StageEntry {
         name: "correlate",
         input: topics::TRANSITIONS,
-        run: |topology, config, drive| {
+        make: |topology, config| {
             let settings = config.correlate.clone();
             let make = move || Correlate::new(&settings);
-            topology.stage(topics::TRANSITIONS, topics::INCIDENTS, Entry::Downstream, drive, make)
+            topology.stage(topics::TRANSITIONS, topics::INCIDENTS, Entry::Downstream, make)
         },
     },
 ];
+
+impl StageEntry {
+    pub fn run(&self, topology: &Topology, config: &Config, drive: Drive) -> StageFuture {
+        (self.make)(topology, config).run(drive)
+    }
+}
+
+/// What the hash of the topology is made of besides the partitioner and the partition count. Snapshots are named by that hash,
+/// so this list is frozen: a topic or stage that is added later does not change what the state of these depends on. Edit it
+/// only when that changes, and know that every snapshot is foreign from then on.
+const HASHED_TOPICS: &[&str] = &[
+    "events.raw",
+    "logs",
+    "signals",
+    "transitions",
+    "incidents",
+    "deployments",
+    "compliance",
+    "remediations",
+    "notifications",
+    "ledger",
+    "late",
+    "dead-letter",
+    "accounting",
+];
+const HASHED_STAGES: &[&str] = &["normalize", "dedupe", "correlate"];
 
 enum Entry {
     Ingress,
@@ -88,11 +148,11 @@ impl Topology {
         let partitions = config.partitions();
         let mut hash = Sha256::new();
         hash.update(PARTITIONER);
-        for topic in topics::ALL {
+        for topic in HASHED_TOPICS {
             hash.update(format!("{topic}:{partitions};"));
         }
-        for stage in STAGES {
-            hash.update(format!("{};", stage.name));
+        for stage in HASHED_STAGES {
+            hash.update(format!("{stage};"));
         }
         let hash: String = hash
             .finalize()
@@ -124,16 +184,19 @@ impl Topology {
         input: &str,
         output: &str,
         entry: Entry,
-        drive: Drive,
         make: impl Fn() -> O + Send + Sync + 'static,
-    ) -> StageFuture {
-        let stage = Stage {
+    ) -> Box<dyn AnyStage> {
+        Box::new(Stage {
             input: input.into(),
             settings: self.task_settings(output, entry),
             make: Box::new(move |_| make()),
             call: None,
-        };
-        Box::pin(run_stage(stage, drive.runtime, drive.mode, drive.stop))
+        })
+    }
+
+    /// Names snapshots.
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     fn task_settings(&self, output: &str, entry: Entry) -> TaskSettings {
@@ -203,5 +266,16 @@ fn encode_dead_letter(refused: &Refused<'_>) -> NewRecord {
     NewRecord {
         value: serde_json::to_vec(&letter).unwrap_or_default().into(),
         ..NewRecord::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_the_first_release() {
+        // A changed value makes every snapshot out there foreign.
+        assert_eq!(Topology::new(&Config::default()).hash(), "7d325b44ca9377bc");
     }
 }

@@ -9,13 +9,14 @@ use sources::embedded::EmbeddedLog;
 use sources::kafka::KafkaLog;
 use stream::driver::{Mode, Runtime, run_sink};
 use stream::health::Health;
-use stream::snapshot::FolderSnapshots;
+use stream::snapshot::SnapshotStore;
 use stream::time::WallClock;
 use stream::{Log, Sink};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, LogKind};
 use crate::topology::{Drive, STAGES, Topology, dead_letters};
+use crate::upgrade;
 
 /// An opened installation. One per process and data folder.
 pub struct World {
@@ -23,25 +24,26 @@ pub struct World {
     pub topology: Topology,
     pub runtime: Runtime,
     pub store: Store,
-    pub snapshots: FolderSnapshots,
     /// The embedded log, where that is the log: retention is ours to enforce.
     pub embedded: Option<EmbeddedLog>,
 }
 
 impl World {
-    /// Opens the log (making topics that are missing), the snapshot folder and the SQL store (migrating it).
+    /// Opens the log (making topics that are missing), the snapshot folder and the SQL store (migrating it). State that this
+    /// program cannot take over is refused before any of that is written.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let data_dir = &config.data.dir;
         std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make data folder {}", data_dir.display()))?;
         let (log, embedded) = open_log(config).await?;
         let topology = Topology::new(config);
+        let snapshots: Arc<dyn SnapshotStore> = Arc::new(config.snapshots.open(data_dir));
+        upgrade::refuse_early(config, &topology, log.as_ref(), &snapshots).await?;
         log.ensure_topics(&topology.topics(config)).await?;
         let store = config.store.open(data_dir).await?;
         store.migrate().await?;
-        let snapshots = FolderSnapshots::new(data_dir.join("snapshots"));
         let runtime = Runtime {
             log,
-            snapshots: Arc::new(snapshots.clone()),
+            snapshots,
             clock: Arc::new(WallClock),
             health: Health::default(),
             snapshot_every: config.data.snapshot_every.get(),
@@ -51,7 +53,6 @@ impl World {
             topology,
             runtime,
             store,
-            snapshots,
             embedded,
         })
     }
@@ -74,7 +75,8 @@ impl World {
                 mode,
                 stop: stop.clone(),
             };
-            (stage.run)(&self.topology, &self.config, drive)
+            stage
+                .run(&self.topology, &self.config, drive)
                 .await
                 .with_context(|| format!("stage {}", stage.name))?;
         }

@@ -50,6 +50,22 @@ fn unknown_keys() {
 }
 
 #[test]
+fn snapshots_lie_in_a_folder() {
+    check(
+        "[snapshots]\nurl = \"s3://bucket/aegis\"\n",
+        &[
+            "FILE:2:7: snapshots.url: this program keeps snapshots in a folder, and this is \"s3\"; write \"file:///var/lib/aegis/snapshots\", or leave it empty",
+        ],
+    );
+    check(
+        "[snapshots]\nurl = \"file://here\"\n",
+        &[
+            "FILE:2:7: snapshots.url: \"file://here\" names no absolute folder; write \"file:///var/lib/aegis/snapshots\", or leave it empty",
+        ],
+    );
+}
+
+#[test]
 fn wrong_types() {
     check(
         "[data]\ndir = 5\n",

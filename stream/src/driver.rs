@@ -4,6 +4,7 @@
 //! partitions of a stage commit together, in one transaction, when the input is drained or after [`LINGER`].
 
 mod sink;
+mod snapshots;
 mod stage;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 pub use sink::{IDENTITY_HEADER, SinkDriverError, run_sink};
+pub use snapshots::{RestoreCheck, Standing, check_restore};
 pub use stage::{Stage, StageError, run_stage};
 
 use crate::health::Health;

@@ -13,7 +13,7 @@ use crate::accounting::{Accounting, Disposition};
 use crate::call::CallError;
 use crate::log::{NewRecord, Record, Topic, TopicPartition};
 use crate::partition::partition_for;
-use crate::state::StateCell;
+use crate::state::{SavedCells, StateCell, StateError};
 use crate::time::Instant;
 
 pub use harness::Harness;
@@ -62,6 +62,20 @@ pub trait Operator: Send + Sync + 'static {
     /// Rises whenever the same input would lead to other outputs or another state.
     fn logic_version(&self) -> u32;
 
+    /// The settings that the state or the outputs depend on, as JSON (`serde_json` of the settings struct). They are kept in
+    /// snapshots: where they differ, state is taken over only from a snapshot at the very offset that is committed.
+    fn settings(&self) -> String {
+        "{}".to_owned()
+    }
+
+    /// Fills this operator's empty cells from what logic version `from` saved, exactly at the committed offset. Called
+    /// instead of a restore, before anything is written; what it cannot read it refuses, and the stage does not start.
+    /// Read an old cell into a [`crate::state::Table`] (or what it was) of its old types with [`SavedCells::read`].
+    fn migrate(&mut self, from: u32, cells: &SavedCells) -> Result<(), MigrateError> {
+        let _ = cells;
+        Err(MigrateError::NoWay { from })
+    }
+
     /// Reads a data record (settings and progress never come here).
     fn decode(&self, record: &Record, from: &TopicPartition) -> Result<Self::In, Reject>;
 
@@ -88,6 +102,18 @@ pub trait Operator: Send + Sync + 'static {
     fn owes(&self) -> Option<Instant> {
         None
     }
+}
+
+/// Why state of another logic version was not taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    #[error("this program has no migration from logic version {from}")]
+    NoWay { from: u32 },
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// In the operator's own words.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// A request to the outside, made as data.

@@ -1,308 +1,202 @@
-//! Snapshots of a partition task: named by stage, partition, operator logic version and offset; refused when torn or foreign.
+//! Snapshots of a partition task: a base and deltas, listed in a manifest.
 //!
-//! Layout of a file: `magic "AEGS" · format u8 · length u32 LE · body (postcard) · CRC32 LE of the body`.
+//! ```text
+//! STAGE/PARTITION/0000000007-00000.base     objects: state as of some offset, or what changed up to one
+//!                 0000000008-00000.delta
+//!                 0000000008.manifest        base 7 + delta 8: the state at one offset
+//! ```
+//!
+//! It promises:
+//!
+//! * names are never used twice and nothing is written over: a manifest appears last and whole, or it does not count;
+//! * a delta starts where the snapshot that it extends stands; a manifest whose objects do not join is refused;
+//! * torn and foreign ones are refused with a log line and the next older one is used; what a *newer* program wrote is an
+//!   error, before anything is written;
+//! * state is restored only under the logic version and the settings that emitted what lies behind it. Where they differ,
+//!   the snapshot must stand exactly at the committed offset, so that nothing is replayed under other rules ([`Plan`]);
+//! * the two newest snapshots are kept, and the newest that shares no object with them: one bad object cannot take both.
+//!   Retention may pass only what lies before that one ([`retention_floor`]).
+//!
+//! Not here: compression, encryption, and more than one writer per partition. A zombie may spoil a snapshot of its own
+//! or make a commit fail; it cannot damage a committed one that is newer than its own listing.
 
-use std::path::{Path, PathBuf};
+mod catalog;
+pub mod conformance;
+mod faulty;
+mod format;
+mod objects;
+mod plan;
+mod writer;
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::log::Offset;
 
-const MAGIC: &[u8; 4] = b"AEGS";
-/// Version of the layout and of the body's fields.
-const FORMAT: u8 = 1;
-/// Snapshots kept per partition: one could be torn, the older one must still be there.
-const KEEP: usize = 2;
+pub use catalog::{Generation, generations, read_object, retention_floor};
+pub use faulty::{FaultySnapshots, StoreFault};
+pub use format::{Frame, FrameWriter, frames};
+pub use objects::{FolderSnapshots, MemorySnapshots};
+pub use plan::{How, Plan, difference};
+pub use writer::SnapshotWriter;
 
-/// The state of a task exactly at `offset` (the next record to read).
+/// Version of the manifest's and the objects' layout. Format 1 was one file `OFFSET.snapshot` with everything in it; it is
+/// still read.
+pub const FORMAT: u8 = 2;
+
+/// Whose state it is. All of it must be equal before state is restored and replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// Which topology (stages, topics, partition counts, settings that shape state).
+pub struct Identity {
+    /// Which topology (stages, topics, partition counts).
     pub topology: String,
     pub stage: String,
     pub partition: u32,
     pub logic_version: u32,
-    pub offset: Offset,
-    pub cells: Vec<(String, Vec<u8>)>,
+    /// The settings that shape state, as JSON. `None`: the program did not record them (format 1).
+    pub settings: Option<String>,
 }
 
-/// Why a snapshot store refused.
+/// One snapshot: the state at `offset` (the next record to read) is that of its objects, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub identity: Identity,
+    pub offset: Offset,
+    pub sequence: u64,
+    pub objects: Vec<Object>,
+}
+
+/// One object of a snapshot. All objects of one sequence belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object {
+    pub sequence: u64,
+    pub number: u32,
+    /// Where the delta starts; `None` for a part of a base.
+    pub from: Option<Offset>,
+    /// The offset at which the state stands once it is applied.
+    pub to: Offset,
+    pub bytes: u64,
+    pub crc: u32,
+}
+
+/// How long a chain of deltas gets before a snapshot is a base again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainBound {
+    pub max_deltas: u32,
+}
+
+/// Deltas upon one base. Higher: a restore opens more objects, and retention waits longer for the next base, because only
+/// that is independent of the one before; lower: a large state is written whole more often.
+pub const MAX_DELTAS: u32 = 64;
+
+/// Deltas may grow to this many bytes even where the base is smaller. A small state is not worth counting.
+const SMALL: u64 = 64 << 10;
+
+impl Default for ChainBound {
+    fn default() -> Self {
+        ChainBound { max_deltas: MAX_DELTAS }
+    }
+}
+
+impl Manifest {
+    /// Whether one more delta may follow. Deltas together may be as large as their base: then a restore reads at most twice
+    /// the state, and all bases together are no more work than all deltas.
+    pub fn may_grow(&self, bound: ChainBound) -> bool {
+        let base: u64 = self.objects.iter().filter(|o| o.from.is_none()).map(|o| o.bytes).sum();
+        let deltas = || self.objects.iter().filter(|o| o.from.is_some());
+        let bytes: u64 = deltas().map(|o| o.bytes).sum();
+        let mut sequences: Vec<u64> = deltas().map(|o| o.sequence).collect();
+        sequences.dedup();
+        (sequences.len() as u64) < u64::from(bound.max_deltas) && bytes < base.max(SMALL)
+    }
+
+    /// The sequence of its base: snapshots of one base stand and fall together.
+    pub fn base(&self) -> Option<u64> {
+        self.objects.first().map(|object| object.sequence)
+    }
+}
+
+/// One piece of a snapshot being taken, made by the task and written by the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub identity: Identity,
+    pub offset: Offset,
+    /// The snapshot that this one extends; `None`: it is a base.
+    pub extends: Option<Arc<Manifest>>,
+    pub bytes: Bytes,
+    /// Ask for the next one with another [`crate::task::Event::Checkpoint`].
+    pub last: bool,
+}
+
+/// Why a snapshot was not stored, or cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    #[error("snapshot store {path}: {cause}")]
-    Io { path: String, cause: std::io::Error },
-    #[error("snapshot of {stage} cannot be encoded: {cause}")]
-    Encode { stage: String, cause: postcard::Error },
-    /// The only snapshots are of another logic version: going on would mix two logics.
+    #[error("snapshot store: {doing} {path}: {cause}")]
+    Store {
+        doing: &'static str,
+        path: String,
+        cause: String,
+    },
+    /// An object of this name is there already: somebody else writes snapshots of this partition, or the listing was stale.
+    #[error("snapshot store: {path} is there already: does another process write snapshots of this partition?")]
+    Exists { path: String },
+    /// An object of a manifest is gone, cut or changed.
+    #[error("snapshot object {path}: {problem}")]
+    Torn { path: String, problem: String },
     #[error(
-        "{stage}/{partition}: snapshots were taken by logic version {found}, this program has {wanted}: start the previous program, stop it cleanly, then run `aegis upgrade --check`"
+        "snapshot {path} has format {found}, this program knows formats up to {FORMAT}: it was written by a newer program; run that one"
+    )]
+    NewerFormat { path: String, found: u8 },
+    #[error("snapshot of {stage}/{partition} cannot be encoded: {cause}")]
+    Encode {
+        stage: String,
+        partition: u32,
+        cause: postcard::Error,
+    },
+    #[error(
+        "{stage}/{partition}: what was emitted last came from logic version {found}, this program has {wanted}, and the snapshot at offset {at} is not at the committed offset {committed}: start the previous program once more and stop it cleanly (SIGTERM: it drains, commits and snapshots), then start this one; `aegis upgrade --check` tells when it is ready",
+        at = at.0, committed = committed.0
     )]
     LogicVersion {
         stage: String,
         partition: u32,
         found: u32,
         wanted: u32,
+        at: Offset,
+        committed: Offset,
+    },
+    #[error(
+        "{stage}/{partition}: what was emitted last was emitted under other settings ({difference}), and the snapshot at offset {at} is not at the committed offset {committed}: start once more with the previous settings and stop cleanly (SIGTERM: it drains, commits and snapshots), then change them; `aegis upgrade --check` tells when it is ready",
+        at = at.0, committed = committed.0
+    )]
+    Settings {
+        stage: String,
+        partition: u32,
+        difference: String,
+        at: Offset,
+        committed: Offset,
     },
 }
 
-/// Keeps snapshots.
+/// Keeps objects under names like `dedupe/3/0000000007.manifest`. It knows nothing of what is in them.
+#[async_trait]
 pub trait SnapshotStore: Send + Sync {
-    fn save(&self, snapshot: &Snapshot) -> Result<(), SnapshotError>;
+    /// Names in `folder` (`dedupe/3`), without it, with their lengths. A folder that is not there is empty.
+    async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, SnapshotError>;
 
-    /// The newest valid snapshot at or before `limit`. Torn ones and those of another topology are passed over;
-    /// another logic version with none of ours beside it is an error.
-    fn newest(
-        &self,
-        topology: &str,
-        stage: &str,
-        partition: u32,
-        logic_version: u32,
-        limit: Offset,
-    ) -> Result<Option<Snapshot>, SnapshotError>;
-}
+    /// `None` when there is no such object.
+    async fn get(&self, path: &str) -> Result<Option<Bytes>, SnapshotError>;
 
-/// Snapshots in a local folder, one file each.
-#[derive(Clone, Debug)]
-pub struct FolderSnapshots {
-    root: PathBuf,
-}
+    /// Stores a new object; on return it survives a power cut. Never writes over one: [`SnapshotError::Exists`].
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<(), SnapshotError>;
 
-impl FolderSnapshots {
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        FolderSnapshots { root: root.into() }
-    }
+    /// Removes an object; one that is not there is no error.
+    async fn delete(&self, path: &str) -> Result<(), SnapshotError>;
 
-    /// Offset of the second newest snapshot of a partition: what lies before it is not needed even if the newest is torn.
-    pub fn second_newest(&self, stage: &str, partition: u32) -> Option<Offset> {
-        self.files(stage, partition)
-            .ok()?
-            .get(1)
-            .map(|(offset, _)| Offset(*offset))
-    }
-
-    fn folder(&self, stage: &str, partition: u32) -> PathBuf {
-        self.root.join(stage).join(partition.to_string())
-    }
-
-    /// Files of a partition, newest offset first.
-    fn files(&self, stage: &str, partition: u32) -> Result<Vec<(u64, PathBuf)>, SnapshotError> {
-        let folder = self.folder(stage, partition);
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(cause) => return Err(io(&folder, cause)),
-        };
-        let mut files: Vec<(u64, PathBuf)> = entries
-            .flatten()
-            .filter_map(|entry| {
-                let name = entry.file_name();
-                let offset = name.to_str()?.strip_suffix(".snapshot")?.parse().ok()?;
-                Some((offset, entry.path()))
-            })
-            .collect();
-        files.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(files)
-    }
-}
-
-impl SnapshotStore for FolderSnapshots {
-    fn save(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        let folder = self.folder(&snapshot.stage, snapshot.partition);
-        std::fs::create_dir_all(&folder).map_err(|cause| io(&folder, cause))?;
-        let bytes = encode(snapshot).map_err(|cause| SnapshotError::Encode {
-            stage: snapshot.stage.clone(),
-            cause,
-        })?;
-        let path = folder.join(format!("{:020}.snapshot", snapshot.offset.0));
-        let temporary = folder.join("next.tmp");
-        let written = write_synced(&temporary, &bytes).and_then(|()| std::fs::rename(&temporary, &path));
-        written
-            .and_then(|()| std::fs::File::open(&folder)?.sync_all())
-            .map_err(|cause| io(&path, cause))?;
-        for (_, old) in self.files(&snapshot.stage, snapshot.partition)?.into_iter().skip(KEEP) {
-            std::fs::remove_file(&old).map_err(|cause| io(&old, cause))?;
-        }
-        Ok(())
-    }
-
-    fn newest(
-        &self,
-        topology: &str,
-        stage: &str,
-        partition: u32,
-        logic_version: u32,
-        limit: Offset,
-    ) -> Result<Option<Snapshot>, SnapshotError> {
-        let mut other_version = None;
-        for (offset, path) in self.files(stage, partition)? {
-            if offset > limit.0 {
-                continue;
-            }
-            let bytes = std::fs::read(&path).map_err(|cause| io(&path, cause))?;
-            match decode(&bytes) {
-                Some(s) if s.stage != stage || s.partition != partition || s.topology != topology => {
-                    tracing::warn!(path = %path.display(), "snapshot of another topology passed over");
-                }
-                Some(s) if s.logic_version != logic_version => other_version = Some(s.logic_version),
-                Some(snapshot) => return Ok(Some(snapshot)),
-                None => tracing::warn!(path = %path.display(), "torn snapshot passed over"),
-            }
-        }
-        match other_version {
-            Some(found) => Err(SnapshotError::LogicVersion {
-                stage: stage.to_owned(),
-                partition,
-                found,
-                wanted: logic_version,
-            }),
-            None => Ok(None),
-        }
-    }
-}
-
-/// Keeps snapshots in memory, as many as a folder would: tests and benches.
-#[derive(Debug, Default)]
-pub struct MemorySnapshots {
-    kept: std::sync::Mutex<Vec<Snapshot>>,
-}
-
-impl SnapshotStore for MemorySnapshots {
-    fn save(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let same_task = |s: &Snapshot| (&s.stage, s.partition) == (&snapshot.stage, snapshot.partition);
-        kept.retain(|s| !same_task(s) || s.offset != snapshot.offset);
-        kept.push(snapshot.clone());
-        if kept.iter().filter(|s| same_task(s)).count() > KEEP
-            && let Some(oldest) = kept.iter().position(same_task)
-        {
-            kept.remove(oldest);
-        }
-        Ok(())
-    }
-
-    fn newest(
-        &self,
-        topology: &str,
-        stage: &str,
-        partition: u32,
-        logic_version: u32,
-        limit: Offset,
-    ) -> Result<Option<Snapshot>, SnapshotError> {
-        let kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let ours = |s: &&Snapshot| {
-            s.topology == topology
-                && s.stage == stage
-                && s.partition == partition
-                && s.logic_version == logic_version
-                && s.offset <= limit
-        };
-        Ok(kept.iter().rev().find(ours).cloned())
-    }
-}
-
-pub(crate) fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, postcard::Error> {
-    let body = postcard::to_stdvec(snapshot)?;
-    let mut out = Vec::with_capacity(body.len() + 13);
-    out.extend_from_slice(MAGIC);
-    out.push(FORMAT);
-    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    let crc = crc32fast::hash(&body);
-    out.extend_from_slice(&body);
-    out.extend_from_slice(&crc.to_le_bytes());
-    Ok(out)
-}
-
-/// `None` for torn or foreign bytes.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Snapshot> {
-    let rest = bytes.strip_prefix(MAGIC)?;
-    let (format, rest) = rest.split_first()?;
-    if *format != FORMAT {
-        return None;
-    }
-    let (length, rest) = rest.split_first_chunk::<4>()?;
-    let (body, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    let crc = u32::from_le_bytes(*rest.first_chunk::<4>()?);
-    (crc32fast::hash(body) == crc).then(|| postcard::from_bytes(body).ok())?
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let mut file = std::fs::File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_data()
-}
-
-fn io(path: &Path, cause: std::io::Error) -> SnapshotError {
-    SnapshotError::Io {
-        path: path.display().to_string(),
-        cause,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(offset: u64, logic_version: u32) -> Snapshot {
-        Snapshot {
-            topology: "t".into(),
-            stage: "dedupe".into(),
-            partition: 3,
-            logic_version,
-            offset: Offset(offset),
-            cells: vec![("alerts".into(), vec![1, 2, 3])],
-        }
-    }
-
-    #[test]
-    fn memory_keeps_the_one_before_as_a_folder_does() {
-        let store = MemorySnapshots::default();
-        for offset in [5, 9, 12] {
-            store.save(&at(offset, 1)).unwrap();
-        }
-        let newest = |limit| {
-            store
-                .newest("t", "dedupe", 3, 1, Offset(limit))
-                .unwrap()
-                .map(|s| s.offset.0)
-        };
-        assert_eq!((newest(99), newest(11), newest(8)), (Some(12), Some(9), None));
-    }
-
-    #[test]
-    fn torn_and_newer_ones_are_passed_over_and_two_are_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderSnapshots::new(folder.path());
-        for offset in [5, 9, 12] {
-            store.save(&at(offset, 1)).unwrap();
-        }
-        let newest = |limit| {
-            store
-                .newest("t", "dedupe", 3, 1, Offset(limit))
-                .unwrap()
-                .map(|s| s.offset.0)
-        };
-        assert_eq!((newest(99), newest(11), newest(8)), (Some(12), Some(9), None));
-        let path = folder.path().join("dedupe/3/00000000000000000012.snapshot");
-        let bytes = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
-        assert_eq!(newest(99), Some(9));
-        assert_eq!(store.newest("other", "dedupe", 3, 1, Offset(99)).unwrap(), None);
-    }
-
-    #[test]
-    fn another_logic_version_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderSnapshots::new(folder.path());
-        store.save(&at(5, 1)).unwrap();
-        let refused = store.newest("t", "dedupe", 3, 2, Offset(99));
-        assert!(matches!(
-            refused,
-            Err(SnapshotError::LogicVersion {
-                found: 1,
-                wanted: 2,
-                ..
-            })
-        ));
+    /// How long chains get in this store.
+    fn chain_bound(&self) -> ChainBound {
+        ChainBound::default()
     }
 }

@@ -4,10 +4,13 @@
 //!
 //! Life of a task: `Assigned` → (restore: replay without emitting up to the committed position) → `Fetched`… → `Flush`
 //! → commit → `Committed` or `Aborted` → … → `Revoked`. Between `Flush` and its answer nothing else is fed in; an
-//! aborted commit is sent again with the same outputs, the operator never runs twice over the same input.
+//! aborted commit is sent again with the same outputs, the operator never runs twice over the same input. Before `Assigned`
+//! a snapshot may be loaded, object by object; a `Checkpoint` gives a snapshot out piece by piece (module `state`).
 
 mod outbox;
+mod state;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,14 +18,16 @@ use bytes::Bytes;
 use crate::accounting::Accounting;
 use crate::call::CallError;
 use crate::log::{NewRecord, Offset, Record, Topic, TopicPartition};
-use crate::operator::{CallRequest, Operator};
+use crate::operator::{CallRequest, MigrateError, Operator};
 use crate::progress::{IngressPolicy, Progress, Senders, Upstreams, is_data_for, progress_of};
-use crate::snapshot::Snapshot;
-use crate::state::{StateCell, StateError};
+use crate::snapshot::{ChainBound, Identity, Manifest, Piece};
+use crate::state::{StateCell as _, StateError};
 use crate::time::Instant;
 
 use outbox::Outbox;
 pub use outbox::{DeadLetters, Refused};
+use state::Held;
+pub(crate) use state::KERNEL_CELL;
 
 /// Where a stage gets event time from.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +57,18 @@ pub struct TaskSettings {
 /// What happened, as told by the driver.
 #[derive(Debug)]
 pub enum Event {
+    /// One object of the snapshot to start from, before `Assigned`.
+    Load(Bytes),
+    /// All objects of a snapshot of logic version `from`, before `Assigned`: the operator migrates them.
+    Migrate {
+        from: u32,
+        objects: Vec<Bytes>,
+    },
     /// The partition is this task's. `start` is the first offset the log still has.
     Assigned {
         committed: Option<Offset>,
         start: Offset,
-        snapshot: Option<Snapshot>,
+        snapshot: Option<Restored>,
     },
     /// The next records, in order.
     Fetched(Vec<Record>),
@@ -78,8 +90,20 @@ pub enum Event {
         key: String,
         answer: Result<Bytes, CallError>,
     },
-    /// Take a snapshot now (nothing may be pending).
-    Checkpoint,
+    /// Take a snapshot now (nothing may be pending), or give the next piece of the one being taken.
+    Checkpoint(ChainBound),
+    /// The snapshot's last piece is stored under this manifest, or `None`: it could not be stored. Until one of the two is
+    /// known nothing else is fed in.
+    Snapshotted(Option<Arc<Manifest>>),
+}
+
+/// The snapshot that was loaded.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// Where its state stands.
+    pub offset: Offset,
+    /// What the next delta may extend; `None`: the next snapshot is a base.
+    pub chain: Option<Arc<Manifest>>,
 }
 
 /// Outputs and position of one partition, to be committed in one piece.
@@ -95,7 +119,7 @@ pub struct PartitionCommit {
 pub enum Effect {
     Seek(Offset),
     Commit(PartitionCommit),
-    Snapshot(Snapshot),
+    Snapshot(Piece),
     Call(CallRequest),
 }
 
@@ -114,6 +138,20 @@ pub enum TaskError {
         partition: u32,
         cell: String,
     },
+    #[error("{stage}/{partition}: an object of the snapshot is none of ours, though its checksum is right")]
+    Object { stage: &'static str, partition: u32 },
+    #[error(
+        "{stage}/{partition}: state of logic version {from} cannot be taken over by version {to}: {cause}; nothing was written: go on with the previous program, or use a release that migrates from it"
+    )]
+    Migrate {
+        stage: &'static str,
+        partition: u32,
+        from: u32,
+        to: u32,
+        cause: MigrateError,
+    },
+    #[error("{stage}/{partition}: fed while a snapshot is being taken")]
+    Saving { stage: &'static str, partition: u32 },
     #[error("{stage}/{partition}: output cannot be encoded: {cause}")]
     Encode {
         stage: &'static str,
@@ -169,6 +207,7 @@ pub struct Task<O: Operator> {
     replay_until: Offset,
     outbox: Outbox<O::Out>,
     in_flight: Option<PartitionCommit>,
+    held: Held,
 }
 
 impl<O: Operator> Task<O> {
@@ -197,13 +236,17 @@ impl<O: Operator> Task<O> {
             replay_until: Offset(0),
             outbox,
             in_flight: None,
+            held: Held::default(),
         }
     }
 
     /// The one entry. See [`Event`] and [`Effect`].
     pub fn step(&mut self, event: Event) -> Result<Vec<Effect>, TaskError> {
         let mut effects = Vec::new();
+        self.require_not_saving(&event)?;
         match event {
+            Event::Load(object) => self.load(&object)?,
+            Event::Migrate { from, objects } => self.migrate(from, &objects)?,
             Event::Assigned {
                 committed,
                 start,
@@ -253,10 +296,11 @@ impl<O: Operator> Task<O> {
                 }
             }
             Event::Aborted => effects.extend(self.in_flight.clone().map(Effect::Commit)),
-            Event::Checkpoint => {
+            Event::Checkpoint(bound) => {
                 self.require_no_commit("checkpoint")?;
-                effects.extend(self.snapshot()?.map(Effect::Snapshot));
+                effects.extend(self.next_piece(bound)?.map(Effect::Snapshot));
             }
+            Event::Snapshotted(stored) => self.snapshotted(stored),
         }
         Ok(effects)
     }
@@ -300,6 +344,22 @@ impl<O: Operator> Task<O> {
             .collect()
     }
 
+    /// Whose state this task has: what its snapshots are named by.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            topology: self.settings.topology.clone(),
+            stage: self.operator.name().to_owned(),
+            partition: self.input.partition,
+            logic_version: self.operator.logic_version(),
+            settings: Some(self.operator.settings()),
+        }
+    }
+
+    /// Whether the operator remembers nothing.
+    pub fn stateless(&mut self) -> bool {
+        self.operator.cells().is_empty()
+    }
+
     /// Totals of the last flush, for metrics.
     pub fn last_accounting(&self) -> &Accounting {
         self.outbox.last_accounting()
@@ -309,14 +369,14 @@ impl<O: Operator> Task<O> {
         &mut self,
         committed: Option<Offset>,
         start: Offset,
-        snapshot: Option<Snapshot>,
+        snapshot: Option<Restored>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), TaskError> {
         self.committed = committed.unwrap_or(start);
         self.position = match snapshot {
             Some(snapshot) => {
                 let at = snapshot.offset;
-                self.load(snapshot)?;
+                self.loaded(snapshot)?;
                 at.max(start)
             }
             None if self.operator.cells().is_empty() => self.committed.max(start),
@@ -492,66 +552,6 @@ impl<O: Operator> Task<O> {
         }))
     }
 
-    fn snapshot(&mut self) -> Result<Option<Snapshot>, TaskError> {
-        if self.position != self.committed || self.position < self.replay_until {
-            return Ok(None);
-        }
-        let (stage, partition) = (self.operator.name(), self.input.partition);
-        let state = |source| TaskError::State {
-            stage,
-            partition,
-            source,
-        };
-        let kernel = match &self.time {
-            EventTime::Ingress { senders, .. } => senders.save(),
-            EventTime::Downstream(upstreams) => upstreams.save(),
-        };
-        let mut cells = vec![(KERNEL_CELL.to_owned(), kernel.map_err(state)?)];
-        for (name, cell) in self.operator.cells() {
-            cells.push((name.to_owned(), cell.save().map_err(state)?));
-        }
-        Ok(Some(Snapshot {
-            topology: self.settings.topology.clone(),
-            stage: stage.to_owned(),
-            partition,
-            logic_version: self.operator.logic_version(),
-            offset: self.committed,
-            cells,
-        }))
-    }
-
-    fn load(&mut self, snapshot: Snapshot) -> Result<(), TaskError> {
-        let (stage, partition) = (self.operator.name(), self.input.partition);
-        let state = |source| TaskError::State {
-            stage,
-            partition,
-            source,
-        };
-        let bytes = |name: &str| {
-            snapshot
-                .cells
-                .iter()
-                .find(|(cell, _)| cell == name)
-                .map(|(_, bytes)| bytes.as_slice())
-                .ok_or_else(|| TaskError::MissingCell {
-                    stage,
-                    partition,
-                    cell: name.to_owned(),
-                })
-        };
-        match &mut self.time {
-            EventTime::Ingress { senders, .. } => senders.load(bytes(KERNEL_CELL)?).map_err(state)?,
-            EventTime::Downstream(upstreams) => {
-                upstreams.load(bytes(KERNEL_CELL)?).map_err(state)?;
-                self.watermark = upstreams.watermark();
-            }
-        }
-        for (name, cell) in self.operator.cells() {
-            cell.load(bytes(name)?).map_err(state)?;
-        }
-        Ok(())
-    }
-
     fn require_no_commit(&self, event: &'static str) -> Result<(), TaskError> {
         match self.in_flight {
             None => Ok(()),
@@ -563,9 +563,6 @@ impl<O: Operator> Task<O> {
         }
     }
 }
-
-/// Name of the kernel's own cell in a snapshot; operators may not use it.
-pub(crate) const KERNEL_CELL: &str = "kernel.progress";
 
 #[cfg(test)]
 mod tests;

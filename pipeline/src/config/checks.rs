@@ -36,6 +36,7 @@ impl<'a> Checks<'a> {
         self.topics();
         self.listeners();
         self.folders();
+        self.snapshots();
         self.store();
         self.logging();
     }
@@ -137,6 +138,27 @@ impl<'a> Checks<'a> {
             && let Some(problem) = cannot_write(&self.config.archive_dir())
         {
             self.fault("archive.path", problem, help());
+        }
+    }
+
+    fn snapshots(&mut self) {
+        let url = self.config.snapshots.url.as_str();
+        let help = || Some("write \"file:///var/lib/aegis/snapshots\", or leave it empty".to_owned());
+        match self.config.snapshots.folder() {
+            Some(folder) if !folder.is_absolute() => {
+                self.fault("snapshots.url", format!("{url:?} names no absolute folder"), help());
+            }
+            Some(folder) => {
+                if let Some(problem) = cannot_write(&folder) {
+                    self.fault("snapshots.url", problem, help());
+                }
+            }
+            None if url.is_empty() => {}
+            None => {
+                let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme);
+                let problem = format!("this program keeps snapshots in a folder, and this is {scheme:?}");
+                self.fault("snapshots.url", problem, help());
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use sources::embedded::EmbeddedSettings;
 use sources::kafka::KafkaSettings;
 use stream::human::{HumanDuration, HumanSize, ParseError};
 use stream::progress::IngressPolicy;
+use stream::snapshot::{ChainBound, FolderSnapshots, MAX_DELTAS};
 
 /// Where Aegis keeps what it writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +34,47 @@ impl Default for DataSettings {
             dir: PathBuf::from("./aegis-data"),
             snapshot_every: HumanDuration::from_secs(60),
         }
+    }
+}
+
+/// Snapshots: the operators' state, saved so that a restart need not read the whole log. How often is `data.snapshot_every`.
+///
+/// A snapshot is a base and deltas upon it: a delta holds what changed. A new base is written when the deltas reach
+/// `max_deltas`, or together the size of their base. `aegis upgrade --check` tells whether another program or other settings can
+/// take the state over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SnapshotSettings {
+    /// Where snapshots lie: `file:///absolute/folder`. Empty: `snapshots` in the data folder. Several processes on Kafka need a
+    /// folder that all of them see.
+    pub url: String,
+    /// Deltas upon one base. More: less is written while a large state changes little; a restore opens more files, and the
+    /// log is kept longer, because records may go only when two snapshots that share nothing lie behind them.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_deltas: u32,
+}
+
+impl Default for SnapshotSettings {
+    fn default() -> Self {
+        SnapshotSettings {
+            url: String::new(),
+            max_deltas: MAX_DELTAS,
+        }
+    }
+}
+
+impl SnapshotSettings {
+    /// The store they describe, with the default in `data_dir`.
+    pub fn open(&self, data_dir: &Path) -> FolderSnapshots {
+        let folder = self.folder().unwrap_or_else(|| data_dir.join("snapshots"));
+        FolderSnapshots::new(folder).with_chain_bound(ChainBound {
+            max_deltas: self.max_deltas,
+        })
+    }
+
+    /// The folder that `url` names.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.url.strip_prefix("file://").map(PathBuf::from)
     }
 }
 

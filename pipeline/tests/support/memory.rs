@@ -76,7 +76,7 @@ impl Pipeline {
                 mode: Mode::ToEnd { past },
                 stop: CancellationToken::new(),
             };
-            (stage.run)(&topology, &self.config, drive).await.unwrap();
+            stage.run(&topology, &self.config, drive).await.unwrap();
         }
     }
 

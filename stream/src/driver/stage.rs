@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::snapshots::{Restoration, Standing, checkpoint, restore};
 use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, backoff};
 use crate::call::Call;
 use crate::failpoint;
 use crate::health::PartitionHealth;
 use crate::log::{Bounds, Commit, CommitError, LogError, Member, MemberEvent, Offset, Topic, TopicPartition};
 use crate::operator::Operator;
-use crate::snapshot::{Snapshot, SnapshotError, SnapshotStore};
+use crate::snapshot::{How, SnapshotError};
 use crate::task::{Effect, Event, PartitionCommit, Task, TaskError, TaskSettings};
 
 /// A stage: an operator, where it reads, and what surrounds it.
@@ -34,6 +35,8 @@ pub enum StageError {
     Task(#[from] TaskError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error("the process is ending")]
+    Ended,
     #[error("{stage} asks for the outside, but nothing answers its calls")]
     NoCall { stage: &'static str },
 }
@@ -222,22 +225,26 @@ impl<O: Operator> Driver<O> {
     ) -> Result<(), StageError> {
         for (partition, committed) in partitions {
             let bounds = self.bounds(&partition, stop).await?;
-            let operator = (self.stage.make)(partition.partition);
-            let limit = committed.unwrap_or_default();
-            let snapshot = self
-                .newest_snapshot(partition.partition, operator.logic_version(), limit, stop)
-                .await?;
-            self.tell_of_gaps(&partition, committed, bounds.start, snapshot.as_ref());
-            let mut task = Task::new(operator, partition.clone(), self.stage.settings.clone());
-            for effect in task.step(Event::Assigned {
+            let standing = Standing {
                 committed,
                 start: bounds.start,
-                snapshot,
-            })? {
+            };
+            let restoration = self.restore(&partition, standing, stop).await?;
+            let restored_at = restoration.used.as_ref().map(|(used, _)| used.manifest.offset);
+            self.tell_of_gaps(&partition, committed, bounds.start, restored_at);
+            let mut task = restoration.task;
+            for effect in restoration.effects {
                 if let Effect::Seek(to) = effect {
                     tracing::debug!(stage = self.name, %partition, from = to.0, committed = ?committed, "assigned");
                     member.seek(&partition, to).await?;
                 }
+            }
+            if let Some((used, how @ (How::Migrate | How::NewSettings))) = restoration.used {
+                tracing::info!(stage = self.name, %partition, snapshot = used.name, ?how, "state taken over");
+                // Before anything is emitted under the new rules: a crash behind it could not be restored otherwise.
+                let log = &self.runtime.log;
+                self.runtime.patiently(self.name, stop, || log.sync()).await?;
+                checkpoint(&mut task, self.runtime.snapshots.as_ref()).await?;
             }
             self.tasks.insert(partition, task);
             failpoint::hit("stage.assigned");
@@ -246,20 +253,17 @@ impl<O: Operator> Driver<O> {
     }
 
     /// A store that cannot be read is asked again: starting without state would give other results.
-    async fn newest_snapshot(
+    async fn restore(
         &self,
-        partition: u32,
-        logic_version: u32,
-        limit: Offset,
+        partition: &TopicPartition,
+        standing: Standing,
         stop: &CancellationToken,
-    ) -> Result<Option<Snapshot>, SnapshotError> {
-        let topology = &self.stage.settings.topology;
+    ) -> Result<Restoration<O>, StageError> {
         let mut attempt = 0;
         loop {
-            let store = &self.runtime.snapshots;
-            match store.newest(topology, self.name, partition, logic_version, limit) {
-                Err(error @ SnapshotError::Io { .. }) if !stop.is_cancelled() => {
-                    tracing::warn!(stage = self.name, partition, %error, attempt, "snapshots cannot be read, trying again");
+            match restore(&self.stage, &self.runtime.snapshots, partition, standing).await {
+                Err(StageError::Snapshot(error @ SnapshotError::Store { .. })) if !stop.is_cancelled() => {
+                    tracing::warn!(stage = self.name, %partition, %error, attempt, "snapshots cannot be read, trying again");
                     self.runtime.health.trouble(self.name, Some(error.to_string()));
                     self.runtime.pause(attempt, stop).await;
                     attempt += 1;
@@ -281,7 +285,7 @@ impl<O: Operator> Driver<O> {
         partition: &TopicPartition,
         committed: Option<Offset>,
         start: Offset,
-        snapshot: Option<&Snapshot>,
+        restored_at: Option<Offset>,
     ) {
         let Some(committed) = committed else { return };
         if committed < start {
@@ -289,7 +293,7 @@ impl<O: Operator> Driver<O> {
             tracing::error!(stage = self.name, %partition, committed = committed.0, start = start.0, gone, "the log no longer has the committed position: going on at its start; the accounting records name the gap");
             metrics::counter!("aegis_stage_skipped_records_total", "stage" => self.name).increment(gone);
         }
-        let state_at = snapshot.map_or(Offset(0), |snapshot| snapshot.offset);
+        let state_at = restored_at.unwrap_or_default();
         if state_at < start.min(committed) {
             let gone = start.min(committed).0 - state_at.0;
             tracing::error!(stage = self.name, %partition, snapshot = state_at.0, start = start.0, gone, "the state cannot be restored in full: the log starts after the newest usable snapshot; raise the retention of this topic or take snapshots more often");
@@ -526,33 +530,24 @@ impl<O: Operator> Driver<O> {
 
     /// Saves the state of every task. The log is synced first: a snapshot must not know records that a power cut can
     /// still undo, because others may then come to stand at their offsets. A store that refuses costs the next restart
-    /// its speed, not this stage its work: the older snapshot and the log serve.
+    /// its speed, not this stage its work: the older snapshot and the log serve, and retention waits for it.
     async fn checkpoint(&mut self, stop: &CancellationToken) -> Result<(), StageError> {
         self.snapshot_at = Some(self.monotonic());
-        let mut taken = Vec::new();
-        for task in self.tasks.values_mut() {
-            for effect in task.step(Event::Checkpoint)? {
-                if let Effect::Snapshot(snapshot) = effect {
-                    taken.push(snapshot);
-                }
-            }
-        }
-        if taken.is_empty() {
-            return Ok(());
-        }
         let log = &self.runtime.log;
         self.runtime.patiently(self.name, stop, || log.sync()).await?;
         failpoint::hit("snapshot.before");
-        let saved = save(self.runtime.snapshots.clone(), taken).await;
-        failpoint::hit("snapshot.after");
-        match saved {
-            Err(SnapshotError::Io { path, cause }) => {
-                tracing::error!(stage = self.name, path, %cause, "snapshot not saved: a restart will replay from the one before");
-                metrics::counter!("aegis_snapshot_failures_total", "stage" => self.name).increment(1);
-                Ok(())
+        for (partition, task) in &mut self.tasks {
+            match checkpoint(task, self.runtime.snapshots.as_ref()).await {
+                Ok(_) => {}
+                Err(StageError::Snapshot(error)) => {
+                    tracing::error!(stage = self.name, %partition, %error, "no snapshot could be stored: a restart will replay from the one before");
+                    metrics::counter!("aegis_snapshot_failures_total", "stage" => self.name).increment(1);
+                }
+                Err(error) => return Err(error),
             }
-            other => Ok(other?),
         }
+        failpoint::hit("snapshot.after");
+        Ok(())
     }
 
     async fn report(&self) {
@@ -576,17 +571,6 @@ impl<O: Operator> Driver<O> {
             };
             self.runtime.health.report(self.name, label, health);
         }
-    }
-}
-
-/// On a thread of its own, as it waits for a disk. Outside a tokio runtime (the simulator) there is none, and nothing to
-/// wait for.
-async fn save(store: Arc<dyn SnapshotStore>, taken: Vec<Snapshot>) -> Result<(), SnapshotError> {
-    let save = move || taken.iter().try_for_each(|snapshot| store.save(snapshot));
-    match tokio::runtime::Handle::try_current() {
-        Err(_) => save(),
-        // A join error comes only when the runtime is going down: the older snapshot serves.
-        Ok(runtime) => runtime.spawn_blocking(save).await.unwrap_or(Ok(())),
     }
 }
 

@@ -55,7 +55,7 @@ fn trim(world: &World) {
     let mut limits: BTreeMap<TopicPartition, Offset> = Default::default();
     for stage in &world.plan.stages {
         for partition in world.log.partitions_of(&stage.input) {
-            let at = lock(&world.snapshots).second_newest(stage.name, partition.partition);
+            let at = world.snapshots.retention_floor(stage.name, partition.partition);
             let limit = limits.entry(partition).or_insert(Offset(u64::MAX));
             *limit = (*limit).min(at.unwrap_or_default());
         }

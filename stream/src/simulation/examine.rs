@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::{ACCOUNTING, Contents, Plan, PlanStage, Row};
-use super::snapshots::difference;
+use super::snapshots::{SnapshotState, difference};
 use super::store::complete;
 use super::straight::{Straight, straight_stage};
 use super::world::World;
@@ -12,7 +12,6 @@ use crate::driver::IDENTITY_HEADER;
 use crate::invariants::{
     BALANCE, DURABLE, EXACTLY_ONCE, ONE_DISPOSITION, SAME_RESULT, STATE, TILING, Violation, WATERMARK,
 };
-use crate::log::membership::lock;
 use crate::log::{Record, Topic, TopicPartition};
 use crate::progress::{Upstreams, is_data, progress_of};
 
@@ -147,10 +146,10 @@ fn unreadable(record: &Record) -> Row {
 fn same_states(
     world: &World,
     stage: &PlanStage,
-    expected: &BTreeMap<(String, u32), crate::snapshot::Snapshot>,
+    expected: &BTreeMap<(String, u32), SnapshotState>,
 ) -> Result<(), Violation> {
     for ((name, partition), expected) in expected {
-        let Some(last) = lock(&world.snapshots).last(name, *partition) else {
+        let Some(last) = world.snapshots.last(&world.plan, name, *partition) else {
             continue;
         };
         // A last snapshot that was torn or refused leaves an older one: there is nothing to compare it with.

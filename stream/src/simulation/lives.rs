@@ -129,7 +129,7 @@ fn maybe_power_cut(world: &World) {
     for stage in &world.plan.stages {
         for partition in world.log.partitions_of(&stage.input) {
             let end = world.log.end(&partition);
-            let broken = lock(&world.snapshots).beyond(stage.name, partition.partition, end);
+            let broken = world.snapshots.beyond(stage.name, partition.partition, end);
             broken.into_iter().for_each(|broken| world.violated(broken));
         }
     }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::{Mode, Runtime, Stage, StageError, run_stage};
 use crate::log::{NewRecord, Record, Topic, TopicPartition};
 use crate::operator::Operator;
-use crate::task::{DeadLetters, Role, TaskSettings};
+use crate::task::{DeadLetters, Role, Task, TaskSettings};
 use crate::time::Instant;
 
 /// Records of every partition.
@@ -70,6 +71,11 @@ impl Plan {
     }
 }
 
+/// State cells by name, each saved whole.
+pub type Cells = Vec<(String, Vec<u8>)>;
+
+type ReadState = dyn Fn(u32, &[Bytes]) -> Option<Cells> + Send + Sync;
+
 type RunStage = dyn Fn(Runtime, Mode, CancellationToken) -> BoxFuture<'static, Result<(), StageError>> + Send + Sync;
 
 /// A stage of a plan.
@@ -81,6 +87,8 @@ pub struct PlanStage {
     /// How many partitions its watermark comes from; `None` for the ingress stage.
     pub upstream: Option<u32>,
     pub run: Arc<RunStage>,
+    /// The state that the objects of a snapshot of an input partition hold; `None` when they cannot be read.
+    pub state: Arc<ReadState>,
 }
 
 /// Names that every plan uses.
@@ -111,7 +119,14 @@ impl PlanStage {
             progress_step: Duration::from_millis(500),
         };
         let topic: Topic = input.into();
+        let (reading, read_settings, read_topic) = (make.clone(), settings.clone(), topic.clone());
         PlanStage {
+            state: Arc::new(move |partition, objects| {
+                let input = TopicPartition::new(read_topic.clone(), partition);
+                Task::new(reading(), input, read_settings.clone())
+                    .cells_of(objects)
+                    .ok()
+            }),
             name: make().name(),
             input: topic.clone(),
             output: output.into(),

@@ -11,18 +11,17 @@ use tokio_util::sync::CancellationToken;
 use super::dice::Dice;
 use super::plan::{Contents, Plan, PlanStage};
 use super::process::Process;
+use super::snapshots::SnapshotState;
 use super::weather::Weather;
 use super::world::World;
 use crate::driver::Mode;
 use crate::invariants::{ENDS, Violation};
-use crate::log::membership::lock;
 use crate::log::{NewRecord, Record};
-use crate::snapshot::Snapshot;
 
 /// What one stage makes of an input: records by partition, and the state at its end by input partition.
 pub struct Straight {
     pub contents: Contents,
-    pub states: BTreeMap<(String, u32), Snapshot>,
+    pub states: BTreeMap<(String, u32), SnapshotState>,
     pub broken: Option<Violation>,
 }
 
@@ -84,7 +83,7 @@ fn run(plan: &Plan, stages: &[PlanStage], input: Contents) -> Straight {
     let mut states = BTreeMap::new();
     for stage in stages {
         for partition in world.log.partitions_of(&stage.input) {
-            let last = lock(&world.snapshots).last(stage.name, partition.partition);
+            let last = world.snapshots.last(plan, stage.name, partition.partition);
             states.extend(last.map(|last| ((stage.name.to_owned(), partition.partition), last)));
         }
     }

@@ -1,6 +1,6 @@
 //! Event-time windows: tumbling, hopping, and by session.
 //!
-//! All three promise the same. What is in them is saved and restored whole; a restored cell goes on as if nothing had happened.
+//! All three promise the same. What is in them is saved and restored; a restored cell goes on as if nothing had happened.
 //! They are emptied by `pop_closed` alone, which hands out what a watermark has closed, oldest first and in the order of
 //! keys, so that outputs do not depend on hash order. A window is closed by event time: no later row is needed, and a row
 //! exactly at the watermark is still on time. `earliest` is for [`crate::Operator::owes`]: as long as a window is open, the

@@ -4,7 +4,8 @@ use std::time::Duration;
 use super::*;
 use crate::accounting::Disposition;
 use crate::operator::{Context, JsonRows, Reject};
-use crate::state::Table;
+use crate::snapshot::Piece;
+use crate::state::{StateCell, Table};
 
 /// Counts words; emits "word:count"; refuses "bad"; asks the outside about "ask".
 #[derive(Default)]
@@ -109,12 +110,41 @@ fn task() -> Task<Count> {
     Task::new(Count::default(), TopicPartition::new("in", 0), settings())
 }
 
-fn assigned(committed: Option<u64>, snapshot: Option<Snapshot>) -> Event {
+fn assigned(committed: Option<u64>, snapshot: Option<Restored>) -> Event {
     Event::Assigned {
         committed: committed.map(Offset),
         start: Offset(0),
         snapshot,
     }
+}
+
+fn checkpoint(task: &mut Task<Count>) -> Option<Piece> {
+    match task.step(Event::Checkpoint(ChainBound::default())).unwrap().pop() {
+        Some(Effect::Snapshot(piece)) => Some(piece),
+        _ => None,
+    }
+}
+
+/// The manifest as a store would answer.
+fn stored(piece: &Piece, sequence: u64) -> Arc<Manifest> {
+    let mut objects = piece
+        .extends
+        .as_ref()
+        .map_or_else(Vec::new, |manifest| manifest.objects.clone());
+    objects.push(crate::snapshot::Object {
+        sequence,
+        number: 0,
+        from: piece.extends.as_ref().map(|manifest| manifest.offset),
+        to: piece.offset,
+        bytes: piece.bytes.len() as u64,
+        crc: 0,
+    });
+    Arc::new(Manifest {
+        identity: piece.identity.clone(),
+        offset: piece.offset,
+        sequence,
+        objects,
+    })
 }
 
 fn values(effects: &[Effect], topic: &str) -> Vec<String> {
@@ -178,12 +208,15 @@ fn restore_replays_without_emitting() {
     first.step(Event::Fetched(vec![record(0, "a")])).unwrap();
     first.step(Event::Flush).unwrap();
     first.step(Event::Committed).unwrap();
-    let Effect::Snapshot(snapshot) = first.step(Event::Checkpoint).unwrap().remove(0) else {
-        panic!()
-    };
-    assert_eq!(snapshot.offset, Offset(1));
+    let piece = checkpoint(&mut first).unwrap();
+    assert_eq!((piece.offset, piece.last), (Offset(1), true));
 
     let mut second = task();
+    second.step(Event::Load(piece.bytes)).unwrap();
+    let snapshot = Restored {
+        offset: piece.offset,
+        chain: None,
+    };
     assert_eq!(
         second.step(assigned(Some(3), Some(snapshot))).unwrap(),
         [Effect::Seek(Offset(1))]
@@ -304,4 +337,76 @@ fn ingress_ticks_move_the_watermark_only_when_drained() {
     let effects = task.step(Event::Flush).unwrap();
     let told: Progress = serde_json::from_str(&values(&effects, "out")[0]).unwrap();
     assert_eq!((told.watermark, told.idle), (Instant(8_000_000), false));
+}
+
+/// Feeds and commits `words` from offset `at`.
+fn count(task: &mut Task<Count>, at: u64, words: &[&str]) {
+    let records = (at..).zip(words).map(|(offset, word)| record(offset, word)).collect();
+    task.step(Event::Fetched(records)).unwrap();
+    task.step(Event::Flush).unwrap();
+    task.step(Event::Committed).unwrap();
+}
+
+#[test]
+fn a_delta_starts_at_the_last_stored_snapshot_also_when_a_save_failed_between() {
+    let mut first = task();
+    first.step(assigned(None, None)).unwrap();
+    count(&mut first, 0, &["a", "b"]);
+    let base = checkpoint(&mut first).unwrap();
+    assert_eq!(base.extends, None);
+    assert!(matches!(
+        first.step(Event::Fetched(vec![])),
+        Err(TaskError::Saving { .. })
+    ));
+    let kept = stored(&base, 1);
+    first.step(Event::Snapshotted(Some(kept.clone()))).unwrap();
+    assert_eq!(checkpoint(&mut first), None, "nothing changed");
+
+    count(&mut first, 2, &["b"]);
+    assert_eq!(checkpoint(&mut first).unwrap().offset, Offset(3));
+    first.step(Event::Snapshotted(None)).unwrap();
+    count(&mut first, 3, &["c"]);
+    let delta = checkpoint(&mut first).unwrap();
+    assert_eq!((delta.extends.clone(), delta.offset), (Some(kept), Offset(4)));
+    first.step(Event::Snapshotted(Some(stored(&delta, 3)))).unwrap();
+
+    let mut second = task();
+    for piece in [base, delta.clone()] {
+        second.step(Event::Load(piece.bytes)).unwrap();
+    }
+    let snapshot = Restored {
+        offset: Offset(4),
+        chain: Some(stored(&delta, 3)),
+    };
+    second.step(assigned(Some(4), Some(snapshot))).unwrap();
+    assert_eq!(checkpoint(&mut second), None, "clean after a restore");
+    second
+        .step(Event::Fetched(
+            (4..7).zip(["a", "b", "c"]).map(|(at, word)| record(at, word)).collect(),
+        ))
+        .unwrap();
+    let effects = second.step(Event::Flush).unwrap();
+    assert_eq!(values(&effects, "out"), ["a:2", "b:3", "c:2"]);
+    second.step(Event::Committed).unwrap();
+    let next = checkpoint(&mut second).unwrap();
+    assert_eq!(next.extends.map(|manifest| manifest.offset), Some(Offset(4)));
+}
+
+#[test]
+fn a_snapshot_without_a_cell_of_the_operator_is_refused() {
+    let mut second = task();
+    let mut object = crate::snapshot::FrameWriter::default();
+    object
+        .frame("kernel.progress", true, |out| {
+            out.extend(Upstreams::new(1).save().unwrap());
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+    second.step(Event::Load(object.into_bytes().into())).unwrap();
+    let snapshot = Restored {
+        offset: Offset(4),
+        chain: None,
+    };
+    let refused = second.step(assigned(Some(4), Some(snapshot)));
+    assert!(matches!(refused, Err(TaskError::MissingCell { cell, .. }) if cell == "words"));
 }

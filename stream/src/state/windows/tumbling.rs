@@ -1,21 +1,23 @@
 //! Tumbling windows: of one width, side by side, each instant in exactly one.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::state::{Key, StateCell, StateError};
+use crate::state::tracked::Tracked;
+use crate::state::{Cursor, Entry, Key, PART_BYTES, Scope, StateCell, StateError};
 use crate::time::Instant;
 
 /// Per tumbling window, a map from key to value.
 #[derive(Clone, Debug)]
 pub struct Windows<K, V> {
     width: Duration,
-    open: BTreeMap<Instant, HashMap<K, V>>,
+    open: BTreeMap<Instant, Tracked<K, V>>,
+    /// Windows that were saved and are gone.
+    closed: BTreeSet<Instant>,
 }
 
 impl<K: Key, V> Windows<K, V> {
@@ -23,6 +25,7 @@ impl<K: Key, V> Windows<K, V> {
         Windows {
             width,
             open: BTreeMap::new(),
+            closed: BTreeSet::new(),
         }
     }
 
@@ -33,7 +36,7 @@ impl<K: Key, V> Windows<K, V> {
 
     /// The slot of `key` in the window that holds `at`.
     pub fn slot(&mut self, at: Instant, key: K) -> Entry<'_, K, V> {
-        self.open.entry(at.window_start(self.width)).or_default().entry(key)
+        Entry::new(self.open.entry(at.window_start(self.width)).or_default(), key)
     }
 
     /// The value of `key` in the window that holds `at`, without making the window.
@@ -57,44 +60,108 @@ impl<K: Key, V> Windows<K, V> {
             return None;
         }
         let (start, window) = self.open.pop_first()?;
-        let mut entries: Vec<_> = window.into_iter().collect();
-        entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Some((start, entries))
+        if !window.all_fresh() {
+            self.closed.insert(start);
+        }
+        Some((start, window.into_sorted()))
     }
 }
 
+/// A part is a list of windows, oldest first: `start · length · entries` as [`Tracked`] writes them. No entries: the window is
+/// gone. In a delta the windows that are gone come first, because late rows may have opened one anew.
 impl<K: Key, V: Serialize + DeserializeOwned> StateCell for Windows<K, V> {
     fn save(&self) -> Result<Vec<u8>, StateError> {
         let windows: Vec<(Instant, Vec<(&K, &V)>)> = self
             .open
             .iter()
-            .map(|(start, window)| {
-                let mut entries: Vec<_> = window.iter().collect();
-                entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
-                (*start, entries)
-            })
+            .map(|(start, window)| (*start, window.sorted()))
             .collect();
         Ok(postcard::to_stdvec(&windows)?)
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
         let windows: Vec<(Instant, Vec<(K, V)>)> = postcard::from_bytes(bytes)?;
-        self.open = windows
-            .into_iter()
-            .map(|(start, entries)| (start, entries.into_iter().collect()))
-            .collect();
+        self.closed.clear();
+        self.open.clear();
+        for (start, entries) in windows {
+            self.open.entry(start).or_default().load_pairs(entries);
+        }
         Ok(())
     }
 
     fn entries(&self) -> usize {
-        self.open.values().map(HashMap::len).sum()
+        self.open.values().map(Tracked::len).sum()
     }
+
+    /// `outer` counts windows: those that are gone, then the open ones.
+    fn save_part(&mut self, scope: Scope, from: Cursor, out: &mut Vec<u8>) -> Result<Option<Cursor>, StateError> {
+        let limit = out.len() + PART_BYTES;
+        let gone = match scope {
+            Scope::Base => 0,
+            Scope::Delta => self.closed.len(),
+        };
+        let mut at = from;
+        for start in self.closed.iter().take(gone).skip(at.outer) {
+            append(*start, &[], out)?;
+            at.outer += 1;
+        }
+        for (start, window) in self.open.iter_mut().skip(at.outer - gone) {
+            if out.len() >= limit {
+                return Ok(Some(at));
+            }
+            let mut entries = Vec::new();
+            let more = window.save_part(scope, at, &mut entries)?;
+            if !entries.is_empty() {
+                append(*start, &entries, out)?;
+            }
+            if more.is_some() {
+                return Ok(more);
+            }
+            at = Cursor {
+                outer: at.outer + 1,
+                inner: 0,
+            };
+        }
+        Ok(None)
+    }
+
+    fn load_part(&mut self, part: &[u8]) -> Result<(), StateError> {
+        let mut rest = part;
+        while !rest.is_empty() {
+            let ((start, length), after) = postcard::take_from_bytes::<(Instant, u64)>(rest)?;
+            let (entries, after) = after
+                .split_at_checked(length as usize)
+                .ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+            if entries.is_empty() {
+                self.open.remove(&start);
+            } else {
+                self.open.entry(start).or_default().load_part(entries)?;
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        self.closed.clear();
+        self.open.values_mut().for_each(Tracked::settle);
+    }
+
+    fn changed(&self) -> bool {
+        !self.closed.is_empty() || self.open.values().any(Tracked::changed)
+    }
+}
+
+fn append(start: Instant, entries: &[u8], out: &mut Vec<u8>) -> Result<(), StateError> {
+    *out = postcard::to_extend(&(start, entries.len() as u64), std::mem::take(out))?;
+    out.extend_from_slice(entries);
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::tests::reloaded;
+    use crate::state::tests::{check_deltas, reloaded};
 
     #[test]
     fn windows_close_when_the_watermark_reaches_their_end() {
@@ -115,6 +182,38 @@ mod tests {
         assert_eq!(
             windows.pop_closed(Instant(20)),
             Some((Instant(10), vec![("k".to_owned(), 2)]))
+        );
+    }
+
+    #[test]
+    fn base_and_deltas_make_the_windows_again() {
+        type Counts = Windows<String, u64>;
+        let add = |at, key: &'static str| {
+            move |windows: &mut Counts| *windows.slot(Instant(at), key.to_owned()).or_default() += 1
+        };
+        let close = |at| {
+            move |windows: &mut Counts| {
+                windows.pop_closed(Instant(at));
+            }
+        };
+        check_deltas(
+            || Counts::tumbling(Duration::from_micros(10)),
+            &[
+                &add(1, "a"),
+                &add(11, "a"),
+                &add(1, "b"),
+                &close(10),
+                // Late: the window is there again.
+                &add(1, "c"),
+                &|windows| {
+                    add(25, "d")(windows);
+                    close(10)(windows);
+                },
+                &|windows| {
+                    close(20)(windows);
+                    close(30)(windows);
+                },
+            ],
         );
     }
 }

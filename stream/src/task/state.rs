@@ -1,0 +1,274 @@
+//! A task's state on its way into snapshots and out of them.
+//!
+//! A snapshot leaves in pieces, so that a large state is never in memory twice: [`super::Event::Checkpoint`] gives one, the
+//! driver stores it and asks again, and [`super::Event::Snapshotted`] ends it. Only then do the cells forget what changed: a
+//! snapshot that could not be stored leaves them as they were, and the next delta still starts where the last stored one
+//! stands.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Event, EventTime, Restored, Task, TaskError};
+use crate::operator::Operator;
+use crate::snapshot::{ChainBound, FrameWriter, Manifest, Piece, frames};
+use crate::state::{Cursor, PART_BYTES, SavedCells, Scope, StateCell};
+
+/// Name of the kernel's own cell in a snapshot; operators may not use it. It is always whole.
+pub(crate) const KERNEL_CELL: &str = "kernel.progress";
+
+/// What a task knows of its snapshots.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// The last one stored or restored: what a delta extends.
+    chain: Option<Arc<Manifest>>,
+    /// Checksum of the kernel's cell in it.
+    kernel: Option<u32>,
+    saving: Option<Saving>,
+    /// Cells seen while loading.
+    seen: BTreeSet<String>,
+}
+
+/// A snapshot between its pieces.
+#[derive(Debug)]
+struct Saving {
+    scope: Scope,
+    kernel: u32,
+    /// Index of the cell that goes on, and where.
+    cell: usize,
+    at: Cursor,
+    finished: bool,
+}
+
+impl<O: Operator> Task<O> {
+    /// The next piece of a snapshot. `None` when there is nothing to save: something is pending, or nothing changed.
+    pub(super) fn next_piece(&mut self, bound: ChainBound) -> Result<Option<Piece>, TaskError> {
+        let mut object = FrameWriter::default();
+        if self.held.saving.is_none() {
+            if self.position != self.committed || self.position < self.replay_until {
+                return Ok(None);
+            }
+            let kernel = self.save_kernel()?;
+            let checksum = crc32fast::hash(&kernel);
+            let stands = self
+                .held
+                .chain
+                .as_ref()
+                .is_some_and(|chain| chain.offset == self.committed);
+            let same = stands && self.held.kernel == Some(checksum);
+            if same && !self.operator.cells().iter().any(|(_, cell)| cell.changed()) {
+                return Ok(None);
+            }
+            let grows = self.held.chain.as_ref().is_some_and(|chain| chain.may_grow(bound));
+            let filled: Result<(), TaskError> = object.frame(KERNEL_CELL, true, |out| {
+                out.extend_from_slice(&kernel);
+                Ok(())
+            });
+            filled?;
+            self.held.saving = Some(Saving {
+                scope: if grows { Scope::Delta } else { Scope::Base },
+                kernel: checksum,
+                cell: 0,
+                at: Cursor::default(),
+                finished: false,
+            });
+        }
+        self.fill(&mut object)?;
+        let Some(saving) = &self.held.saving else {
+            return Ok(None);
+        };
+        Ok(Some(Piece {
+            identity: self.identity(),
+            offset: self.committed,
+            extends: self.held.chain.clone().filter(|_| saving.scope == Scope::Delta),
+            bytes: object.into_bytes().into(),
+            last: saving.finished,
+        }))
+    }
+
+    /// Parts of the cells, until the object is large enough or the last cell is through.
+    fn fill(&mut self, object: &mut FrameWriter) -> Result<(), TaskError> {
+        let (stage, partition) = (self.operator.name(), self.input.partition);
+        let Some(saving) = &mut self.held.saving else {
+            return Ok(());
+        };
+        for (name, cell) in self.operator.cells().into_iter().skip(saving.cell) {
+            loop {
+                if object.len() >= PART_BYTES {
+                    return Ok(());
+                }
+                let before = object.len();
+                let (scope, from) = (saving.scope, saving.at);
+                let next = object
+                    .frame(name, false, |out| cell.save_part(scope, from, out))
+                    .map_err(|source| TaskError::State {
+                        stage,
+                        partition,
+                        source,
+                    })?;
+                // A base names every cell, so that one that a program forgot to save is told from an empty one.
+                if scope == Scope::Base && from == Cursor::default() && object.len() == before {
+                    object.empty_part(name);
+                }
+                match next {
+                    Some(next) => saving.at = next,
+                    None => break,
+                }
+            }
+            saving.cell += 1;
+            saving.at = Cursor::default();
+        }
+        saving.finished = true;
+        Ok(())
+    }
+
+    pub(super) fn snapshotted(&mut self, stored: Option<Arc<Manifest>>) {
+        let Some(saving) = self.held.saving.take() else { return };
+        if let Some(manifest) = stored.filter(|_| saving.finished) {
+            self.held.chain = Some(manifest);
+            self.held.kernel = Some(saving.kernel);
+            self.operator.cells().into_iter().for_each(|(_, cell)| cell.settle());
+        }
+    }
+
+    /// One object of a snapshot, on top of those before it.
+    pub(super) fn load(&mut self, object: &[u8]) -> Result<(), TaskError> {
+        for frame in frames(object).ok_or_else(|| self.no_object())? {
+            self.held.seen.insert(frame.cell.to_owned());
+            if frame.cell == KERNEL_CELL {
+                self.load_kernel(frame.bytes)?;
+                continue;
+            }
+            let cells = self.operator.cells();
+            let Some((_, cell)) = cells.into_iter().find(|(name, _)| *name == frame.cell) else {
+                continue;
+            };
+            let loaded = match (frame.whole, frame.bytes.is_empty()) {
+                (true, _) => cell.load(frame.bytes),
+                (false, true) => Ok(()),
+                (false, false) => cell.load_part(frame.bytes),
+            };
+            loaded.map_err(|source| self.unreadable(source))?;
+        }
+        Ok(())
+    }
+
+    /// Loads the objects of a snapshot, and saves every cell whole: two snapshots of one state, however they were taken,
+    /// give the same bytes.
+    pub(crate) fn cells_of(&mut self, objects: &[Bytes]) -> Result<Vec<(String, Vec<u8>)>, TaskError> {
+        for object in objects {
+            self.load(object)?;
+        }
+        let mut cells = vec![(KERNEL_CELL.to_owned(), self.save_kernel()?)];
+        let saved: Result<Vec<_>, _> = self
+            .operator
+            .cells()
+            .into_iter()
+            .map(|(name, cell)| Ok((name.to_owned(), cell.save()?)))
+            .collect();
+        cells.extend(saved.map_err(|source| self.unreadable(source))?);
+        Ok(cells)
+    }
+
+    /// Every object is loaded.
+    pub(super) fn loaded(&mut self, snapshot: Restored) -> Result<(), TaskError> {
+        let (stage, partition) = (self.operator.name(), self.input.partition);
+        let seen = std::mem::take(&mut self.held.seen);
+        let missing = |name: &str| TaskError::MissingCell {
+            stage,
+            partition,
+            cell: name.to_owned(),
+        };
+        if !seen.contains(KERNEL_CELL) {
+            return Err(missing(KERNEL_CELL));
+        }
+        for (name, cell) in self.operator.cells() {
+            if !seen.contains(name) {
+                return Err(missing(name));
+            }
+            cell.settle();
+        }
+        if let EventTime::Downstream(upstreams) = &self.time {
+            self.watermark = upstreams.watermark();
+        }
+        self.held.kernel = Some(crc32fast::hash(&self.save_kernel()?));
+        self.held.chain = snapshot.chain;
+        Ok(())
+    }
+
+    /// All objects of a snapshot of another logic version.
+    pub(super) fn migrate(&mut self, from: u32, objects: &[Bytes]) -> Result<(), TaskError> {
+        let (stage, partition) = (self.operator.name(), self.input.partition);
+        let mut saved = SavedCells::default();
+        for object in objects {
+            for frame in frames(object).ok_or_else(|| self.no_object())? {
+                if frame.cell == KERNEL_CELL {
+                    self.load_kernel(frame.bytes)?;
+                    self.held.seen.insert(KERNEL_CELL.to_owned());
+                } else if frame.whole || !frame.bytes.is_empty() {
+                    saved.push(frame.cell, frame.whole, frame.bytes);
+                }
+            }
+        }
+        let to = self.operator.logic_version();
+        self.operator
+            .migrate(from, &saved)
+            .map_err(|cause| TaskError::Migrate {
+                stage,
+                partition,
+                from,
+                to,
+                cause,
+            })?;
+        let names: Vec<String> = self
+            .operator
+            .cells()
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect();
+        self.held.seen.extend(names);
+        Ok(())
+    }
+
+    pub(super) fn require_not_saving(&self, event: &Event) -> Result<(), TaskError> {
+        match (&self.held.saving, event) {
+            (None, _) | (_, Event::Checkpoint(_) | Event::Snapshotted(_)) => Ok(()),
+            _ => Err(TaskError::Saving {
+                stage: self.operator.name(),
+                partition: self.input.partition,
+            }),
+        }
+    }
+
+    fn save_kernel(&self) -> Result<Vec<u8>, TaskError> {
+        let saved = match &self.time {
+            EventTime::Ingress { senders, .. } => senders.save(),
+            EventTime::Downstream(upstreams) => upstreams.save(),
+        };
+        saved.map_err(|source| self.unreadable(source))
+    }
+
+    fn load_kernel(&mut self, bytes: &[u8]) -> Result<(), TaskError> {
+        let loaded = match &mut self.time {
+            EventTime::Ingress { senders, .. } => senders.load(bytes),
+            EventTime::Downstream(upstreams) => upstreams.load(bytes),
+        };
+        loaded.map_err(|source| self.unreadable(source))
+    }
+
+    fn unreadable(&self, source: crate::state::StateError) -> TaskError {
+        TaskError::State {
+            stage: self.operator.name(),
+            partition: self.input.partition,
+            source,
+        }
+    }
+
+    fn no_object(&self) -> TaskError {
+        TaskError::Object {
+            stage: self.operator.name(),
+            partition: self.input.partition,
+        }
+    }
+}
