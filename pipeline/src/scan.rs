@@ -26,10 +26,23 @@ pub async fn scan(
     if from >= to {
         return Ok(());
     }
-    let mut reader = log.reader(partition, from).await?;
     let (mut at, mut silent) = (from, 0);
+    let mut reader = match log.reader(partition, from).await {
+        Err(LogError::OutOfRange { start, .. }) if start > from => {
+            at = start;
+            log.reader(partition, start).await?
+        }
+        other => other?,
+    };
     while at < to {
-        let (records, next) = reader.read(RECORDS, WAIT).await?;
+        let (records, next) = match reader.read(RECORDS, WAIT).await {
+            // Retention was faster: what it took is gone, the rest is not.
+            Err(LogError::OutOfRange { start, .. }) if start > at => {
+                reader = log.reader(partition, start).await?;
+                (Vec::new(), start)
+            }
+            other => other?,
+        };
         for record in records.iter().filter(|record| record.offset < to) {
             if each(record).is_break() {
                 return Ok(());

@@ -65,6 +65,16 @@ impl Cut {
         ))
     }
 
+    /// Whether retention has dropped nothing since.
+    pub async fn stands(&self, log: &Arc<dyn Log>) -> anyhow::Result<bool> {
+        for (partition, bounds) in &self.bounds {
+            if log.bounds(partition).await?.start > bounds.start {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     pub fn bounds(&self, partition: &TopicPartition) -> Bounds {
         self.bounds.get(partition).copied().unwrap_or(Bounds {
             start: Offset(0),

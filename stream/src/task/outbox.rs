@@ -171,7 +171,14 @@ impl<B: RowBuffer> Outbox<B> {
                 partition,
                 cause,
             })?;
-            records.extend(progress.map(Progress::to_record));
+            // Of its input's time, where no tick gave it one: by time 0 retention would take it for the oldest of all.
+            records.extend(progress.map(|progress| {
+                let record = progress.to_record();
+                NewRecord {
+                    timestamp: record.timestamp.max(self.newest),
+                    ..record
+                }
+            }));
             if !records.is_empty() {
                 outputs.push((TopicPartition::new(self.output.clone(), index as u32), records));
             }
