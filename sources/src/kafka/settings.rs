@@ -355,8 +355,14 @@ impl KafkaSettings {
                 config.set(name, value);
             }
         }
-        // How soon a record is seen that arrives just after a fetch found nothing or failed.
-        for (name, value) in [("fetch.wait.max.ms", "100"), ("fetch.error.backoff.ms", "100")] {
+        // How soon a record is seen that arrives just after a fetch found nothing or failed; and how soon fetching goes on
+        // after the small queue above was full. With the client's default for that, a second, a million alerts (1 GB in
+        // two partitions) took 86 s, with this 24 s.
+        for (name, value) in [
+            ("fetch.wait.max.ms", "100"),
+            ("fetch.error.backoff.ms", "100"),
+            ("fetch.queue.backoff.ms", "5"),
+        ] {
             if !self.properties.contains_key(name) {
                 config.set(name, value);
             }
