@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use stream::secret::Secret;
 
 /// The smallest size by which a batch on the wire is larger than the record in it (framing, one header more).
 const FRAMING_BYTES: usize = 64 << 10;
@@ -31,8 +32,7 @@ pub struct KafkaSettings {
     /// User name for SASL.
     pub username: Option<String>,
     /// Password for SASL. Never printed.
-    #[serde(serialize_with = "redacted")]
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// PEM file with the authorities to trust, instead of the system's.
     pub ssl_ca: Option<PathBuf>,
     /// PEM file with the client's certificate (mutual TLS).
@@ -163,10 +163,6 @@ impl Default for KafkaSettings {
     }
 }
 
-fn redacted<S: Serializer>(password: &Option<String>, out: S) -> Result<S::Ok, S::Error> {
-    password.as_ref().map(|_| "(redacted)").serialize(out)
-}
-
 impl fmt::Debug for KafkaSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Property values may be secrets too (`ssl.key.password`), so only their names are shown.
@@ -176,7 +172,7 @@ impl fmt::Debug for KafkaSettings {
             .field("security_protocol", &self.security_protocol)
             .field("sasl_mechanism", &self.sasl_mechanism)
             .field("username", &self.username)
-            .field("password", &self.password.as_ref().map(|_| "(redacted)"))
+            .field("password", &self.password)
             .field("ssl_ca", &self.ssl_ca)
             .field("replication_factor", &self.replication_factor)
             .field("properties", &self.properties.keys().collect::<Vec<_>>())
@@ -328,7 +324,7 @@ impl KafkaSettings {
             config
                 .set("sasl.mechanisms", mechanism.property())
                 .set("sasl.username", user)
-                .set("sasl.password", password);
+                .set("sasl.password", password.expose());
         }
         let files = [
             ("ssl.ca.location", &self.ssl_ca),
@@ -448,13 +444,13 @@ mod tests {
     #[test]
     fn a_password_is_shown_nowhere() {
         let settings = KafkaSettings {
-            password: Some("hunter2".to_owned()),
+            password: Some("hunter2".into()),
             properties: BTreeMap::from([("ssl.key.password".to_owned(), "hunter2".to_owned())]),
             ..KafkaSettings::default()
         };
         assert!(!format!("{settings:?}").contains("hunter2"));
         let written = serde_json::to_value(&settings).unwrap();
-        assert_eq!(written["password"], "(redacted)");
+        assert_eq!(written["password"], "[secret]");
     }
 
     #[test]
