@@ -2,6 +2,7 @@
 //! commits as in production.
 
 mod chain;
+mod feeder;
 mod logs;
 
 use std::path::Path;
@@ -45,15 +46,18 @@ pub async fn core(arguments: &CaseArguments) -> anyhow::Result<()> {
     let chain = Chain::open(arguments, POLICY).await?;
     let (cpu, began) = (cpu_time(), Instant::now());
     let joined_topic = topics::INCIDENTS;
+    let mut input = in_step(&alerts, &deploys);
+    feed(&chain, input.by_ref().take(chain.first_round())).await?;
     let mut running = chain.start();
     running.ingress(topics::EVENTS_RAW, topics::SIGNALS, || {
         Normalize::new(Default::default())
     });
     running.stage(topics::SIGNALS, topics::TRANSITIONS, || WindowDedupe::new(WINDOW));
     running.stage(topics::TRANSITIONS, joined_topic, || IntervalJoin::new(REACH));
-    let count = feed(&chain, &alerts, &deploys).await?;
+    feed(&chain, input).await?;
     running.finish().await?;
     let (seconds, cpu) = (began.elapsed(), cpu_time() - cpu);
+    let count = lines(&alerts).count() as u64;
 
     let mut deduped = 0u64;
     chain
@@ -100,6 +104,8 @@ pub async fn pipeline(arguments: &CaseArguments) -> anyhow::Result<()> {
     let alerts = read(&arguments.folder, "alerts.jsonl")?;
     let chain = Chain::open(arguments, POLICY).await?;
     let (cpu, began) = (cpu_time(), Instant::now());
+    let mut input = in_step(&alerts, &Bytes::new());
+    feed(&chain, input.by_ref().take(chain.first_round())).await?;
     let mut running = chain.start();
     running.ingress(topics::EVENTS_RAW, topics::SIGNALS, || {
         Normalize::new(Default::default())
@@ -112,9 +118,10 @@ pub async fn pipeline(arguments: &CaseArguments) -> anyhow::Result<()> {
     running.stage(topics::TRANSITIONS, topics::INCIDENTS, || {
         Correlate::new(&Default::default())
     });
-    let count = feed(&chain, &alerts, &Bytes::new()).await?;
+    feed(&chain, input).await?;
     running.finish().await?;
     let (seconds, cpu) = (began.elapsed(), cpu_time() - cpu);
+    let count = lines(&alerts).count() as u64;
     let mut transitions = 0u64;
     chain
         .read_all(topics::TRANSITIONS, |record| {
@@ -158,27 +165,28 @@ fn read(folder: &Path, name: &str) -> anyhow::Result<Bytes> {
         .into())
 }
 
-/// Feeds both files in step of their event time, one record per line. Returns the number of alerts.
-async fn feed(chain: &Chain, alerts: &Bytes, deploys: &Bytes) -> anyhow::Result<u64> {
-    let mut feeder = chain.feeder().await?;
-    let mut deploys = lines(deploys).peekable();
-    let mut count = 0u64;
-    for alert in lines(alerts) {
-        let at = event_time(&alert);
-        while let Some(deploy) = deploys.next_if(|deploy| event_time(deploy) <= at) {
-            feeder.push(deploy).await?;
-        }
-        feeder.push(alert).await?;
-        count += 1;
+/// Appends all of `input`, one record per line.
+async fn feed(chain: &Chain, input: impl Iterator<Item = Bytes>) -> anyhow::Result<()> {
+    let mut feeder = chain.feeder();
+    for line in input {
+        feeder.push(line).await?;
     }
-    for deploy in deploys {
-        feeder.push(deploy).await?;
-    }
-    feeder.flush().await?;
-    Ok(count)
+    feeder.finish().await
 }
 
-fn lines(file: &Bytes) -> impl Iterator<Item = Bytes> {
+/// The lines of both files in step of their event time.
+fn in_step(alerts: &Bytes, deploys: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
+    let timed = |file: &Bytes| lines(file).map(|line| (event_time(&line), line)).peekable();
+    let (mut alerts, mut deploys) = (timed(alerts), timed(deploys));
+    std::iter::from_fn(move || {
+        let alert_at = alerts.peek().map(|(at, _)| *at);
+        let deploy = deploys.next_if(|(at, _)| alert_at.is_none_or(|alert_at| *at <= alert_at));
+        deploy.or_else(|| alerts.next()).map(|(_, line)| line)
+    })
+}
+
+fn lines(file: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
+    let file = file.clone();
     let mut from = 0;
     std::iter::from_fn(move || {
         let rest = file.get(from..)?;

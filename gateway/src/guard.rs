@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
+use stream::secret::Secret;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::problem::Problem;
@@ -19,9 +20,9 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub fn new(tokens: &[String]) -> Self {
+    pub fn new(tokens: &[Secret]) -> Self {
         Guard {
-            tokens: tokens.iter().map(|token| digest(token.as_bytes())).collect(),
+            tokens: tokens.iter().map(|token| digest(token.expose().as_bytes())).collect(),
         }
     }
 

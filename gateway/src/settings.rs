@@ -1,20 +1,20 @@
 //! The gateway's configuration: the doc comments here are its reference.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use stream::secret::Secret;
 
 /// The gateway: metrics, health and the REST read side.
-#[derive(Clone, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatewaySettings {
     /// Address and port to listen on. Anything but a loopback address needs a read token.
     pub listen: SocketAddr,
     /// Bearer tokens that open `/api`; several, so that a new one can be given out before the old one goes. None: open,
     /// which is allowed on a loopback address only. `/metrics`, `/healthz` and `/readyz` need none.
-    pub read_tokens: Vec<String>,
+    pub read_tokens: Vec<Secret>,
 }
 
 impl Default for GatewaySettings {
@@ -30,8 +30,8 @@ impl GatewaySettings {
     /// Every fault of these settings, each with its remedy; empty when they can be used.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let sendable = |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        if !self.read_tokens.iter().all(sendable) {
+        let sendable = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !self.read_tokens.iter().all(|token| sendable(token.expose())) {
             faults.push(
                 "read_tokens: a token is empty or holds blanks or control characters: nobody can send it".to_owned(),
             );
@@ -46,15 +46,6 @@ impl GatewaySettings {
     }
 }
 
-impl fmt::Debug for GatewaySettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GatewaySettings")
-            .field("listen", &self.listen)
-            .field("read_tokens", &format_args!("[{} redacted]", self.read_tokens.len()))
-            .finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,16 +53,16 @@ mod tests {
     #[test]
     fn faults() {
         let check = |listen: [u8; 4], tokens: &[&str], expected: usize| {
-            let read_tokens = tokens.iter().map(|token| token.to_string()).collect();
+            let read_tokens = tokens.iter().map(|token| Secret::from(*token)).collect();
             let settings = GatewaySettings {
                 listen: (listen, 8000).into(),
                 read_tokens,
             };
             assert_eq!(settings.faults().len(), expected, "{settings:?}");
+            let shown = format!("{settings:?} {}", serde_json::to_string(&settings).unwrap());
             assert!(
-                tokens
-                    .iter()
-                    .all(|token| token.is_empty() || !format!("{settings:?}").contains(token))
+                tokens.iter().all(|token| token.is_empty() || !shown.contains(token)),
+                "{shown}"
             );
         };
         check([127, 0, 0, 1], &[], 0);

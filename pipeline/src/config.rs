@@ -35,6 +35,7 @@ use sources::kafka::KafkaLog;
 use sources::webhook::WebhookSettings;
 use stream::log::{Log, LogError, Retention};
 use stream::progress::IngressPolicy;
+use stream::secret::Secret;
 
 pub use docs::reference;
 pub use example::example;
@@ -215,8 +216,8 @@ impl Config {
     }
 
     /// A token that opens the endpoint for Alertmanager, where one is needed.
-    pub fn dispatcher_token(&self) -> Option<String> {
-        self.dispatcher.alertmanager.tokens.first().cloned()
+    pub fn dispatcher_token(&self) -> Option<&Secret> {
+        self.dispatcher.alertmanager.tokens.first()
     }
 
     /// Every address that is listened on, with the key that sets it. The only list of them.

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sinks::sql::{IncidentFilter, IncidentRow};
+use stream::secret::Secret;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -48,13 +49,7 @@ pub async fn demo(
 ) -> anyhow::Result<()> {
     let store = world.store.clone();
     let health = world.runtime.health.clone();
-    let token = world
-        .config
-        .dispatcher
-        .alertmanager
-        .tokens
-        .first()
-        .map(|token| token.to_string());
+    let token = world.config.dispatcher_token().cloned();
     let log = world.runtime.log.clone();
     let mark = Mark::now(&log).await?;
     let began_at = world.runtime.clock.now();
@@ -68,7 +63,7 @@ pub async fn demo(
         return running.await?;
     };
     let began = tokio::time::Instant::now();
-    play(&storm, addresses, token.as_deref(), &stop, progress).await?;
+    play(&storm, addresses, token.as_ref(), &stop, progress).await?;
     if settled(&health, &stop).await {
         let totals = mark.totals(&log).await?;
         let from = began_at
@@ -101,7 +96,7 @@ async fn run_everything(
 async fn play(
     storm: &Storm,
     to: Addresses,
-    token: Option<&str>,
+    token: Option<&Secret>,
     stop: &CancellationToken,
     progress: impl Fn(u64, u64),
 ) -> anyhow::Result<()> {
@@ -120,7 +115,7 @@ async fn play(
                 .header(http::header::HOST, address.to_string())
                 .header(http::header::CONTENT_TYPE, "application/json");
             if let Some(token) = token {
-                request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
+                request = request.header(http::header::AUTHORIZATION, format!("Bearer {}", token.expose()));
             }
             sender.ready().await?;
             let answer = sender.send_request(request.body(Full::new(body.clone()))?).await?;

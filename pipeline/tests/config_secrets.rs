@@ -33,6 +33,16 @@ fn password(config: &Config) -> Option<&str> {
     config.store.password.as_ref().map(|secret| secret.expose())
 }
 
+#[track_caller]
+fn assert_hidden(config: &Config, secrets: &[&str]) {
+    let debug = format!("{config:?}");
+    let json = serde_json::to_string(config).expect("JSON");
+    for secret in secrets {
+        assert!(!debug.contains(secret), "Debug shows {secret}");
+        assert!(!json.contains(secret), "JSON shows {secret}");
+    }
+}
+
 #[test]
 fn from_an_environment_variable() {
     let read = loaded(
@@ -42,11 +52,7 @@ fn from_an_environment_variable() {
     assert_eq!(read.said, [""; 0]);
     let config = read.config.expect("all right");
     assert_eq!(password(&config), Some("hunter2"));
-    assert!(!format!("{config:?}").contains("hunter2"), "Debug shows it");
-    assert!(
-        !serde_json::to_string(&config).expect("JSON").contains("hunter2"),
-        "JSON shows it"
-    );
+    assert_hidden(&config, &["hunter2"]);
 
     let missing = loaded("[store]\npassword = { env = \"DB_PASSWORD\" }\n", &[]);
     assert_eq!(
@@ -133,8 +139,31 @@ fn in_lists() {
     let read = loaded(toml, &[("NEW", "n3w"), ("OLD", "0ld")]);
     assert_eq!(read.said, [""; 0]);
     let config = read.config.expect("all right");
-    assert_eq!(config.dispatcher_token().as_deref(), Some("n3w"));
-    assert!(!format!("{config:?}").contains("n3w"), "Debug shows it");
+    assert_eq!(config.dispatcher_token().map(|token| token.expose()), Some("n3w"));
+    assert_hidden(&config, &["n3w", "0ld"]);
+}
+
+#[test]
+fn tokens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "f1le\n").expect("a file");
+    let toml = format!(
+        "[gateway]\nread_tokens = [{{ file = {:?} }}]\n[dispatcher.grafana]\ntokens = [\"pla1n\"]\n",
+        file.display().to_string()
+    );
+    let read = loaded(&toml, &[]);
+    assert_eq!(
+        read.said,
+        [
+            "FILE:4:11: dispatcher.grafana.tokens[0]: this secret stands in plain text; use { env = \"NAME\" } or \
+          { file = \"/path\" } instead"
+        ]
+    );
+    let config = read.config.expect("only a warning");
+    assert_eq!(config.gateway.read_tokens[0].expose(), "f1le");
+    assert_eq!(config.dispatcher.grafana.tokens[0].expose(), "pla1n");
+    assert_hidden(&config, &["f1le", "pla1n"]);
 }
 
 #[test]

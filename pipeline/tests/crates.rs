@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("operators", &["model", "stream"]),
     ("sinks", &["model", "stream"]),
     ("sql", &["model", "stream"]),
-    ("gateway", &["model", "sql", "sinks"]),
+    ("gateway", &["model", "stream", "sql", "sinks"]),
     (
         "pipeline",
         &["model", "stream", "sources", "operators", "sinks", "sql", "gateway"],

@@ -259,6 +259,7 @@ pub trait Member: Send {
 /// Reads one partition in order.
 #[async_trait]
 pub trait Reader: Send {
-    /// Up to `max_records` records; empty after `max_wait` without any. Also returns the position after them.
+    /// Up to `max_records` records; empty after `max_wait` without any, or at once when the position moved over offsets
+    /// that are never handed out (transaction markers). Also returns the position after them.
     async fn read(&mut self, max_records: usize, max_wait: Duration) -> Result<(Vec<Record>, Offset), LogError>;
 }

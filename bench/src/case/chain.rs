@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use model::topics;
 use stream::driver::{Mode, Runtime, Stage, StageError, run_stage};
 use stream::health::Health;
@@ -13,17 +12,15 @@ use stream::progress::{IngressPolicy, is_data};
 use stream::snapshot::MemorySnapshots;
 use stream::task::{DeadLetters, Role, TaskSettings};
 use stream::time::WallClock;
-use stream::{Clock, Log, NewRecord, Operator, TopicPartition, TopicSpec};
+use stream::{Log, NewRecord, Operator, TopicPartition, TopicSpec};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::feeder::{self, Feeder};
 use crate::{CaseArguments, LogKind};
 
 /// Past the newest event by more than any window or join of the cases reaches.
 const CLOSE: Duration = Duration::from_secs(3600);
-
-/// Lines gathered into one append by the feeder, as a producer with a small linger does.
-const APPEND: usize = 512;
 
 pub struct Chain {
     runtime: Runtime,
@@ -88,14 +85,14 @@ impl Chain {
         }
     }
 
-    pub async fn feeder(&self) -> anyhow::Result<Feeder> {
-        let waiting = vec![Vec::new(); self.partitions as usize];
-        Ok(Feeder {
-            log: self.runtime.log.clone(),
-            clock: self.runtime.clock.clone(),
-            waiting,
-            next: 0,
-        })
+    /// Lines to append before the stages start, so that no partition is empty then. The ingress stage calls an empty one
+    /// idle; what arrives there a moment later is late if the others are further than the lateness by then.
+    pub fn first_round(&self) -> usize {
+        feeder::PIECE * self.partitions as usize
+    }
+
+    pub fn feeder(&self) -> Feeder {
+        Feeder::new(&self.runtime.log, &self.runtime.clock, self.partitions)
     }
 
     /// Every data record of a topic.
@@ -205,48 +202,6 @@ impl Running<'_> {
             stop.cancel();
             running.await??;
             again(Mode::ToEnd { past: Some(CLOSE) }, CancellationToken::new()).await??;
-        }
-        Ok(())
-    }
-}
-
-/// Appends lines to `events.raw`, spread over its partitions.
-pub struct Feeder {
-    log: Arc<dyn Log>,
-    clock: Arc<dyn Clock>,
-    waiting: Vec<Vec<NewRecord>>,
-    next: usize,
-}
-
-impl Feeder {
-    pub async fn push(&mut self, line: Bytes) -> anyhow::Result<()> {
-        let lane = self.next / APPEND % self.waiting.len();
-        self.next += 1;
-        self.waiting[lane].push(NewRecord {
-            value: line,
-            ..NewRecord::default()
-        });
-        if self.waiting[lane].len() >= APPEND {
-            self.send(lane).await?;
-        }
-        Ok(())
-    }
-
-    pub async fn flush(&mut self) -> anyhow::Result<()> {
-        for lane in 0..self.waiting.len() {
-            self.send(lane).await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self, lane: usize) -> anyhow::Result<()> {
-        let mut records = std::mem::take(&mut self.waiting[lane]);
-        if !records.is_empty() {
-            let now = self.clock.now();
-            records.iter_mut().for_each(|record| record.timestamp = now);
-            self.log
-                .append(&TopicPartition::new(topics::EVENTS_RAW, lane as u32), records)
-                .await?;
         }
         Ok(())
     }

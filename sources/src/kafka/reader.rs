@@ -106,7 +106,8 @@ impl Reader for KafkaReader {
 }
 
 impl Shared {
-    /// Fetches until something is ready or a slice of time is over; true when `deadline` is.
+    /// Fetches until something is ready or a slice of time is over; true when there is no more to wait for: `deadline` is
+    /// over, or the position moved to the end over what readers never see.
     fn fill(&self, max_records: usize, deadline: Instant) -> Result<bool, LogError> {
         let mut state = lock(&self.state);
         let until = deadline.min(Instant::now() + SLICE);
@@ -129,7 +130,14 @@ impl Shared {
                     state.looking_up_to = None;
                     state.ready.push(record);
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => self.at_end(&mut state)?,
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    let moved = self.at_end(&mut state)?;
+                    // Told at once: who reads up to a known end would otherwise wait its whole time behind the last
+                    // marker.
+                    if moved && state.ready.is_empty() {
+                        return Ok(true);
+                    }
+                }
                 Some(Err(error)) => self.complain(&state, &error)?,
                 None if !state.ready.is_empty() => return Ok(false),
                 None if Instant::now() >= until => return Ok(Instant::now() >= deadline),
@@ -139,21 +147,22 @@ impl Shared {
     }
 
     /// The client saw the end of what is visible. If it lies beyond our position, what is between must be read once
-    /// more: the end we are told now may be newer than the one the client saw.
-    fn at_end(&self, state: &mut State) -> Result<(), LogError> {
+    /// more: the end we are told now may be newer than the one the client saw. True when the position moved.
+    fn at_end(&self, state: &mut State) -> Result<bool, LogError> {
         if let Some(end) = state.looking_up_to.take() {
             state.position = end;
-            return Ok(());
+            return Ok(true);
         }
         let end = self.inner.catalog.bounds(&self.partition)?.end;
         if end <= state.position {
-            return Ok(());
+            return Ok(false);
         }
         state.looking_up_to = Some(end);
         let number = partition_number(&self.partition)?;
         let to = RawOffset::Offset(raw_offset(state.position));
         let sought = self.client.seek(&self.partition.topic, number, to, ASK);
-        sought.map_err(|error| log_error(format!("reading {} up to its end", self.partition), &error))
+        sought.map_err(|error| log_error(format!("reading {} up to its end", self.partition), &error))?;
+        Ok(false)
     }
 
     fn complain(&self, state: &State, error: &KafkaError) -> Result<(), LogError> {

@@ -6,6 +6,7 @@
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
+use stream::secret::Secret;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::problem::Refusal;
@@ -49,9 +50,9 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub fn new(tokens: &[String]) -> Self {
+    pub fn new(tokens: &[Secret]) -> Self {
         Guard {
-            tokens: tokens.iter().map(|token| digest(token.as_bytes())).collect(),
+            tokens: tokens.iter().map(|token| digest(token.expose().as_bytes())).collect(),
         }
     }
 
@@ -109,7 +110,7 @@ mod tests {
         for value in sent {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        let tokens: Vec<String> = tokens.iter().map(|token| token.to_string()).collect();
+        let tokens: Vec<Secret> = tokens.iter().map(|token| Secret::from(*token)).collect();
         assert_eq!(Guard::new(&tokens).admit(&headers), expected);
     }
 

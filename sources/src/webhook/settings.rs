@@ -1,11 +1,11 @@
 //! The dispatcher's configuration: the doc comments here are its reference.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use stream::secret::Secret;
 
 use super::redact::Redaction;
 use super::senders::SENDERS;
@@ -46,18 +46,12 @@ pub struct WebhookSettings {
 }
 
 /// One endpoint of the dispatcher.
-#[derive(Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EndpointSettings {
     /// Bearer tokens that open this endpoint; several, so that a new one can be given out before the old one goes.
     /// None: the endpoint is open, which is allowed on a loopback address only.
-    pub tokens: Vec<String>,
-}
-
-impl fmt::Debug for EndpointSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EndpointSettings {{ tokens: [{} redacted] }}", self.tokens.len())
-    }
+    pub tokens: Vec<Secret>,
 }
 
 impl Default for WebhookSettings {
@@ -111,7 +105,7 @@ impl WebhookSettings {
         for registered in SENDERS {
             let name = registered.sender.name();
             let tokens = &(registered.settings)(self).tokens;
-            if tokens.iter().any(|token| !sendable(token)) {
+            if tokens.iter().any(|token| !sendable(token.expose())) {
                 faults.push(format!(
                     "{name}.tokens: a token is empty or holds blanks or control characters: no sender can send it"
                 ));
@@ -184,11 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_token() {
+    fn tokens_are_shown_nowhere() {
         let settings = EndpointSettings {
             tokens: vec!["hunter2".into()],
         };
-        assert_eq!(format!("{settings:?}"), "EndpointSettings { tokens: [1 redacted] }");
+        assert_eq!(format!("{settings:?}"), "EndpointSettings { tokens: [[secret]] }");
+        let written = serde_json::to_string(&settings).unwrap();
+        assert_eq!(written, r#"{"tokens":["[secret]"]}"#);
     }
 
     #[test]

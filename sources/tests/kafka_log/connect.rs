@@ -26,7 +26,7 @@ fn sasl(protocol: SecurityProtocol, mechanism: SaslMechanism) -> Option<KafkaSet
         security_protocol: protocol,
         sasl_mechanism: Some(mechanism),
         username: Some(variable(&format!("AEGIS_TEST_KAFKA_{user}_USER"))?),
-        password: Some(variable(&format!("AEGIS_TEST_KAFKA_{user}_PASSWORD"))?),
+        password: Some(variable(&format!("AEGIS_TEST_KAFKA_{user}_PASSWORD"))?.into()),
         ssl_ca: if tls {
             Some(variable("AEGIS_TEST_KAFKA_CA")?.into())
         } else {
@@ -84,7 +84,7 @@ async fn a_wrong_password_is_refused() {
     for mechanism in [SaslMechanism::Plain, SaslMechanism::ScramSha256] {
         let mut settings = sasl(SecurityProtocol::SaslPlaintext, mechanism);
         if let Some(settings) = &mut settings {
-            settings.password = Some("wrong".to_owned());
+            settings.password = Some("wrong".into());
         }
         check_refused(
             settings,

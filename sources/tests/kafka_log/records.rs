@@ -12,7 +12,7 @@ use sources::kafka::{KafkaLog, KafkaSettings};
 use stream::Instant;
 use stream::log::{Log, LogError, NewRecord, Offset, Retention, TopicPartition, TopicSpec};
 
-use super::support::{assigned, commit, group, open, plain, read_all, record, topic, values};
+use super::support::{PATIENCE, assigned, commit, group, open, plain, read_all, record, topic, values};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_any_producer_are_read() {
@@ -211,6 +211,13 @@ async fn a_reader_reaches_the_end_behind_transaction_markers() {
         next = after;
     }
     assert_eq!((found, next), (vec![Offset(1), Offset(3)], Offset(4)));
+
+    // Only the last marker is left: the reader does not wait for more before it tells the end.
+    let mut reader = log.reader(&output, Offset(8)).await.unwrap();
+    let an_hour = Duration::from_secs(3600);
+    let told = tokio::time::timeout(PATIENCE, reader.read(1, an_hour)).await;
+    let (records, next) = told.expect("the end is told at once").unwrap();
+    assert_eq!((records.len(), next), (0, Offset(9)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use model::RawEvent;
 use sources::webhook::{EndpointSettings, WebhookSettings};
+use stream::secret::Secret;
 
 use super::support::{Answer, Append, FaultyLog, NOW, app, captures, send};
 
@@ -229,7 +230,7 @@ async fn other_methods_and_health() {
 #[tokio::test]
 async fn tokens() {
     let tokens = |tokens: &[&str]| EndpointSettings {
-        tokens: tokens.iter().map(|token| token.to_string()).collect(),
+        tokens: tokens.iter().map(|token| Secret::from(*token)).collect(),
     };
     let settings = WebhookSettings {
         alertmanager: tokens(&["old", "new"]),
