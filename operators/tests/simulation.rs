@@ -6,7 +6,6 @@
 #[path = "support/dsl.rs"]
 mod dsl;
 #[path = "support/rig.rs"]
-#[allow(dead_code)] // Only its encoder and its dice.
 mod rig;
 #[path = "support/storms.rs"]
 mod storms;

@@ -24,7 +24,7 @@ impl Dice {
 
     /// True once in `n`; never for 0.
     pub fn one_in(&mut self, n: u32) -> bool {
-        n > 0 && self.roll() % u64::from(n) == 0
+        n > 0 && self.roll().is_multiple_of(u64::from(n))
     }
 
     pub fn chance(&mut self, percent: u32) -> bool {

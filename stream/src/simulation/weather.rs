@@ -102,7 +102,7 @@ impl Weather {
             false => 0,
         };
         Weather {
-            crashes: kind(60).max(0) * 2,
+            crashes: kind(60) * 2,
             refusals: kind(60),
             lost_answers: kind(60),
             fences: kind(40),
