@@ -147,3 +147,18 @@ fn what_cannot_be_read_is_said_and_kept() {
     let (code, _, err) = aegis.run(&["ingest", "/does/not/exist.json"]);
     assert_eq!(code, 4, "{err}");
 }
+
+#[test]
+fn a_data_folder_may_be_named_from_where_one_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_aegis"));
+    let output = command
+        .current_dir(folder.path())
+        .args(["--data-dir", "data", "ingest", "--from", "alertmanager", "--json"])
+        .args(&recordings()[..2])
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(folder.path().join("data/archive/LOG_ID").exists(), "{err}");
+}

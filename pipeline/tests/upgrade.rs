@@ -2,15 +2,23 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 use support::Aegis;
 
-/// An aegis on the data folder that release 0.1.0 left (see PROVENANCE.md of the fixtures).
-fn previous(folder: &Path) -> Aegis {
-    let archive = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data-0.1.0-snapshots-1.tar.gz");
+/// A log of format 1, snapshots of format 1: no program since reads the log.
+const FORMAT_1: &str = "data-0.1.0-snapshots-1.tar.gz";
+/// A log of format 2, snapshots of format 2.
+const FORMAT_2: &str = "data-0.1.0-log-2-snapshots-2.tar.gz";
+
+/// An aegis on the data folder that an earlier program left (see PROVENANCE.md of the fixtures).
+fn previous(folder: &Path, archive: &str) -> Aegis {
+    let archive = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(archive);
     let aegis = Aegis::new(folder, "[topics]\npartitions = 1\n[archive]\nenabled = false\n");
     let unpacked = Command::new("tar")
         .arg("-xzf")
@@ -58,9 +66,46 @@ fn words(rows: &[(String, String, String)]) -> Vec<&str> {
 }
 
 #[test]
-fn the_previous_releases_folder_starts_and_its_state_is_known() {
+fn a_log_of_a_format_that_nobody_reads_any_more_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let aegis = previous(folder.path());
+    let aegis = previous(folder.path(), FORMAT_1);
+    let data = folder.path().join("data");
+    let before = content(&data);
+    let file = notification(folder.path());
+    for arguments in [&["ingest", &file][..], &["run"], &["upgrade", "--check"]] {
+        let (code, _, err) = aegis.run(arguments);
+        assert_eq!(code, 1, "{arguments:?}: {err}");
+        assert!(
+            err.contains("format 1") && err.contains("another folder"),
+            "{arguments:?}: {err}"
+        );
+    }
+    assert!(content(&data) == before);
+    // The tables are read without the log.
+    let (code, out, err) = aegis.run(&["incidents"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("Down on api"), "{out}");
+}
+
+/// Every file below, with its bytes.
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(content(&path));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            files.insert(path, bytes);
+        }
+    }
+    files
+}
+
+#[test]
+fn the_previous_programs_folder_starts_and_its_state_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let aegis = previous(folder.path(), FORMAT_2);
     let (code, rows) = verdicts(&aegis);
     assert_eq!((code, words(&rows)), (0, vec!["as_is"; 3]), "{rows:?}");
     let file = notification(folder.path());
@@ -84,7 +129,7 @@ fn the_previous_releases_folder_starts_and_its_state_is_known() {
 #[test]
 fn changed_settings_are_taken_over_at_the_committed_offset_and_refused_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
-    let aegis = previous(folder.path());
+    let aegis = previous(folder.path(), FORMAT_2);
     let file = notification(folder.path());
     assert_eq!(aegis.run(&["ingest", &file]).0, 0);
     let other = aegis.env("AEGIS_CORRELATE__GAP", "10m");
@@ -121,7 +166,7 @@ fn changed_settings_are_taken_over_at_the_committed_offset_and_refused_elsewhere
 #[test]
 fn a_newer_programs_snapshots_are_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let aegis = previous(folder.path());
+    let aegis = previous(folder.path(), FORMAT_2);
     let manifest = folder.path().join("data/snapshots/dedupe/0/0000000009.manifest");
     std::fs::write(&manifest, b"AEGM\x63a form of later").unwrap();
     let tables = || std::fs::read(folder.path().join("data/aegis.db")).unwrap();

@@ -230,6 +230,12 @@ fn write_whole(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> i
     File::open(folder)?.sync_all()?;
     // A new date's folder is an entry of the topic's folder, and that of the archive's.
     for above in folder.ancestors().skip(1).take(2) {
+        // Above `archive` is the empty path, which means here.
+        let above = if above.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            above
+        };
         File::open(above)?.sync_all()?;
     }
     Ok(())
