@@ -125,7 +125,8 @@ async fn run(number: usize) {
     let folder = tempfile::tempdir().unwrap();
     let url = database(&postgres, "scale_out").await;
     let prefix = format!("{}.", uuid::Uuid::new_v4().simple());
-    let process = |name: &str| new_process(&folder.path().join(name), &kafka, &prefix, &url);
+    let snapshots = folder.path().join("snapshots");
+    let process = |name: &str| new_process(&folder.path().join(name), &snapshots, &kafka, &prefix, &url);
     let (mut one, mut two) = (process("one"), process("two"));
     // The first start creates topics and tables.
     one.start();
@@ -182,10 +183,11 @@ async fn run(number: usize) {
     assert_eq!(code, 0, "the books balance:\n{out}\n{err}");
 }
 
-/// `folder` is the process's own.
-fn new_process(folder: &Path, kafka: &str, prefix: &str, url: &str) -> Aegis {
+/// `folder` is the process's own, `snapshots` is where both restore from.
+fn new_process(folder: &Path, snapshots: &Path, kafka: &str, prefix: &str, url: &str) -> Aegis {
     let extra = format!(
-        "[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap_servers = [\"{kafka}\"]\ntopic_prefix = \"{prefix}\"\nsession_timeout_ms = {SESSION_TIMEOUT_MS}\n[topics]\npartitions = 4\n[store]\nurl = \"{url}\"\n",
+        "[snapshots]\nurl = \"file://{}\"\n[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap_servers = [\"{kafka}\"]\ntopic_prefix = \"{prefix}\"\nsession_timeout_ms = {SESSION_TIMEOUT_MS}\n[topics]\npartitions = 4\n[store]\nurl = \"{url}\"\n",
+        snapshots.display()
     );
     Aegis::new(folder, &extra).env("AEGIS_DATA__SNAPSHOT_EVERY", "1s")
 }

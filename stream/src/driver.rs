@@ -6,6 +6,7 @@
 mod sink;
 mod snapshots;
 mod stage;
+mod telling;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -29,8 +29,11 @@ pub struct Feeder {
 struct Lane {
     piece: Vec<NewRecord>,
     /// `None` once the appending task ended and was asked why.
-    appending: Option<(Sender<Vec<NewRecord>>, JoinHandle<anyhow::Result<()>>)>,
+    appending: Option<Appending>,
 }
+
+/// Where pieces go, and the task that appends them.
+type Appending = (Sender<Vec<NewRecord>>, JoinHandle<anyhow::Result<()>>);
 
 impl Feeder {
     pub fn new(log: &Arc<dyn Log>, clock: &Arc<dyn Clock>, partitions: u32) -> Self {

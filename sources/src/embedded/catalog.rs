@@ -41,6 +41,9 @@ pub struct Catalog {
     pub secret: u128,
 }
 
+/// Topic number and partition.
+pub type At = (u32, u32);
+
 /// A topic as it is stored.
 #[derive(Serialize, Deserialize)]
 pub struct StoredTopic {
@@ -174,8 +177,8 @@ impl Catalog {
         Ok(positions)
     }
 
-    /// (topic, partition) → first offset kept.
-    pub fn starts(&self) -> Result<Vec<((u32, u32), u64)>, CatalogError> {
+    /// First offset kept, of every partition that retention has touched.
+    pub fn starts(&self) -> Result<Vec<(At, u64)>, CatalogError> {
         let mut starts = Vec::new();
         for entry in self.starts.iter() {
             let (key, value) = entry.into_inner()?;
@@ -228,7 +231,7 @@ impl Catalog {
     }
 
     /// Parts that nobody may read any more, and where their partitions start now.
-    pub fn forget(&self, parts: &[PartKey], starts: &[((u32, u32), u64)]) -> Result<(), CatalogError> {
+    pub fn forget(&self, parts: &[PartKey], starts: &[(At, u64)]) -> Result<(), CatalogError> {
         let mut batch = self.db.batch();
         for key in parts {
             batch.remove(&self.parts, key.bytes());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::snapshots::{Restoration, Standing, checkpoint, restore};
-use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, backoff};
+use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, backoff, telling};
 use crate::call::Call;
 use crate::failpoint;
 use crate::health::PartitionHealth;
@@ -231,7 +231,7 @@ impl<O: Operator> Driver<O> {
             };
             let restoration = self.restore(&partition, standing, stop).await?;
             let restored_at = restoration.used.as_ref().map(|(used, _)| used.manifest.offset);
-            self.tell_of_gaps(&partition, committed, bounds.start, restored_at);
+            telling::gaps(self.name, &partition, committed, bounds.start, restored_at);
             let mut task = restoration.task;
             for effect in restoration.effects {
                 if let Effect::Seek(to) = effect {
@@ -275,29 +275,6 @@ impl<O: Operator> Driver<O> {
                     return answer;
                 }
             }
-        }
-    }
-
-    /// Records that retention took before this stage, or its state, had seen them (ADR 12): the stage goes on at the log's
-    /// start, because alerts that still come matter more than those that are gone, but says how many are missing.
-    fn tell_of_gaps(
-        &self,
-        partition: &TopicPartition,
-        committed: Option<Offset>,
-        start: Offset,
-        restored_at: Option<Offset>,
-    ) {
-        let Some(committed) = committed else { return };
-        if committed < start {
-            let gone = start.0 - committed.0;
-            tracing::error!(stage = self.name, %partition, committed = committed.0, start = start.0, gone, "the log no longer has the committed position: going on at its start; the accounting records name the gap");
-            metrics::counter!("aegis_stage_skipped_records_total", "stage" => self.name).increment(gone);
-        }
-        let state_at = restored_at.unwrap_or_default();
-        if state_at < start.min(committed) {
-            let gone = start.min(committed).0 - state_at.0;
-            tracing::error!(stage = self.name, %partition, snapshot = state_at.0, start = start.0, gone, "the state cannot be restored in full: the log starts after the newest usable snapshot; raise the retention of this topic or take snapshots more often");
-            metrics::counter!("aegis_stage_state_gap_records_total", "stage" => self.name).increment(gone);
         }
     }
 
@@ -463,7 +440,7 @@ impl<O: Operator> Driver<O> {
                 continue;
             };
             task.step(Event::Committed)?;
-            self.count(partition, commit, now);
+            telling::committed(self.name, commit, task.last_accounting(), now);
         }
         Ok(Flow::Go)
     }
@@ -492,40 +469,6 @@ impl<O: Operator> Driver<O> {
             (true, false) => Settled::Happened,
             (false, false) => Settled::Overtaken,
         })
-    }
-
-    fn count(&self, partition: &TopicPartition, commit: &PartitionCommit, now: crate::time::Instant) {
-        let stage = self.name;
-        let records: usize = commit.outputs.iter().map(|(_, records)| records.len()).sum();
-        metrics::counter!("aegis_stage_records_total", "stage" => stage, "direction" => "out")
-            .increment(records as u64);
-        if let Some(newest) = commit.outputs.iter().flat_map(|(_, r)| r).map(|r| r.timestamp).max()
-            && newest.0 > 0
-            && commit.position.is_some()
-        {
-            metrics::histogram!("aegis_stage_latency_seconds", "stage" => stage)
-                .record(now.since(newest).as_secs_f64());
-        }
-        let Some(task) = self.tasks.get(partition) else { return };
-        let counts = task.last_accounting();
-        let items = |disposition: &'static str, n: u64| {
-            if n > 0 {
-                metrics::counter!("aegis_stage_items_total", "stage" => stage, "disposition" => disposition)
-                    .increment(n);
-            }
-        };
-        items("in", counts.items_in);
-        items("forwarded", counts.forwarded);
-        items("merged", counts.merged);
-        items("suppressed", counts.suppressed.values().sum());
-        items("late", counts.late);
-        for (cause, n) in &counts.late_by {
-            metrics::counter!("aegis_stage_late_total", "stage" => stage, "cause" => cause.clone()).increment(*n);
-        }
-        items("dead_lettered", counts.dead_lettered);
-        items("held", counts.held);
-        items("released", counts.released);
-        items("amended", counts.amended);
     }
 
     /// Saves the state of every task. The log is synced first: a snapshot must not know records that a power cut can

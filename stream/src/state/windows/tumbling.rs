@@ -67,7 +67,7 @@ impl<K: Key, V> Windows<K, V> {
     }
 }
 
-/// A part is a list of windows, oldest first: `start · length · entries` as [`Tracked`] writes them. No entries: the window is
+/// A part is a list of windows, oldest first: `start · length · entries` as a table writes them. No entries: the window is
 /// gone. In a delta the windows that are gone come first, because late rows may have opened one anew.
 impl<K: Key, V: Serialize + DeserializeOwned> StateCell for Windows<K, V> {
     fn save(&self) -> Result<Vec<u8>, StateError> {
