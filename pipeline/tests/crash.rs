@@ -7,13 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use support::alerts::{alert, titles_of};
 use support::{Aegis, http, wait_for};
-
-fn alert(n: usize) -> String {
-    format!(
-        r#"{{"version":"4","groupKey":"k","status":"firing","receiver":"r","truncatedAlerts":0,"groupLabels":{{}},"commonLabels":{{}},"commonAnnotations":{{}},"externalURL":"http://a","alerts":[{{"status":"firing","labels":{{"alertname":"A{n}","service":"s{n}","severity":"critical"}},"annotations":{{}},"startsAt":"2026-11-01T00:00:00Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":"","fingerprint":"{n:016x}"}}]}}"#
-    )
-}
 
 #[test]
 fn every_acknowledged_alert_survives_kill_9_and_stands_once() {
@@ -59,20 +54,14 @@ fn every_acknowledged_alert_survives_kill_9_and_stands_once() {
     }
     aegis.start();
     let acknowledged = acknowledged.lock().unwrap().clone();
-    let names = || -> Vec<String> {
-        let rows = aegis.sql("select title from incident_members");
-        rows.iter()
-            .map(|row| row["title"].as_str().unwrap_or_default().to_owned())
-            .collect()
-    };
     wait_for("every acknowledged alert", Duration::from_secs(60), || {
-        let found: BTreeSet<String> = names().into_iter().collect();
+        let found: BTreeSet<String> = titles_of(&aegis).into_iter().collect();
         acknowledged
             .iter()
             .all(|n| found.contains(&format!("A{n} on s{n}")))
             .then_some(())
     });
-    let all = names();
+    let all = titles_of(&aegis);
     let distinct: BTreeSet<&String> = all.iter().collect();
     assert_eq!(all.len(), distinct.len(), "an alert stands twice");
     assert_eq!(aegis.program.as_mut().map(support::Program::terminate), Some(Some(0)));

@@ -4,6 +4,8 @@
 #   kafka.sh install       JDK 17 or newer, Maven and the jars, each only where missing
 #   kafka.sh start FOLDER  formats and starts a node with its data in FOLDER; returns once it serves; prints env lines
 #   kafka.sh stop FOLDER   stops it
+#   kafka.sh crash FOLDER  kill -9
+#   kafka.sh revive FOLDER starts it again after that, on its data and its ports; returns once it serves
 #
 # Listeners: PLAINTEXT; SASL_PLAINTEXT and SASL_SSL with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
 # The certificate authority is made at start and lives with the data.
@@ -159,16 +161,7 @@ start() {
         --add-scram "SCRAM-SHA-512=[name=$scram_user,password=$scram_password]" >"$folder/format.log" 2>&1 ||
         { tail_log "$folder/format.log"; die "Kafka's storage tool could not format $folder/data"; }
 
-    : >"$folder/kafka.log"
-    # A process group of its own: Ctrl-C in the terminal ends the tests, whose trap then stops Kafka in order.
-    setsid "${java[@]}" kafka.Kafka "$folder/server.properties" </dev/null >"$folder/kafka.log" 2>&1 &
-    printf '%s\n' "$!" >"$folder/kafka.pid"
-    if ! wait_until 120 "Kafka to serve" settled "$folder" "${ports[@]:0:3}" || ! pid_is_ours "$(cat "$folder/kafka.pid")" "$folder"; then
-        tail_log "$folder/kafka.log"
-        stop_pid kafka "$folder/kafka.pid" "$folder" || true
-        die "Kafka did not start"
-    fi
-
+    serve "$folder" "${ports[@]}"
     cat <<ENV
 export AEGIS_TEST_KAFKA=127.0.0.1:${ports[0]}
 export AEGIS_TEST_KAFKA_SASL=127.0.0.1:${ports[1]}
@@ -181,9 +174,42 @@ export AEGIS_TEST_KAFKA_SCRAM_PASSWORD=$scram_password
 ENV
 }
 
+# serve FOLDER PORT...: starts the node of FOLDER and waits until it serves.
+serve() {
+    local folder=$1 ports=("${@:2}")
+    java_for "$folder"
+    : >"$folder/kafka.log"
+    # A process group of its own: Ctrl-C in the terminal ends the tests, whose trap then stops Kafka in order.
+    setsid "${java[@]}" kafka.Kafka "$folder/server.properties" </dev/null >"$folder/kafka.log" 2>&1 &
+    printf '%s\n' "$!" >"$folder/kafka.pid"
+    if ! wait_until 120 "Kafka to serve" settled "$folder" "${ports[@]:0:3}" || ! pid_is_ours "$(cat "$folder/kafka.pid")" "$folder"; then
+        tail_log "$folder/kafka.log"
+        stop_pid kafka "$folder/kafka.pid" "$folder" || true
+        die "Kafka did not start"
+    fi
+}
+
+crash() {
+    local folder pid
+    folder=$(cd "$1" && pwd)
+    pid=$(cat "$folder/kafka.pid")
+    pid_is_ours "$pid" "$folder" || die "no Kafka runs in $folder"
+    kill -KILL "$pid"
+    wait_until 10 "Kafka (process $pid) to die" pid_is_gone "$pid" "$folder"
+}
+
+revive() {
+    local folder ports
+    folder=$(cd "$1" && pwd)
+    mapfile -t ports < <(sed -n 's/^listeners=//p' "$folder/server.properties" | tr ',' '\n' | sed 's/.*://')
+    serve "$folder" "${ports[@]}"
+}
+
 case "${1:-}:$#" in
 install:1) install ;;
 start:2) start "$2" ;;
 stop:2) stop_pid kafka "$2/kafka.pid" "$2" ;;
-*) die "usage: $0 install | start FOLDER | stop FOLDER" ;;
+crash:2) crash "$2" ;;
+revive:2) revive "$2" ;;
+*) die "usage: $0 install | start FOLDER | stop FOLDER | crash FOLDER | revive FOLDER" ;;
 esac

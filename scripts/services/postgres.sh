@@ -4,6 +4,8 @@
 #   postgres.sh install        Debian's PostgreSQL, only where no server is installed; its service is not started
 #   postgres.sh start FOLDER   makes and starts a cluster in FOLDER; returns once it answers; prints an env line
 #   postgres.sh stop FOLDER    stops it
+#   postgres.sh crash FOLDER   kill -9 of the server; its sessions end with it
+#   postgres.sh revive FOLDER  starts it again after that, on its data and its port; returns once it answers
 #
 # PostgreSQL refuses to run as root, so root runs it as the user `postgres`.
 # It does not do: durability (fsync is off: the data is thrown away with the folder), TLS, Unix sockets.
@@ -42,7 +44,7 @@ server_user_for_root() {
 }
 
 start() {
-    local folder=$1 bin port
+    local folder=$1 port
     bin=$(find_bin) || die "PostgreSQL is missing: run '$0 install' first"
     mkdir -p "$folder"
     folder=$(cd "$folder" && pwd)
@@ -69,12 +71,33 @@ synchronous_commit = off
 full_page_writes = off
 timezone = 'UTC'
 CONFIG
-    # -w returns once the server answers, or says why it does not.
-    as_server "$bin/pg_ctl" -D "$folder/data" -l "$folder/postgres.log" -w -t 60 start >"$folder/pg_ctl.log" 2>&1 </dev/null ||
-        { tail_log "$folder/postgres.log"; die "PostgreSQL did not start"; }
+    serve "$folder" || { tail_log "$folder/postgres.log"; die "PostgreSQL did not start"; }
     PGPASSWORD=$password "$bin/createdb" -h 127.0.0.1 -p "$port" -U "$user" "$database" >&2 ||
         { stop "$folder"; die "could not create the database $database"; }
     printf 'export AEGIS_TEST_POSTGRES=postgres://%s:%s@127.0.0.1:%s/%s\n' "$user" "$password" "$port" "$database"
+}
+
+# -w returns once the server answers, or says why it does not.
+serve() {
+    as_server "$bin/pg_ctl" -D "$1/data" -l "$1/postgres.log" -w -t 60 start >"$1/pg_ctl.log" 2>&1 </dev/null
+}
+
+crash() {
+    local folder pid
+    folder=$(cd "$1" && pwd)
+    pid=$(head -n 1 "$folder/data/postmaster.pid")
+    pid_is_ours "$pid" "$folder" || die "no PostgreSQL runs in $folder"
+    kill -KILL "$pid"
+    wait_until 10 "PostgreSQL (process $pid) to die" pid_is_gone "$pid" "$folder"
+}
+
+revive() {
+    local folder
+    folder=$(cd "$1" && pwd)
+    bin=$(find_bin)
+    server_user=$(server_user_for_root)
+    # Refused for as long as a session of the dead server is still there.
+    wait_until 30 "PostgreSQL to start again" serve "$folder"
 }
 
 # The first line of postmaster.pid is the process; its command line names the data folder. TERM would wait for
@@ -92,5 +115,7 @@ case "${1:-}:$#" in
 install:1) install ;;
 start:2) start "$2" ;;
 stop:2) stop "$2" ;;
-*) die "usage: $0 install | start FOLDER | stop FOLDER" ;;
+crash:2) crash "$2" ;;
+revive:2) revive "$2" ;;
+*) die "usage: $0 install | start FOLDER | stop FOLDER | crash FOLDER | revive FOLDER" ;;
 esac

@@ -2,6 +2,8 @@
 //! dropped.
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod alerts;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
