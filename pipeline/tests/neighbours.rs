@@ -1,10 +1,10 @@
 //! The broker and the database die under a running `aegis`, by kill -9 and under load: it goes on by itself when they are
 //! back, and every alert that was answered with 2xx stands once.
 //!
-//! Part of `make test-long` alone, because it shows an open defect: in about half of the runs on a loaded machine a member
-//! that joins after the broker's death is told for ever that the group's positions are not known
-//! (`sources::kafka::consumer`, `Worker::ask`), so its stage or sink stands still until the process is started anew. Nothing
-//! is lost by it; `/readyz` says so after 30 s.
+//! Part of `make test-long` alone, because it shows an open defect: on a loaded machine, in about half of the runs, a member
+//! that joins after the broker's death asks for the group's positions again and again without an answer
+//! (`sources::kafka::consumer`, `Worker::ask`), and its stage or sink stands still. `/readyz` tells of a stage or sink that
+//! still has partitions, and not of one that waits for them. Whether a restart catches up was not tried.
 
 mod support;
 
