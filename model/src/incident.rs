@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::{Finding, Postmortem};
 use crate::{CanonicalKey, EpisodeId, IncidentId, Severity, SignalId};
 
 /// Where an incident stands.
@@ -53,6 +54,24 @@ pub struct Incident {
     /// Members so far, and how many of them still fire.
     pub members: u32,
     pub firing: u32,
+    /// From the postmortem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_cause: Option<String>,
+    /// What ended it, in the words of whoever ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<String>,
+}
+
+/// A change of the same service shortly before an incident. It is a suspect, not a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspect {
+    pub signal: SignalId,
+    pub source: String,
+    pub title: String,
+    pub service: String,
+    pub at: DateTime<Utc>,
+    /// From the change to the incident's earliest member; negative when the change came after it.
+    pub before_ms: i64,
 }
 
 /// Why a signal belongs to an incident: enough for a checker that shares no code with the engine.
@@ -77,7 +96,7 @@ pub struct Member {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Fact {
     Opened {
@@ -107,6 +126,28 @@ pub enum Fact {
     Merged {
         into: IncidentId,
     },
+    /// A change of the same service shortly before.
+    SuspectFound {
+        suspect: Suspect,
+    },
+    /// Somebody works on it: `agent` or `human:NAME`.
+    Acknowledged {
+        by: String,
+    },
+    /// `agent:NAME` or `human:NAME` learned something.
+    FindingAdded {
+        by: String,
+        finding: Box<Finding>,
+    },
+    PostmortemAdded {
+        by: String,
+        postmortem: Box<Postmortem>,
+    },
+    /// Somebody says that it is over, though members may still fire.
+    Closed {
+        by: String,
+        resolution: String,
+    },
 }
 
 impl Fact {
@@ -121,12 +162,17 @@ impl Fact {
             Fact::Reopened { .. } => "reopened",
             Fact::Absorbed { .. } => "absorbed",
             Fact::Merged { .. } => "merged",
+            Fact::SuspectFound { .. } => "suspect_found",
+            Fact::Acknowledged { .. } => "acknowledged",
+            Fact::FindingAdded { .. } => "finding_added",
+            Fact::PostmortemAdded { .. } => "postmortem_added",
+            Fact::Closed { .. } => "closed",
         }
     }
 }
 
 /// Payload of `incidents` (JSON, schema 1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IncidentEvent {
     pub schema: u32,
     pub incident: Incident,

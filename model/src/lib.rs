@@ -5,21 +5,31 @@
 // Time is an argument here: see clippy.toml.
 #![deny(clippy::disallowed_methods)]
 
+pub mod action;
+pub mod approval;
 pub mod batch;
+pub mod command;
 pub mod dead_letter;
+pub mod evidence;
 pub mod ids;
 pub mod incident;
+pub mod investigation;
+pub mod ledger;
 pub mod notification;
+pub mod proposal;
 pub mod raw;
+pub mod remediation;
 pub mod severity;
 pub mod signal;
 pub mod topics;
 
+pub use action::{Action, ActionKind, Workload, WorkloadKind};
 pub use batch::{BatchError, SignalBatch, SignalBatchBuilder};
 pub use dead_letter::{DeadLetter, LetterDone, LetterFact};
 pub use ids::{CanonicalKey, EpisodeId, IncidentId, SignalId};
-pub use incident::{Fact, Incident, IncidentEvent, Member, Status};
+pub use incident::{Fact, Incident, IncidentEvent, Member, Status, Suspect};
 pub use notification::Notification;
+pub use proposal::Proposal;
 pub use raw::RawEvent;
 pub use severity::Severity;
 pub use signal::{Origin, Signal, SignalKind, SignalRow, SignalState, Transition, TransitionKind};

@@ -1,5 +1,15 @@
 //! The topics, by name. Keys and retention are described in `docs/topics.md`.
 
+/// Record headers that tell the writers of one topic apart.
+pub mod header {
+    /// What a record is; absent on the topic's first kind (signals on `transitions`, facts on `incidents`).
+    pub const KIND: &str = "kind";
+    /// A [`crate::command::IncidentCommand`], on `transitions`.
+    pub const COMMAND: &str = "command";
+    /// A [`crate::investigation::StepEvent`], on `incidents`.
+    pub const STEP: &str = "step";
+}
+
 /// Raw bodies as they came, with origin, verdict and delivery key in the headers. Any key.
 pub const EVENTS_RAW: &str = "events.raw";
 /// Log lines. Key: tenant/service.

@@ -63,6 +63,9 @@ fn show(facts: &[IncidentEvent]) -> Vec<String> {
             Fact::Reopened { .. } => String::new(),
             Fact::Absorbed { other, members } => format!(" {} ({})", number(other), members.len()),
             Fact::Merged { into } => format!(" into {}", number(into)),
+            Fact::SuspectFound { suspect } => format!(" {}", suspect.title),
+            Fact::Acknowledged { by } | Fact::Closed { by, .. } => format!(" by {by}"),
+            Fact::FindingAdded { by, .. } | Fact::PostmortemAdded { by, .. } => format!(" by {by}"),
         };
         shown.push(format!("{} {}{about}", number(&event.incident.id), event.fact.name()));
     }

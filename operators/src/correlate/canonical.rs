@@ -37,7 +37,15 @@ fn fold(facts: impl Iterator<Item = IncidentEvent>) -> Option<(Incident, BTreeMa
             Fact::Absorbed { members: absorbed, .. } => {
                 members.extend(absorbed.into_iter().map(|member| (member.episode, member)));
             }
-            Fact::Escalated { .. } | Fact::Resolved | Fact::Reopened { .. } | Fact::Merged { .. } => {}
+            Fact::Escalated { .. }
+            | Fact::Resolved
+            | Fact::Reopened { .. }
+            | Fact::Merged { .. }
+            | Fact::SuspectFound { .. }
+            | Fact::Acknowledged { .. }
+            | Fact::FindingAdded { .. }
+            | Fact::PostmortemAdded { .. }
+            | Fact::Closed { .. } => {}
         }
         last = Some(event.incident);
     }

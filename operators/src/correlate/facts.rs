@@ -100,10 +100,19 @@ pub fn settle(graph: &mut Graph, name: EpisodeId, about: EpisodeId, cause: Cause
 
 fn send(incident: Incident, fact: Fact, cause: Cause, cx: &mut Cx<'_>) {
     let event = match &fact {
-        Fact::Opened { .. } | Fact::Escalated { .. } | Fact::Resolved | Fact::Reopened { .. } | Fact::Merged { .. } => {
-            Some(fact.name())
-        }
-        Fact::SignalJoined { .. } | Fact::MemberChanged { .. } | Fact::Absorbed { .. } => None,
+        Fact::Opened { .. }
+        | Fact::Escalated { .. }
+        | Fact::Resolved
+        | Fact::Reopened { .. }
+        | Fact::Merged { .. }
+        | Fact::Acknowledged { .. }
+        | Fact::Closed { .. }
+        | Fact::PostmortemAdded { .. } => Some(fact.name()),
+        Fact::SignalJoined { .. }
+        | Fact::MemberChanged { .. }
+        | Fact::Absorbed { .. }
+        | Fact::SuspectFound { .. }
+        | Fact::FindingAdded { .. } => None,
     };
     if let Some(event) = event {
         notify(&incident, event, cause, cx);

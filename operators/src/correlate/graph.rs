@@ -328,6 +328,8 @@ impl Graph {
             merged_into: None,
             members: component.members.len() as u32,
             firing: component.firing,
+            root_cause: None,
+            resolution: None,
         })
     }
 }

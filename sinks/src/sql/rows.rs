@@ -137,7 +137,14 @@ impl Changes {
                 self.members.retain(|(incident, _), _| *incident != id);
                 self.emptied.insert(id);
             }
-            Fact::Escalated { .. } | Fact::Resolved | Fact::Reopened { .. } => {}
+            Fact::Escalated { .. }
+            | Fact::Resolved
+            | Fact::Reopened { .. }
+            | Fact::SuspectFound { .. }
+            | Fact::Acknowledged { .. }
+            | Fact::FindingAdded { .. }
+            | Fact::PostmortemAdded { .. }
+            | Fact::Closed { .. } => {}
         }
     }
 }

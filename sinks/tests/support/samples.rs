@@ -156,6 +156,8 @@ pub fn event(name: &str, revision: u64, members: u32, fact: Fact) -> IncidentEve
             merged_into,
             members,
             firing: if resolved { 0 } else { members },
+            root_cause: None,
+            resolution: None,
         },
         fact,
         at: at(revision as i64),
