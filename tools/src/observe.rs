@@ -1,0 +1,166 @@
+//! What agents may look at. Every method reads; none changes anything, a dry run included.
+//!
+//! Each tool keeps a deadline, a cap on what it takes in and a cap on what it hands on, and redacts secrets before anybody sees the
+//! answer. What it returns is untrusted text all the same.
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use model::proposal::{BlastRadius, TargetState};
+use model::{Action, Workload};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ToolError;
+
+/// The observing tools of a process; what is not configured is `None`.
+#[derive(Clone, Default)]
+pub struct Observe {
+    pub metrics: Option<Arc<dyn Metrics>>,
+    pub logs: Option<Arc<dyn Logs>>,
+    pub cluster: Option<Arc<dyn Cluster>>,
+}
+
+/// A sample of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    pub at: DateTime<Utc>,
+    pub value: f64,
+}
+
+/// A series; an instant query gives one point each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    pub labels: BTreeMap<String, String>,
+    pub points: Vec<Point>,
+}
+
+/// An alert that the rules of the metric store hold active.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActiveAlert {
+    pub labels: BTreeMap<String, String>,
+    /// `pending` or `firing`.
+    pub state: String,
+    pub active_at: Option<DateTime<Utc>>,
+}
+
+/// A metric store that speaks PromQL.
+#[async_trait]
+pub trait Metrics: Send + Sync {
+    async fn instant(&self, expression: &str, at: DateTime<Utc>) -> Result<Vec<Series>, ToolError>;
+
+    async fn range(
+        &self,
+        expression: &str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        step: TimeDelta,
+    ) -> Result<Vec<Series>, ToolError>;
+
+    async fn alerts(&self) -> Result<Vec<ActiveAlert>, ToolError>;
+}
+
+/// Which lines are asked for. All conditions must hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogQuery {
+    pub service: String,
+    pub from: DateTime<Utc>,
+    /// Exclusive.
+    pub to: DateTime<Utc>,
+    /// Least level: `error` asks for `error` and `fatal`. Lines whose level is not known count as asked for.
+    pub min_level: Option<String>,
+    /// A text that the line holds, not a pattern.
+    pub contains: Option<String>,
+    /// Most lines of the answer, newest first.
+    pub limit: u32,
+}
+
+/// A log line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub at: DateTime<Utc>,
+    pub level: Option<String>,
+    pub text: String,
+}
+
+/// The answer to a [`LogQuery`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogAnswer {
+    /// The question in the words of the system that answered (LogQL, or SQL).
+    pub query: String,
+    pub lines: Vec<LogLine>,
+    /// There were more than the limit.
+    pub cut: bool,
+}
+
+/// A store of log lines: Loki, or our own.
+#[async_trait]
+pub trait Logs: Send + Sync {
+    /// `loki` or `aegis`.
+    fn name(&self) -> &'static str;
+
+    async fn search(&self, query: &LogQuery) -> Result<LogAnswer, ToolError>;
+}
+
+/// A pod, as far as a diagnosis needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    pub name: String,
+    pub uid: String,
+    pub phase: String,
+    pub ready: bool,
+    pub restarts: u32,
+    /// Why a container last ended: `OOMKilled`, `Error`.
+    pub last_terminated: Option<String>,
+    pub started_at: Option<DateTime<Utc>>,
+}
+
+/// An event of the cluster about an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterEvent {
+    pub reason: String,
+    pub message: String,
+    /// `kind/name`.
+    pub object: String,
+    pub count: u32,
+    pub last_at: Option<DateTime<Utc>>,
+}
+
+/// A revision of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    pub number: i64,
+    pub images: Vec<String>,
+    pub created_at: Option<DateTime<Utc>>,
+    pub change_cause: Option<String>,
+}
+
+/// What an action would do, by the API server's own dry run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DryRun {
+    pub diff: String,
+    pub inverse: Option<Action>,
+    pub blast_radius: BlastRadius,
+    pub target: TargetState,
+}
+
+/// A Kubernetes cluster.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// Deployments, stateful sets and daemon sets of a namespace (all namespaces where `None`) that are called `name` or
+    /// carry it in `app`, `app.kubernetes.io/name` or `service`.
+    async fn find(&self, namespace: Option<&str>, name: &str) -> Result<Vec<Workload>, ToolError>;
+
+    /// How the workload stands now; the spec hash is over the fields that `action` touches.
+    async fn state(&self, action: &Action) -> Result<TargetState, ToolError>;
+
+    async fn pods(&self, workload: &Workload) -> Result<Vec<Pod>, ToolError>;
+
+    /// Events about the workload and its pods, newest first.
+    async fn events(&self, workload: &Workload) -> Result<Vec<ClusterEvent>, ToolError>;
+
+    /// Newest first.
+    async fn revisions(&self, workload: &Workload) -> Result<Vec<Revision>, ToolError>;
+
+    async fn dry_run(&self, action: &Action) -> Result<DryRun, ToolError>;
+}
