@@ -22,7 +22,7 @@ pub enum Order {
     AddPostmortem { postmortem: Box<Postmortem> },
 }
 
-/// Payload of records of kind `command` on `transitions` (JSON, schema 1). Key: the correlation domain.
+/// Payload of records of type `command` on `transitions` (JSON, schema 1). Key: the correlation domain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IncidentCommand {
     pub schema: u32,

@@ -70,7 +70,7 @@ pub struct Suspect {
     pub title: String,
     pub service: String,
     pub at: DateTime<Utc>,
-    /// From the change to the incident's earliest member; negative when the change came after it.
+    /// From the change to the first alert of the incident that named it.
     pub before_ms: i64,
 }
 
@@ -84,6 +84,11 @@ pub struct Member {
     pub title: String,
     pub severity: Severity,
     pub service: Option<String>,
+    /// Where it runs, in the words of its sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     pub starts_at: DateTime<Utc>,
     pub ends_at: Option<DateTime<Utc>>,
     /// Rule and version that admitted it, e.g. `same-service@1`; `opened@1` for the first.

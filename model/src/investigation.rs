@@ -203,7 +203,7 @@ pub struct RunOrder {
     pub at: DateTime<Utc>,
 }
 
-/// Payload of records of kind `step` on `incidents` (JSON). Key: the incident's correlation domain.
+/// Payload of records of type `step` on `incidents` (JSON). Key: the incident's correlation domain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum StepEvent {

@@ -14,13 +14,20 @@ pub struct Notification {
     pub id: Uuid,
     pub incident_id: IncidentId,
     pub revision: u64,
-    /// `opened`, `escalated`, `resolved`, `reopened`, `merged`.
+    /// `opened`, `escalated`, `resolved`, `reopened`, `merged`, `acknowledged`, `postmortem_added`, `closed`, and
+    /// `remediation_` with a status.
     pub event: String,
     pub severity: Severity,
     pub status: Status,
     pub title: String,
     pub service: Option<String>,
     pub at: DateTime<Utc>,
+    /// The remediation that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<Uuid>,
+    /// One sentence more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 impl Notification {

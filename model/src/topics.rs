@@ -3,7 +3,7 @@
 /// Record headers that tell the writers of one topic apart.
 pub mod header {
     /// What a record is; absent on the topic's first kind (signals on `transitions`, facts on `incidents`).
-    pub const KIND: &str = "kind";
+    pub const TYPE: &str = "aegis-type";
     /// A [`crate::command::IncidentCommand`], on `transitions`.
     pub const COMMAND: &str = "command";
     /// A [`crate::investigation::StepEvent`], on `incidents`.

@@ -12,21 +12,31 @@
 //! * an incident's id never changes; of two that turn out to be one, the one with the smaller canonical key lives on;
 //! * it resolves when no member fires any more, and not before: one resolved member does not resolve the incident.
 //!
-//! It does not link across domains, and changes (deployments) are context, not members. It owes downstream nothing: a
+//! It does not link across domains. Changes (deployments) are context, not members: those of the same service within
+//! [`CorrelateSettings::suspect_window`] before an alert are named as suspects. What people and the crew say about an incident comes
+//! as commands on the same input, and becomes facts in the order of the log.
+//!
+//! It It owes downstream nothing: a
 //! fact amends an incident at any time, and readers order facts by revision, not by a watermark.
 
 mod canonical;
+mod commands;
 mod facts;
 mod graph;
 mod links;
+mod migrate;
+mod naming;
+mod spoken;
+mod suspects;
 
-use model::{EpisodeId, Fact, IncidentId, Severity, SignalBatch, SignalKind, SignalRow, TransitionKind};
+use model::command::IncidentCommand;
+use model::{EpisodeId, Fact, IncidentId, Severity, SignalBatch, SignalKind, SignalRow, TransitionKind, topics};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::human::HumanDuration;
 use stream::log::{Record, TopicPartition};
-use stream::operator::JsonRows;
-use stream::state::StateCell;
+use stream::operator::{JsonRows, MigrateError};
+use stream::state::{SavedCells, StateCell};
 use stream::time::{Instant, micros};
 use stream::{Context, Disposition, Operator, Reject, Timers};
 
@@ -36,6 +46,8 @@ pub use canonical::canonical;
 use facts::{Cause, settle, tell, tell_absorbed, tell_merged};
 use graph::{Component, Graph, Opened};
 use links::Evidence;
+use spoken::Spoken;
+use suspects::Suspects;
 
 /// Settings of `[correlate]`. All spans are event time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +61,8 @@ pub struct CorrelateSettings {
     /// The least severity that opens an incident: `info`, `warning` or `critical`. Milder alerts join, but do not open.
     #[schemars(with = "String", extend("enum" = ["info", "warning", "critical"]))]
     pub page_severity: Severity,
+    /// How long before an alert a change of the same service is named as a suspect.
+    pub suspect_window: HumanDuration,
 }
 
 impl Default for CorrelateSettings {
@@ -57,6 +71,7 @@ impl Default for CorrelateSettings {
             gap: HumanDuration::from_secs(900),
             lateness: HumanDuration::from_secs(300),
             page_severity: Severity::Warning,
+            suspect_window: HumanDuration::from_secs(3_600),
         }
     }
 }
@@ -68,7 +83,9 @@ pub struct Correlate {
     gap: i64,
     lateness: i64,
     page_severity: Severity,
+    suspect_window: i64,
     graph: Graph,
+    suspects: Suspects,
     /// Component → when it is quiet, or final.
     due: Timers<EpisodeId>,
 }
@@ -82,7 +99,9 @@ impl Correlate {
             gap: micros(settings.gap.get()),
             lateness: micros(settings.lateness.get()),
             page_severity: settings.page_severity,
+            suspect_window: micros(settings.suspect_window.get()),
             graph: Graph::default(),
+            suspects: Suspects::default(),
             due: Timers::default(),
         }
     }
@@ -97,6 +116,7 @@ impl Correlate {
             });
         };
         if row.kind == SignalKind::Change {
+            self.change(row, cx);
             return cx.item(Disposition::Suppressed { rule: "context" });
         }
         let id = transition.episode;
@@ -115,6 +135,7 @@ impl Correlate {
             cx.accounting().amended += 1;
         }
         self.graph.begin(id, row, self.gap);
+        self.place_alert(id, None);
         let links = self
             .graph
             .episodes
@@ -126,7 +147,9 @@ impl Correlate {
     }
 
     fn update(&mut self, id: EpisodeId, row: &SignalRow<'_>, cx: &mut Cx<'_>) {
+        let before = self.place_of(id);
         let fresh = self.graph.update(id, row);
+        self.place_alert(id, before);
         self.tell_changed(id, cause(row, row.event_at, cx), cx);
         let reached = self.graph.reach(id, &fresh, self.gap);
         self.connect(id, reached, row, cx);
@@ -209,8 +232,10 @@ impl Correlate {
             return;
         };
         if let Some(component) = self.graph.components.get_mut(&id) {
+            let incident = IncidentId::opened_by(&domain, id, 0);
+            self.graph.spoken.insert(incident, Spoken::of(id));
             component.incident = Some(Opened {
-                id: IncidentId::opened_by(&domain, id, 0),
+                id: incident,
                 revision: 0,
                 resolved: false,
                 severity: component.severity,
@@ -237,15 +262,12 @@ impl Correlate {
         for _ in 0..dissolved.held {
             cx.accounting().release(Disposition::Forwarded);
         }
-        for (_, member) in dissolved
-            .members
-            .into_iter()
-            .filter(|(_, member)| Some(*member) != except)
-        {
-            self.graph.move_into(into, member);
-            if let Some(member) = self.graph.member(member) {
+        for (_, id) in dissolved.members.into_iter().filter(|(_, id)| Some(*id) != except) {
+            self.graph.move_into(into, id);
+            if let Some(member) = self.graph.member(id) {
                 tell(&mut self.graph, into, Fact::SignalJoined { member }, cause, cx);
             }
+            self.tell_suspects(into, &[id], cause, cx);
         }
     }
 
@@ -256,6 +278,10 @@ impl Correlate {
             return into;
         };
         tell_merged(&mut self.graph, other, survivor, cause, cx);
+        // The entry of the absorbed one stays: its id keeps leading here.
+        if let Some(said) = self.graph.spoken.get(&absorbed).cloned() {
+            self.graph.spoken.entry(survivor).or_default().inherit(said);
+        }
         let members: Vec<EpisodeId> = self
             .graph
             .components
@@ -265,6 +291,7 @@ impl Correlate {
         self.due.cancel(&into);
         let united = self.graph.unite(into, other);
         tell_absorbed(&mut self.graph, united, absorbed, &members, cause, cx);
+        self.tell_suspects(united, &members, cause, cx);
         united
     }
 
@@ -278,13 +305,17 @@ impl Correlate {
     /// Behind everything that a row about `id` led to: status, the row's own account, the component's timer.
     fn conclude(&mut self, id: EpisodeId, cause: Cause, cx: &mut Cx<'_>) {
         let name = self.component_of(id);
+        self.reopen(name, id);
         settle(&mut self.graph, name, id, cause, cx);
         match self.graph.components.get_mut(&name) {
             Some(component) if component.incident.is_none() => {
                 component.held += 1;
                 cx.item(Disposition::Held);
             }
-            _ => cx.item(Disposition::Forwarded),
+            _ => {
+                self.tell_suspects(name, &[id], cause, cx);
+                cx.item(Disposition::Forwarded);
+            }
         }
         self.arm(name);
     }
@@ -331,7 +362,7 @@ impl Correlate {
 }
 
 impl Operator for Correlate {
-    type In = SignalBatch;
+    type In = Entry;
     type Out = JsonRows;
 
     fn name(&self) -> &'static str {
@@ -339,7 +370,11 @@ impl Operator for Correlate {
     }
 
     fn logic_version(&self) -> u32 {
-        1
+        2
+    }
+
+    fn migrate(&mut self, from: u32, cells: &SavedCells) -> Result<(), MigrateError> {
+        migrate::take_over(self, from, cells)
     }
 
     fn settings(&self) -> String {
@@ -347,8 +382,11 @@ impl Operator for Correlate {
         serde_json::to_string(&self.settings).unwrap_or_default()
     }
 
-    fn decode(&self, record: &Record, _: &TopicPartition) -> Result<SignalBatch, Reject> {
-        decode_signals(record)
+    fn decode(&self, record: &Record, _: &TopicPartition) -> Result<Entry, Reject> {
+        match record.header(topics::header::TYPE) {
+            None => decode_signals(record).map(Entry::Signals),
+            Some(_) => decode_command(record).map(Box::new).map(Entry::Command),
+        }
     }
 
     fn cells(&mut self) -> Vec<(&'static str, &mut dyn StateCell)> {
@@ -356,22 +394,29 @@ impl Operator for Correlate {
             episodes,
             components,
             index,
+            spoken,
         } = &mut self.graph;
         vec![
             ("episodes", episodes),
             ("components", components),
             ("index", &mut index.0),
             ("due", &mut self.due),
+            ("spoken", spoken),
+            ("changes", &mut self.suspects.changes),
+            ("alerts", &mut self.suspects.alerts),
+            ("change_expiry", &mut self.suspects.expiry),
         ]
     }
 
-    fn on_batch(&mut self, batch: &SignalBatch, cx: &mut Cx<'_>) {
-        for row in batch.rows() {
-            self.on_row(&row, cx);
+    fn on_batch(&mut self, entry: &Entry, cx: &mut Cx<'_>) {
+        match entry {
+            Entry::Signals(batch) => batch.rows().for_each(|row| self.on_row(&row, cx)),
+            Entry::Command(command) => self.on_command(command, cx),
         }
     }
 
     fn on_watermark(&mut self, watermark: Instant, cx: &mut Cx<'_>) {
+        self.suspects.expire(watermark, self.suspect_window, self.lateness);
         while let Some((at, name)) = self.due.pop_due(watermark) {
             let Some(newest) = self.graph.components.get(&name).and_then(|c| Some(c.members.last()?.1)) else {
                 continue;
@@ -404,12 +449,36 @@ impl Operator for Correlate {
 impl Correlate {
     /// A component that is over and out of reach: its incident is final, or it never had one.
     fn forget(&mut self, name: EpisodeId, cx: &mut Cx<'_>) {
+        self.forget_alerts(name);
         let held = self.graph.forget(name).map_or(0, |component| component.held);
         for _ in 0..held {
             cx.accounting().release(Disposition::Suppressed {
                 rule: "not-page-worthy",
             });
         }
+    }
+}
+
+/// A record of `transitions`.
+#[derive(Debug)]
+pub enum Entry {
+    Signals(SignalBatch),
+    Command(Box<IncidentCommand>),
+}
+
+fn decode_command(record: &Record) -> Result<IncidentCommand, Reject> {
+    let refuse = |detail: String| Reject {
+        reason: "bad_command",
+        detail,
+        field: None,
+        index: None,
+    };
+    let command: IncidentCommand = serde_json::from_slice(&record.value).map_err(|error| refuse(error.to_string()))?;
+    match command.schema {
+        IncidentCommand::SCHEMA => Ok(command),
+        other => Err(refuse(format!(
+            "schema {other} is not known here: send schema 1, or upgrade"
+        ))),
     }
 }
 

@@ -4,8 +4,11 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod correlate;
+pub mod crew;
 pub mod dedupe;
+pub mod gate;
 pub mod interval_join;
+pub mod json_cell;
 pub mod late;
 pub mod normalize;
 pub mod signals_out;

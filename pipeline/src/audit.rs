@@ -32,6 +32,8 @@ mod dedupe;
 mod items;
 mod letters;
 mod normalize;
+mod produced;
+mod response;
 mod rows;
 
 use std::sync::Arc;
@@ -158,6 +160,7 @@ async fn at_moment(log: &Arc<dyn Log>, cut: &Cut) -> anyhow::Result<Report> {
     normalize::audit(log, cut, &mut books, &letters, &mut report).await?;
     dedupe::audit(log, cut, &mut books, &letters, &mut report).await?;
     correlate::audit(log, cut, &mut books, &letters, &mut report).await?;
+    response::audit(log, cut, &mut books, &letters, &mut report).await?;
     letters::late(log, cut, &books, &mut report).await?;
     for book in books.values() {
         report.stages.push(book.audited());

@@ -11,6 +11,7 @@ mod docs;
 mod example;
 mod fault;
 pub mod overrides;
+mod policy;
 mod sections;
 mod shape;
 mod tree;
@@ -25,7 +26,9 @@ use std::sync::Arc;
 use gateway::GatewaySettings;
 use model::topics;
 use operators::correlate::CorrelateSettings;
+use operators::crew::CrewSettings;
 use operators::dedupe::DedupeSettings;
+use operators::gate::GateSettings;
 use operators::normalize::NormalizeSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +43,7 @@ use stream::secret::Secret;
 pub use docs::reference;
 pub use example::example;
 pub use fault::{Fault, Place, Warning};
+pub use policy::PolicySettings;
 pub use sections::{
     DataSettings, Keep, LogFormat, LogKind, LogSettings, LoggingSettings, ProgressSettings, ReadinessSettings,
     SnapshotSettings, TopicSettings, TopicsSettings,
@@ -65,6 +69,9 @@ pub struct Config {
     pub normalize: NormalizeSettings,
     pub dedupe: DedupeSettings,
     pub correlate: CorrelateSettings,
+    pub crew: CrewSettings,
+    pub policy: PolicySettings,
+    pub gate: GateSettings,
     pub store: SqlSettings,
     pub archive: ArchiveSettings,
     pub gateway: GatewaySettings,

@@ -188,6 +188,8 @@ fn role_of(stage: &str) -> Role {
     match stage {
         "normalize" => Role::Normalize,
         "dedupe" => Role::Dedupe,
+        "crew" => Role::Crew,
+        "gate" => Role::Gate,
         _ => Role::Correlate,
     }
 }

@@ -1,17 +1,21 @@
 //! The topology: topics, stages and sinks, in one place that can be read on one screen.
 //!
 //! ```text
-//! events.raw ─ normalize ─► signals ─ dedupe ─► transitions ─ correlate ─► incidents
-//!                                       └─► deployments, compliance           └─► notifications
+//! events.raw ─ normalize ─► signals ─ dedupe ─► transitions ─ correlate ─► incidents ─ crew ─► remediations ─ gate ─► ledger
+//!                                       └─► deployments, compliance  ▲         └─► notifications
+//!                                                                    └─ commands ─┘ (crew, gateway)
 //! every stage ─► dead-letter, accounting        signals, incidents, … ─► store (SQL), archive (Parquet)
 //! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::approval::Policy;
 use model::{DeadLetter, dead_letter, topics};
 use operators::correlate::Correlate;
+use operators::crew::Crew;
 use operators::dedupe::Dedupe;
+use operators::gate::Gate;
 use operators::normalize::Normalize;
 use sha2::{Digest as _, Sha256};
 use stream::driver::{Mode, RestoreCheck, Runtime, Stage, StageError, Standing, check_restore, run_stage};
@@ -28,7 +32,8 @@ use crate::config::Config;
 #[derive(Clone)]
 pub struct Topology {
     pub partitions: u32,
-    policy: IngressPolicy,
+    ingress: IngressPolicy,
+    policy: Policy,
     hash: String,
 }
 
@@ -110,6 +115,24 @@ pub const STAGES: &[StageEntry] = &[
             topology.stage(topics::TRANSITIONS, topics::INCIDENTS, Entry::Downstream, make)
         },
     },
+    StageEntry {
+        name: "crew",
+        input: topics::INCIDENTS,
+        make: |topology, config| {
+            let settings = config.crew.clone();
+            let make = move || Crew::new(&settings);
+            topology.stage(topics::INCIDENTS, topics::REMEDIATIONS, Entry::Downstream, make)
+        },
+    },
+    StageEntry {
+        name: "gate",
+        input: topics::REMEDIATIONS,
+        make: |topology, config| {
+            let (settings, policy) = (config.gate.clone(), topology.policy.clone());
+            let make = move |partition| Gate::new(&settings, policy.clone(), partition);
+            topology.stage_by_partition(topics::REMEDIATIONS, topics::NOTIFICATIONS, Entry::Downstream, make)
+        },
+    },
 ];
 
 impl StageEntry {
@@ -162,7 +185,8 @@ impl Topology {
             .collect();
         Topology {
             partitions,
-            policy: config.ingress_policy(),
+            ingress: config.ingress_policy(),
+            policy: config.policy.rules(),
             hash,
         }
     }
@@ -186,10 +210,20 @@ impl Topology {
         entry: Entry,
         make: impl Fn() -> O + Send + Sync + 'static,
     ) -> Box<dyn AnyStage> {
+        self.stage_by_partition(input, output, entry, move |_| make())
+    }
+
+    fn stage_by_partition<O: Operator>(
+        &self,
+        input: &str,
+        output: &str,
+        entry: Entry,
+        make: impl Fn(u32) -> O + Send + Sync + 'static,
+    ) -> Box<dyn AnyStage> {
         Box::new(Stage {
             input: input.into(),
             settings: self.task_settings(output, entry),
-            make: Box::new(move |_| make()),
+            make: Box::new(make),
             call: None,
         })
     }
@@ -203,7 +237,7 @@ impl Topology {
         TaskSettings {
             topology: self.hash.clone(),
             role: match entry {
-                Entry::Ingress => Role::Ingress(self.policy),
+                Entry::Ingress => Role::Ingress(self.ingress),
                 // Every topic has the same number of partitions, so upstream has as many tasks as this stage.
                 Entry::Downstream => Role::Downstream {
                     upstream_partitions: self.partitions,

@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod sql;
+pub mod worker;
 
 pub use archive::{ArchiveSettings, ArchiveSink};
 pub use sql::{SqlSettings, SqlSink, Store};

@@ -5,7 +5,7 @@
 //! stops in the middle. An incident's row is never replaced by an older revision. A record that can never be written
 //! is handed back as a reject and the rest goes on.
 //!
-//! Not here: retention, continuous aggregates, and whatever agents write (agent_executions, remediations).
+//! Not here: retention and continuous aggregates.
 //!
 //! On overload the log holds what the store cannot take yet. On restart the sink starts where its stored position says.
 //! A store that is away is [`SinkError::Unavailable`]; the runner sends the batch again. If a commit's answer is lost,
@@ -14,6 +14,7 @@
 //! | file | what |
 //! |---|---|
 //! | `rows` | a record's rows (pure) |
+//! | `response` | rows of the crew's steps and of remediations (pure) |
 //! | `value` | what a cell may hold, and how hostile text is cleaned |
 //! | `tables` | columns and conflict rules |
 //! | `positions` | the rule that moves positions |
@@ -25,12 +26,14 @@ mod error;
 mod positions;
 mod postgres;
 mod reads;
+mod response;
 mod rows;
 mod sqlite;
 mod store;
 mod tables;
 mod timescale;
 mod value;
+mod workers;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -48,6 +51,7 @@ pub use error::StoreError;
 pub use reads::{Counts, EventRow, IncidentDetail, IncidentFilter, IncidentRow, MemberRow};
 pub use store::Store;
 pub(crate) use value::clamp_micros;
+pub use workers::{ExecutionRow, RemediationRow, ResponseFilter};
 
 use rows::Changes;
 use store::Tx;
@@ -209,6 +213,7 @@ impl Sink for SqlSink {
             topics::INCIDENTS,
             topics::DEAD_LETTER,
             topics::NOTIFICATIONS,
+            topics::REMEDIATIONS,
         ]
         .map(Topic::from)
         .to_vec()
@@ -235,8 +240,8 @@ impl Sink for SqlSink {
 }
 
 async fn apply(tx: &mut Tx, changes: Changes) -> Result<(), StoreError> {
-    let (emptied, tables, dealt_with) = changes.into_rows();
-    for incident in emptied {
+    let writes = changes.into_writes();
+    for incident in writes.emptied {
         let args = [Value::Uuid(incident.0)];
         tx.execute(
             "moving members",
@@ -245,14 +250,24 @@ async fn apply(tx: &mut Tx, changes: Changes) -> Result<(), StoreError> {
         )
         .await?;
     }
-    for rows in &tables {
+    for rows in &writes.rows {
         tx.insert(rows).await?;
     }
     // Behind the letters: a fact about one never stands before it.
-    for letter in dealt_with {
+    for letter in writes.dealt_with {
         let sql = "UPDATE dead_letters SET status = $1, dealt_at = $2, because = $3 \
                    WHERE log_partition = $4 AND log_offset = $5";
         tx.execute("dead_letters", sql, &letter).await?;
+    }
+    for placeholder in writes.placeholders {
+        tx.execute("incidents", response::PLACEHOLDER, &placeholder).await?;
+    }
+    for rows in &writes.responses {
+        tx.insert(rows).await?;
+    }
+    for moved in writes.moved {
+        let sql = tx.pick(response::MOVE);
+        tx.execute("remediations", sql, &moved).await?;
     }
     Ok(())
 }

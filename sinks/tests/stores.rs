@@ -10,7 +10,7 @@ use std::task::Poll;
 use databases::Database;
 use model::{DeadLetter, Fact, Severity, Status, topics};
 use samples::*;
-use sinks::sql::{IncidentFilter, StoreError};
+use sinks::sql::{IncidentFilter, ResponseFilter, StoreError};
 use sinks::{SqlSink, Store};
 use stream::{LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
 
@@ -41,6 +41,7 @@ on_every_store!(
     a_row_that_the_store_refuses_stops_nothing_else,
     a_missing_table_needs_a_person,
     every_topic_has_rows,
+    the_crew_and_the_gate_have_rows,
     what_is_sent_again_for_another_is_passed_by,
     large_batches,
 );
@@ -208,7 +209,9 @@ async fn an_incident_is_the_newest_revision(database: Database) {
     sink.write(&log(), &[batch(topics::INCIDENTS, 0, 0, 2, records)])
         .await
         .unwrap();
-    database.execute("UPDATE incidents SET root_cause = 'disk full'").await;
+    database
+        .execute("UPDATE incidents SET metadata = '{\"ticket\": 7}'")
+        .await;
     let records = vec![event_record(2, &changed), event_record(3, &resolved)];
     sink.write(&log(), &[batch(topics::INCIDENTS, 0, 2, 4, records)])
         .await
@@ -228,7 +231,7 @@ async fn an_incident_is_the_newest_revision(database: Database) {
         ("resolved", 4, 2, 0)
     );
     assert_eq!((row.resolved_at, row.updated_at), (Some(at(60)), at(5)));
-    assert_eq!(row.root_cause.as_deref(), Some("disk full"), "what others write stays");
+    assert_eq!(row.metadata["ticket"], 7, "what people write stays");
     assert!(!row.auto_resolved);
     let members: Vec<_> = detail
         .members
@@ -545,6 +548,8 @@ async fn every_topic_has_rows(database: Database) {
         body_base64: DeadLetter::encode_body(b"\0{"),
     };
     let message = model::Notification {
+        remediation: None,
+        detail: None,
         schema: model::Notification::SCHEMA,
         id: model::ids::derived("n"),
         incident_id: incident_id("a"),
@@ -609,6 +614,80 @@ async fn every_topic_has_rows(database: Database) {
     let letters = "SELECT body_base64 || ' ' || status || ' ' || COALESCE(because, '-') FROM dead_letters \
                    WHERE item = 2 AND source_offset = 17 ORDER BY log_offset";
     assert_eq!(database.texts(letters).await, ["AHs= dropped a test", "AHs= open -"]);
+}
+
+async fn the_crew_and_the_gate_have_rows(database: Database) {
+    use model::remediation::RemediationFact as F;
+    let store = database.open().await;
+    let mut sink = SqlSink::new(store.clone());
+    let (asked, answered) = (step_requested("a"), step_finished("a"));
+    let late = late_answer("a");
+    let proposal = proposal("b");
+    let fact = |n, fact| serde_json::to_vec(&remediation(&proposal, n, fact)).unwrap();
+    let state = proposal.target.clone();
+    let facts = [
+        F::Proposed {
+            proposal: Box::new(proposal.clone()),
+        },
+        F::Approve {
+            by: "human:ada".into(),
+            plan_hash: proposal.plan_hash.clone(),
+        },
+        F::Granted {
+            grant: grant(&proposal),
+            proposal: Box::new(proposal.clone()),
+        },
+        F::Attempted { before: state.clone() },
+        F::Executed {
+            before: state.clone(),
+            note: "patched".into(),
+        },
+        F::Verified {
+            before: state.clone(),
+            after: state,
+        },
+    ];
+    let facts = facts.into_iter().enumerate();
+    let facts = facts.map(|(n, one)| record(n as u64, fact(n as i64, one))).collect();
+    let batches = [
+        batch(
+            topics::INCIDENTS,
+            0,
+            0,
+            3,
+            vec![typed(0, &asked), typed(1, &answered), typed(2, &late)],
+        ),
+        batch(topics::REMEDIATIONS, 0, 0, 6, facts),
+    ];
+    assert_eq!(sink.write(&log(), &batches).await.unwrap(), []);
+    let steps = store.executions(&ResponseFilter::default(), 10, 0).await.unwrap();
+    let shown: Vec<_> = steps
+        .iter()
+        .map(|s| (s.agent_name.as_str(), s.status.as_str(), s.duration_ms))
+        .collect();
+    assert_eq!(shown, [("triage", "success", Some(12))], "the first answer stays");
+    let of_b = ResponseFilter {
+        incident: Some(incident_id("b").0),
+        status: Some("verified".into()),
+    };
+    let rows = store.remediations(&of_b, 10, 0).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        (rows[0].target.as_str(), rows[0].decided_by.as_deref()),
+        ("deployment/api-server", Some("human:ada"))
+    );
+    assert_eq!(
+        (&rows[0].before_state["uid"], &rows[0].after_state["uid"]),
+        (&"uid-1".into(), &"uid-1".into())
+    );
+    // The incidents come behind their children: until then they are there by name only.
+    assert_eq!(store.counts().await.unwrap().incidents, 0);
+    let opened = vec![event_record(3, &event("a", 1, 1, Fact::Opened { member: member("a") }))];
+    sink.write(&log(), &[batch(topics::INCIDENTS, 0, 3, 4, opened)])
+        .await
+        .unwrap();
+    let incident = store.incident(incident_id("a").0).await.unwrap().unwrap().incident;
+    assert_eq!((incident.environment.as_str(), incident.revision), ("prod", 1));
 }
 
 async fn what_is_sent_again_for_another_is_passed_by(database: Database) {

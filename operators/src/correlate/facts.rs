@@ -66,7 +66,13 @@ pub fn settle(graph: &mut Graph, name: EpisodeId, about: EpisodeId, cause: Cause
     let Some(component) = graph.components.get_mut(&name) else {
         return;
     };
-    let (severity, over, ends_at) = (component.severity, component.over(cause.watermark), component.ends_at);
+    let closed = component
+        .incident
+        .as_ref()
+        .and_then(|opened| graph.spoken.get(&opened.id))
+        .is_some_and(|spoken| spoken.closed.is_some());
+    let over = closed || component.over(cause.watermark);
+    let (severity, ends_at) = (component.severity, component.ends_at);
     let Some(opened) = &mut component.incident else { return };
     let (from, was_over) = (opened.severity, opened.resolved);
     (opened.severity, opened.resolved) = (severity, over);
@@ -141,6 +147,8 @@ fn notify(incident: &Incident, event: &str, cause: Cause, cx: &mut Cx<'_>) {
         title: incident.title.clone(),
         service: incident.service.clone(),
         at: time(cause.at),
+        remediation: None,
+        detail: None,
     };
     let record = NewRecord {
         value: json(&notification),

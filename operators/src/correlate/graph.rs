@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use stream::Table;
 use stream::time::Instant;
 
-use super::links::{Evidence, Index, Link, links_of};
+use super::links::{Evidence, Index, Link, links_of, place_of};
+use super::spoken::SpokenTable;
 
 /// One firing (or event), as a member of a component. What the sender says of it may change; the fields are chosen so
 /// that the order in which it was said does not matter: severity is the highest, links are all that were ever named,
@@ -74,6 +75,7 @@ pub struct Graph {
     pub episodes: Table<EpisodeId, Episode>,
     pub components: Table<EpisodeId, Component>,
     pub index: Index,
+    pub spoken: SpokenTable,
 }
 
 impl Component {
@@ -243,6 +245,9 @@ impl Graph {
         let domain = component.domain();
         for (starts_at, id) in &component.members {
             if let Some(episode) = self.episodes.remove(id) {
+                if episode.opened {
+                    self.spoken.remove(&IncidentId::opened_by(&domain, *id, 0));
+                }
                 episode
                     .links
                     .iter()
@@ -256,6 +261,7 @@ impl Graph {
     pub fn member(&self, id: EpisodeId) -> Option<Member> {
         let episode = self.episodes.get(&id)?;
         let evidence = episode.evidence.as_ref();
+        let place = place_of(&episode.links);
         let rule = match evidence {
             _ if episode.opened => "opened@1",
             Some(evidence) => evidence.rule.as_str(),
@@ -269,6 +275,8 @@ impl Graph {
             title: episode.title.clone(),
             severity: episode.severity,
             service: episode.service.clone(),
+            cluster: place.0.map(str::to_owned),
+            namespace: place.1.map(str::to_owned),
             starts_at: time(episode.starts_at),
             ends_at: episode.ends_at.map(time),
             rule: rule.to_owned(),
@@ -302,7 +310,7 @@ impl Graph {
         let earliest = self.episodes.get(&component.members.first()?.1)?;
         let opened = component.incident.as_mut()?;
         opened.revision += 1;
-        Some(Incident {
+        let incident = Incident {
             id: opened.id,
             canonical_key,
             revision: opened.revision,
@@ -330,6 +338,10 @@ impl Graph {
             firing: component.firing,
             root_cause: None,
             resolution: None,
+        };
+        Some(match self.spoken.get(&incident.id) {
+            Some(spoken) => spoken.upon(incident),
+            None => incident,
         })
     }
 }

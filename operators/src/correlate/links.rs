@@ -78,6 +78,17 @@ pub fn links_of(row: &SignalRow<'_>) -> Vec<Link> {
     links
 }
 
+/// Cluster and namespace of the first service link, where they are named.
+pub fn place_of(links: &[Link]) -> (Option<&str>, Option<&str>) {
+    let service = links.iter().find(|link| link.rule == Rule::Service);
+    let mut parts = service
+        .and_then(|link| link.key.strip_prefix("service:"))
+        .into_iter()
+        .flat_map(|key| key.splitn(3, '/'));
+    let mut named = || parts.next().filter(|part| !part.is_empty());
+    (named(), named())
+}
+
 /// Starts of episodes in order, per domain and link key.
 #[derive(Debug, Default)]
 pub struct Index(pub Table<String, BTreeSet<(i64, EpisodeId)>>);

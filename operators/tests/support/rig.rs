@@ -49,6 +49,12 @@ impl<O: Operator> Rig<O> {
         self.step(signals.len() as u64)
     }
 
+    /// One record as it is; it holds one item.
+    pub fn feed_record(&mut self, record: &Record) -> Vec<NewRecord> {
+        self.harness.feed(&mut self.operator, record);
+        self.step(1)
+    }
+
     /// Event time reaches `seconds`.
     pub fn watermark(&mut self, seconds: i64) -> Vec<NewRecord> {
         self.watermark_at(Instant(seconds * 1_000_000))
@@ -126,6 +132,15 @@ pub fn record(value: Vec<u8>) -> Record {
         value: value.into(),
         headers: Vec::new(),
         timestamp: Instant::default(),
+    }
+}
+
+/// A JSON record of type `kind`.
+pub fn typed(kind: &str, value: &impl serde::Serialize) -> Record {
+    let headers = vec![(model::topics::header::TYPE.to_owned(), kind.to_owned().into())];
+    Record {
+        headers,
+        ..record(serde_json::to_vec(value).unwrap())
     }
 }
 

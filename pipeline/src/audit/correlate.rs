@@ -1,4 +1,5 @@
-//! Correlate: rows on `transitions`; facts on `incidents` and messages on `notifications`, which are produced and not forwarded.
+//! Correlate: rows and commands on `transitions`; facts on `incidents`, which are produced and not forwarded. Its messages are counted
+//! with those of the crew, on the same topic ([`super::response`]).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -12,7 +13,7 @@ use super::books::Books;
 use super::cut::Cut;
 use super::letters::Letters;
 use super::rows::rows;
-use super::{Check, Report};
+use super::{Check, Report, produced};
 use crate::scan::scan;
 
 const STAGE: &str = "correlate";
@@ -40,6 +41,8 @@ pub async fn audit(
         let input = book.input.clone();
         book.recount(log, cut, report, |record, _, line| {
             line.items += match rows(&record.value) {
+                // A command is one item, whatever became of it.
+                _ if record.header(topics::header::TYPE).is_some() => 1,
                 Some(rows) => rows.len() as u64,
                 None => u64::from(letters.whole(STAGE, &input, record.offset.0)),
             };
@@ -52,35 +55,7 @@ pub async fn audit(
     for output in cut.partitions(topics::INCIDENTS) {
         facts += revisions(log, cut, &output, report).await?;
     }
-    let mut messages = 0;
-    for output in cut.partitions(topics::NOTIFICATIONS) {
-        let bounds = cut.bounds(&output);
-        scan(log, &output, bounds.start, bounds.end, |record| {
-            messages += u64::from(record.header(stream::progress::KIND_HEADER).is_none());
-            ControlFlow::Continue(())
-        })
-        .await?;
-    }
-    let of_stage = || books.values().filter(|book| book.stage == STAGE);
-    for (topic, cause, found) in [
-        (topics::INCIDENTS, "fact", facts),
-        (topics::NOTIFICATIONS, "notification", messages),
-    ] {
-        if !cut.whole(topic) || !of_stage().all(|book| book.whole) {
-            report.note(format!(
-                "{STAGE}: records on {topic} not counted, retention has dropped some or their accounts"
-            ));
-            continue;
-        }
-        let said = |line: &super::books::Line| line.record.counts.produced.get(cause).copied().unwrap_or(0);
-        let expected: u64 = of_stage().map(|book| book.sum(said)).sum();
-        if expected != found {
-            let end = cut.partitions(topic).first().map_or(0, |first| cut.bounds(first).end.0);
-            let at = TopicPartition::new(topic, 0);
-            let detail = format!("{cause}s accounted for in all partitions, against the records on all of {topic}");
-            report.differs(STAGE, &at, (0, end), Check::Outputs, (expected, found), detail);
-        }
-    }
+    produced::compare(cut, books, &[STAGE], (topics::INCIDENTS, "fact"), facts, report);
     Ok(())
 }
 
@@ -91,7 +66,8 @@ async fn revisions(log: &Arc<dyn Log>, cut: &Cut, output: &TopicPartition, repor
     let mut newest: BTreeMap<IncidentId, (u64, u64)> = BTreeMap::new();
     let mut facts = 0;
     scan(log, output, bounds.start, bounds.end, |record| {
-        if record.header(stream::progress::KIND_HEADER).is_some() {
+        let others = [stream::progress::KIND_HEADER, topics::header::TYPE];
+        if others.iter().any(|name| record.header(name).is_some()) {
             return ControlFlow::Continue(());
         }
         facts += 1;

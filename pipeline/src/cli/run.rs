@@ -36,6 +36,10 @@ pub enum Role {
     Dedupe,
     /// Forms incidents
     Correlate,
+    /// Leads the investigation of incidents
+    Crew,
+    /// Judges what may be done
+    Gate,
     /// Writes tables and archive
     Sinks,
     /// Serves REST and metrics

@@ -38,6 +38,7 @@ impl<'a> Checks<'a> {
         self.folders();
         self.snapshots();
         self.store();
+        self.policy();
         self.logging();
     }
 
@@ -187,6 +188,13 @@ impl<'a> Checks<'a> {
             let problem = format!("the store can be SQLite or PostgreSQL, and this is {scheme:?}");
             let help = "write \"sqlite://PATH\" or \"postgres://USER@HOST:5432/DATABASE\"".to_owned();
             self.fault("store.url", problem, Some(help));
+        }
+    }
+
+    fn policy(&mut self) {
+        for problem in self.config.policy.load().err().into_iter().flatten() {
+            let help = Some("docs/guides/remediation.md shows a policy".to_owned());
+            self.fault("policy.file", problem, help);
         }
     }
 

@@ -106,8 +106,8 @@ pub struct Counts {
 pub const DETAIL_LIMIT: i64 = 10_000;
 
 const COUNTS: &str = "SELECT \
-    (SELECT COUNT(*) FROM incidents WHERE merged_into IS NULL) AS incidents, \
-    (SELECT COUNT(*) FROM incidents WHERE merged_into IS NULL AND status <> 'resolved') AS open, \
+    (SELECT COUNT(*) FROM incidents WHERE revision > 0 AND merged_into IS NULL) AS incidents, \
+    (SELECT COUNT(*) FROM incidents WHERE revision > 0 AND merged_into IS NULL AND status <> 'resolved') AS open, \
     (SELECT COUNT(*) FROM incidents WHERE merged_into IS NULL AND status = 'resolved') AS resolved, \
     (SELECT COUNT(*) FROM incidents WHERE merged_into IS NOT NULL) AS merged, \
     (SELECT COUNT(*) FROM incident_members) AS members, \
@@ -140,7 +140,7 @@ impl Store {
         let rows = self
             .query(
                 "reading an incident",
-                "SELECT * FROM incidents WHERE id = $1",
+                "SELECT * FROM incidents WHERE id = $1 AND revision > 0",
                 &args[..1],
             )
             .await?;
@@ -178,7 +178,14 @@ impl Store {
 
 impl IncidentFilter {
     fn condition(&self) -> (String, Vec<Value>) {
-        let mut terms = vec![if self.merged { "1 = 1" } else { "merged_into IS NULL" }.to_owned()];
+        let mut terms = vec![
+            if self.merged {
+                "revision > 0"
+            } else {
+                "revision > 0 AND merged_into IS NULL"
+            }
+            .to_owned(),
+        ];
         let mut args = Vec::new();
         let mut equals = |column: &str, value: Option<&str>| {
             if let Some(value) = value {

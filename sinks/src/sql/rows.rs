@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::investigation::StepEvent;
+use model::remediation::RemediationEvent;
 use model::{
     DeadLetter, EpisodeId, Fact, IncidentEvent, IncidentId, LetterDone, LetterFact, Member, Notification, SignalBatch,
     SignalRow, topics,
 };
 use stream::{Record, SinkReject, TopicPartition};
 
+use super::response::{self, Response};
 use super::tables::{self, Rows};
 use super::value::Value;
 
@@ -27,6 +30,24 @@ pub struct Changes {
     notifications: Vec<Vec<Value>>,
     /// What became of letters, in order: status, when, why, and the letter's place.
     dealt_with: Vec<[Value; 5]>,
+    /// What the crew and the gate did.
+    response: Response,
+}
+
+/// What a transaction does, in this order.
+#[derive(Debug)]
+pub struct Writes {
+    /// Incidents whose members are deleted.
+    pub emptied: Vec<IncidentId>,
+    /// Parents before children.
+    pub rows: Vec<Rows>,
+    /// What to say of letters that stand already.
+    pub dealt_with: Vec<[Value; 5]>,
+    /// Incidents that must be there, if only by name: id and time.
+    pub placeholders: Vec<[Value; 2]>,
+    pub responses: Vec<Rows>,
+    /// What became of remediations, in order.
+    pub moved: Vec<response::Move>,
 }
 
 impl Changes {
@@ -52,6 +73,14 @@ impl Changes {
                     SignalBatch::decode(&record.value).map_err(|e| reject("undecodable", format!("{from}: {e}")))?;
                 self.signals
                     .extend(batch.rows().map(|row| signal(&row, from.partition, record.offset.0)));
+            }
+            topics::INCIDENTS if record.header(topics::header::TYPE).is_some() => {
+                let step: StepEvent = serde_json::from_slice(&record.value).map_err(json)?;
+                self.response.step(&step);
+            }
+            topics::REMEDIATIONS => {
+                let event: RemediationEvent = serde_json::from_slice(&record.value).map_err(json)?;
+                self.response.remediation(&event);
             }
             topics::INCIDENTS => {
                 let event: IncidentEvent = serde_json::from_slice(&record.value).map_err(json)?;
@@ -86,9 +115,9 @@ impl Changes {
         Ok(())
     }
 
-    /// Incidents whose members are to be deleted first, then the rows to insert, parents before children, then what to say
-    /// of letters that stand already.
-    pub fn into_rows(self) -> (Vec<IncidentId>, Vec<Rows>, Vec<[Value; 5]>) {
+    /// Everything, in the order in which it must be written.
+    pub fn into_writes(self) -> Writes {
+        let (placeholders, executions, remediations, moved) = self.response.into_parts();
         let rows = vec![
             Rows {
                 table: &tables::INCIDENTS,
@@ -115,7 +144,23 @@ impl Changes {
                 rows: self.notifications,
             },
         ];
-        (self.emptied.into_iter().collect(), rows, self.dealt_with)
+        Writes {
+            emptied: self.emptied.into_iter().collect(),
+            rows,
+            dealt_with: self.dealt_with,
+            placeholders,
+            responses: vec![
+                Rows {
+                    table: &tables::AGENT_EXECUTIONS,
+                    rows: executions,
+                },
+                Rows {
+                    table: &tables::REMEDIATIONS,
+                    rows: remediations,
+                },
+            ],
+            moved,
+        }
     }
 
     fn incident(&mut self, event: &IncidentEvent, payload: &str) {
@@ -204,6 +249,8 @@ fn incident(event: &IncidentEvent) -> Vec<Value> {
         Value::time(event.observed_at),
         Value::Int(i.members.into()),
         Value::Int(i.firing.into()),
+        Value::option(i.root_cause.as_deref(), Value::text),
+        Value::option(i.resolution.as_deref(), Value::text),
     ]
 }
 

@@ -120,6 +120,13 @@ impl Store {
     }
 }
 
+/// One statement in both dialects, where they differ.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dialects {
+    pub sqlite: &'static str,
+    pub postgres: &'static str,
+}
+
 /// A write transaction. Dropped without [`Tx::commit`], it never was.
 pub(crate) enum Tx {
     Sqlite(Transaction<'static, sqlx::Sqlite>),
@@ -132,6 +139,14 @@ impl Tx {
         match self {
             Tx::Sqlite(tx) => sqlite::insert(tx, rows).await.map_err(doing),
             Tx::Postgres(tx) => postgres::insert(tx, rows).await.map_err(doing),
+        }
+    }
+
+    /// The statement of this store's dialect.
+    pub fn pick(&self, sql: Dialects) -> &'static str {
+        match self {
+            Tx::Sqlite(_) => sql.sqlite,
+            Tx::Postgres(_) => sql.postgres,
         }
     }
 

@@ -63,7 +63,7 @@ pub static SIGNALS: Table = Table {
     conflict: "ON CONFLICT DO NOTHING",
 };
 
-/// What agents and people write (root_cause, resolution, metadata) is not touched.
+/// Metadata is not touched: it is for people.
 pub static INCIDENTS: Table = Table {
     name: "incidents",
     columns: &[
@@ -86,8 +86,12 @@ pub static INCIDENTS: Table = Table {
         ("updated_at", Time),
         ("members", Int),
         ("firing", Int),
+        ("root_cause", Text),
+        ("resolution", Text),
     ],
     conflict: "ON CONFLICT (id) DO UPDATE SET \
+        tenant = excluded.tenant, environment = excluded.environment, \
+        root_cause = excluded.root_cause, resolution = excluded.resolution, \
         alert_id = excluded.alert_id, source = excluded.source, severity = excluded.severity, status = excluded.status, \
         title = excluded.title, service = excluded.service, auto_resolved = excluded.auto_resolved, \
         resolved_by = excluded.resolved_by, created_at = excluded.created_at, resolved_at = excluded.resolved_at, \
@@ -168,6 +172,53 @@ pub static NOTIFICATIONS: Table = Table {
         ("title", Text),
         ("service", Text),
         ("at", Time),
+    ],
+    conflict: "ON CONFLICT DO NOTHING",
+};
+
+/// A step is inserted when it is asked for and again when it is answered; the first answer stays.
+pub static AGENT_EXECUTIONS: Table = Table {
+    name: "agent_executions",
+    columns: &[
+        ("id", Uuid),
+        ("incident_id", Uuid),
+        ("agent_name", Text),
+        ("input_data", Json),
+        ("output_data", Json),
+        ("tool_calls", Json),
+        ("tokens_used", Int),
+        ("duration_ms", Int),
+        ("status", Text),
+        ("created_at", Time),
+        ("run_id", Uuid),
+        ("attempt", Int),
+        ("error", Text),
+        ("finished_at", Time),
+    ],
+    conflict: "ON CONFLICT (id) DO UPDATE SET \
+        output_data = excluded.output_data, tool_calls = excluded.tool_calls, tokens_used = excluded.tokens_used, \
+        duration_ms = excluded.duration_ms, status = excluded.status, error = excluded.error, \
+        finished_at = excluded.finished_at \
+        WHERE agent_executions.status = 'running' AND excluded.status <> 'running'",
+};
+
+pub static REMEDIATIONS: Table = Table {
+    name: "remediations",
+    columns: &[
+        ("id", Uuid),
+        ("incident_id", Uuid),
+        ("action_type", Text),
+        ("target", Text),
+        ("namespace", Text),
+        ("status", Text),
+        ("created_at", Time),
+        ("cluster", Text),
+        ("plan_hash", Text),
+        ("reason", Text),
+        ("proposal", Json),
+        ("proposed_by", Text),
+        ("expires_at", Time),
+        ("updated_at", Time),
     ],
     conflict: "ON CONFLICT DO NOTHING",
 };

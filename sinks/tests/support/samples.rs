@@ -4,11 +4,16 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use model::approval::{Approver, Grant};
+use model::investigation::{Agent, Evidence, StepEvent, StepOutput, StepRequest, StepResult, StepStatus};
+use model::proposal::{BlastRadius, Proposal, TargetState};
+use model::remediation::{RemediationEvent, RemediationFact};
 use model::{
-    CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Origin, Severity, Signal,
-    SignalBatchBuilder, SignalId, SignalKind, SignalState, Status,
+    Action, CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Origin, Severity, Signal,
+    SignalBatchBuilder, SignalId, SignalKind, SignalState, Status, Workload, WorkloadKind, topics,
 };
 use stream::{Instant, LogId, Offset, Progress, Record, SinkBatch, TopicPartition};
+use uuid::Uuid;
 
 pub const START: i64 = 1_760_000_000_000_000;
 
@@ -120,6 +125,8 @@ pub fn member(name: &str) -> Member {
         title: format!("{name} is down"),
         severity: Severity::Warning,
         service: Some("checkout".into()),
+        cluster: None,
+        namespace: None,
         starts_at: at(0),
         ends_at: None,
         rule: "opened@1".into(),
@@ -167,4 +174,104 @@ pub fn event(name: &str, revision: u64, members: u32, fact: Fact) -> IncidentEve
 
 pub fn event_record(offset: u64, event: &IncidentEvent) -> Record {
     record(offset, serde_json::to_vec(event).unwrap())
+}
+
+/// A step record on `incidents`.
+pub fn typed(offset: u64, event: &StepEvent) -> Record {
+    Record {
+        headers: vec![(topics::header::TYPE.to_owned(), topics::header::STEP.into())],
+        ..record(offset, serde_json::to_vec(event).unwrap())
+    }
+}
+
+pub fn step_requested(name: &str) -> StepEvent {
+    let opened = event(name, 1, 1, Fact::Opened { member: member(name) });
+    StepEvent::Requested(Box::new(StepRequest {
+        schema: StepRequest::SCHEMA,
+        id: StepRequest::id_of(Uuid::from_u128(9), Agent::Triage, 1),
+        run: Uuid::from_u128(9),
+        agent: Agent::Triage,
+        attempt: 1,
+        evidence: Evidence {
+            incident: opened.incident,
+            members: vec![member(name)],
+            suspects: Vec::new(),
+            triage: None,
+            findings: Vec::new(),
+            unknown: Vec::new(),
+            remediation: None,
+        },
+        requested_at: at(1),
+        deadline_at: at(60),
+    }))
+}
+
+pub fn step_finished(name: &str) -> StepEvent {
+    finished(name, StepStatus::Success, 12)
+}
+
+/// The step's second answer.
+pub fn late_answer(name: &str) -> StepEvent {
+    finished(name, StepStatus::Timeout, 99)
+}
+
+fn finished(name: &str, status: StepStatus, duration_ms: u64) -> StepEvent {
+    StepEvent::Finished(Box::new(StepResult {
+        schema: StepResult::SCHEMA,
+        id: StepRequest::id_of(Uuid::from_u128(9), Agent::Triage, 1),
+        run: Uuid::from_u128(9),
+        incident_id: incident_id(name),
+        agent: Agent::Triage,
+        status,
+        error: String::new(),
+        output: StepOutput::default(),
+        tool_calls: Vec::new(),
+        tokens_used: 0,
+        duration_ms,
+        at: at(2),
+    }))
+}
+
+pub fn proposal(name: &str) -> Proposal {
+    let action = Action::Restart {
+        target: Workload {
+            cluster: "default".into(),
+            namespace: "production".into(),
+            kind: WorkloadKind::Deployment,
+            name: "api-server".into(),
+        },
+    };
+    Proposal {
+        id: Uuid::from_u128(7),
+        incident_id: incident_id(name),
+        tenant: "default".into(),
+        environment: "prod".into(),
+        plan_hash: action.plan_hash(),
+        action,
+        reason: "memory is exhausted".into(),
+        citations: Vec::new(),
+        dry_run: "+ restartedAt".into(),
+        inverse: None,
+        blast_radius: BlastRadius { workloads: 1, pods: 3 },
+        target: TargetState {
+            uid: "uid-1".into(),
+            generation: 4,
+            spec_hash: "abc".into(),
+            resource_version: "77".into(),
+            replicas: 3,
+            ready: 3,
+            detail: serde_json::Value::Null,
+        },
+        proposed_by: "agent:fixer".into(),
+        proposed_at: at(0),
+        expires_at: at(900),
+    }
+}
+
+pub fn grant(proposal: &Proposal) -> Grant {
+    Grant::of(proposal, Approver::Human { name: "ada".into() }, at(1), at(900))
+}
+
+pub fn remediation(proposal: &Proposal, seconds: i64, fact: RemediationFact) -> RemediationEvent {
+    RemediationEvent::new(proposal.id, proposal.incident_id, at(seconds), fact)
 }

@@ -1,0 +1,197 @@
+//! Crew: an explicit state machine per incident, which asks the agents for their steps and follows what they find.
+//!
+//! ```text
+//!  opened ─► triage ─┬► watch ────────────────────────────────► done
+//!                    └► log analyst ∥ metric correlator ─► fixer ─┬► proposal ─► remedy ─ verified ─► report ─► resolved by agent
+//!                                                                └► no proposal ─► await the end ─► report
+//! ```
+//!
+//! It guarantees:
+//!
+//! * every step is a record before anybody works on it, and its answer a record behind it: after a crash what is outstanding is
+//!   asked for by the log, and an answer that comes twice counts once;
+//! * no step is waited for beyond its deadline (event time); what it would have told is named as unknown, and the run goes on;
+//! * it acts on nothing: a fix is a proposal on `remediations`, which the gate judges.
+//!
+//! At most [`CrewSettings::running`] runs are under way per partition; further incidents wait in order of severity and age. Detection
+//! never waits for it.
+
+mod case;
+mod orders;
+mod run;
+mod told;
+
+use bytes::Bytes;
+use model::investigation::StepEvent;
+use model::{IncidentEvent, IncidentId, Severity, topics};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stream::human::HumanDuration;
+use stream::log::{Record, TopicPartition};
+use stream::operator::JsonRows;
+use stream::state::StateCell;
+use stream::time::Instant;
+use stream::{Context, Disposition, Operator, Reject, Table, Timers};
+use uuid::Uuid;
+
+use crate::json_cell::AsJson;
+use case::{Case, Queue};
+
+/// Settings of `[crew]`. All spans are event time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CrewSettings {
+    /// Whether incidents are investigated.
+    pub enabled: bool,
+    /// The least severity that is investigated: `info`, `warning` or `critical`.
+    #[schemars(with = "String", extend("enum" = ["info", "warning", "critical"]))]
+    pub severity: Severity,
+    /// Runs under way at once, per partition. More: neighbours are asked more at once in a storm.
+    #[schemars(range(min = 1, max = 1024))]
+    pub running: u32,
+    /// How long a step may take. After that the run goes on without what it would have told.
+    pub step_deadline: HumanDuration,
+    /// How often a step that failed or did not answer is asked for.
+    #[schemars(range(min = 1, max = 10))]
+    pub attempts: u32,
+    /// An incident whose beginning was heard of later than this is history (a replayed file, a backlog): it is not investigated.
+    pub fresh_within: HumanDuration,
+    /// How long a case is remembered after its incident has ended; if it reopens within that, the run begins anew with what is known.
+    pub remember: HumanDuration,
+}
+
+impl Default for CrewSettings {
+    fn default() -> Self {
+        CrewSettings {
+            enabled: true,
+            severity: Severity::Warning,
+            running: 16,
+            step_deadline: HumanDuration::from_secs(45),
+            attempts: 2,
+            fresh_within: HumanDuration::from_secs(3_600),
+            remember: HumanDuration::from_secs(3_600),
+        }
+    }
+}
+
+/// What a timer is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+enum Due {
+    /// A step's deadline.
+    Step(IncidentId, Uuid),
+    /// A case is forgotten.
+    Forget(IncidentId),
+}
+
+/// The operator.
+#[derive(Debug)]
+pub struct Crew {
+    settings: CrewSettings,
+    cases: Table<IncidentId, AsJson<Case>>,
+    /// One entry: who runs, and who waits.
+    queue: Table<u8, Queue>,
+    due: Timers<Due>,
+}
+
+type Cx<'a> = Context<'a, JsonRows>;
+
+/// A record of `incidents`.
+#[derive(Debug)]
+pub enum Entry {
+    Fact(Box<IncidentEvent>),
+    Step(Box<StepEvent>),
+}
+
+impl Crew {
+    pub fn new(settings: &CrewSettings) -> Self {
+        Crew {
+            settings: settings.clone(),
+            cases: Table::default(),
+            queue: Table::default(),
+            due: Timers::default(),
+        }
+    }
+
+    fn queue(&mut self) -> &mut Queue {
+        self.queue.entry(0).or_default()
+    }
+
+    /// Changes a case, and lets go of it when it is gone.
+    fn with_case<R>(&mut self, id: IncidentId, change: impl FnOnce(&mut Self, &mut Case) -> R) -> Option<R> {
+        let mut case = self.cases.remove(&id)?;
+        let result = change(self, &mut case.0);
+        self.cases.insert(id, case);
+        Some(result)
+    }
+}
+
+impl Operator for Crew {
+    type In = Entry;
+    type Out = JsonRows;
+
+    fn name(&self) -> &'static str {
+        "crew"
+    }
+
+    fn logic_version(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> String {
+        // A struct of durations, numbers and a word always encodes.
+        serde_json::to_string(&self.settings).unwrap_or_default()
+    }
+
+    fn decode(&self, record: &Record, _: &TopicPartition) -> Result<Entry, Reject> {
+        let refuse = |error: serde_json::Error| Reject {
+            reason: "bad_record",
+            detail: error.to_string(),
+            field: None,
+            index: None,
+        };
+        match record.header(topics::header::TYPE) {
+            None => serde_json::from_slice(&record.value).map(Box::new).map(Entry::Fact),
+            Some(_) => serde_json::from_slice(&record.value).map(Box::new).map(Entry::Step),
+        }
+        .map_err(refuse)
+    }
+
+    fn cells(&mut self) -> Vec<(&'static str, &mut dyn StateCell)> {
+        vec![
+            ("cases", &mut self.cases),
+            ("queue", &mut self.queue),
+            ("due", &mut self.due),
+        ]
+    }
+
+    fn on_batch(&mut self, entry: &Entry, cx: &mut Cx<'_>) {
+        match entry {
+            _ if !self.settings.enabled => cx.item(Disposition::Suppressed { rule: "crew-off" }),
+            Entry::Fact(event) => self.on_fact(event, cx),
+            Entry::Step(step) => match step.as_ref() {
+                StepEvent::Requested(_) => cx.item(Disposition::Suppressed { rule: "request" }),
+                StepEvent::Finished(result) => self.on_result(result, cx),
+                StepEvent::Ordered(order) => self.on_order(order, cx),
+                StepEvent::Remediation {
+                    incident_id,
+                    standing,
+                    at,
+                } => self.on_standing(*incident_id, standing, *at, cx),
+            },
+        }
+    }
+
+    fn on_watermark(&mut self, watermark: Instant, cx: &mut Cx<'_>) {
+        while let Some((at, due)) = self.due.pop_due(watermark) {
+            match due {
+                Due::Step(incident, step) => self.on_deadline(incident, step, at, cx),
+                Due::Forget(incident) => self.forget(incident),
+            }
+        }
+    }
+}
+
+/// Structs of strings, numbers and lists of such: serialising them cannot fail.
+fn json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).map(Bytes::from).unwrap_or_default()
+}

@@ -1,0 +1,268 @@
+//! Gate: the one place that says yes. It reads `remediations`, holds each proposal against the policy, hears what people answer, has the
+//! result checked, and writes the ledger.
+//!
+//! ```text
+//!  proposed ─ policy ─┬─ allow ──────────────► granted ─► attempted ─► executed ─► check due … checked ─┬► verified
+//!                     ├─ ask ─ human: approve ─┘   │           └► failed                                ├► unverified
+//!                     │             └ deny ► denied└ expired                                            └► rollback due ─► rolled back
+//!                     └─ forbid ► denied
+//! ```
+//!
+//! It guarantees:
+//!
+//! * a grant is given once per proposal, by a rule with budget left or by a human who is not the proposer, for the plan that was shown;
+//! * everything about one namespace stands in one order (the topic's key), so a budget is spent once, whoever asks;
+//! * every fact is in the ledger: the gate's own in the commit that makes it, hence before anybody can act on it.
+//!
+//! It calls nothing and holds no acting tool: the executor acts on `granted`, and holds the grant against the world once more.
+
+mod answers;
+mod facts;
+mod ledger;
+
+use chrono::{DateTime, Utc};
+use model::approval::{Budget, Effect, Grant, Policy, Usage};
+use model::ledger::Chain;
+use model::proposal::{Proposal, TargetState};
+use model::remediation::{RemediationEvent, RemediationFact, RemediationStatus};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stream::human::HumanDuration;
+use stream::log::{Record, TopicPartition};
+use stream::operator::JsonRows;
+use stream::state::StateCell;
+use stream::time::{Instant, micros};
+use stream::{Context, Disposition, Operator, Reject, Table, Timers};
+use uuid::Uuid;
+
+use crate::json_cell::AsJson;
+
+/// Settings of `[gate]`. All spans are event time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GateSettings {
+    /// How long after an execution its effect is checked before it counts as unverified.
+    pub verify_within: HumanDuration,
+    /// How long between two checks.
+    pub check_every: HumanDuration,
+    /// Whether what made things worse is taken back, where a plan has an inverse.
+    pub rollback: bool,
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        GateSettings {
+            verify_within: HumanDuration::from_secs(180),
+            check_every: HumanDuration::from_secs(5),
+            rollback: true,
+        }
+    }
+}
+
+/// A proposal that the gate follows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Followed {
+    pub proposal: Proposal,
+    pub status: RemediationStatus,
+    pub grant: Option<Grant>,
+    pub by: Option<String>,
+    pub note: String,
+    pub before: Option<TargetState>,
+    pub after: Option<TargetState>,
+    pub executed_at: Option<DateTime<Utc>>,
+    pub checks: u32,
+}
+
+/// The operator.
+#[derive(Debug)]
+pub struct Gate {
+    settings: GateSettings,
+    policy: Policy,
+    chain: String,
+    proposals: Table<Uuid, AsJson<Followed>>,
+    /// By topic key.
+    usage: Table<String, AsJson<Usage>>,
+    /// One entry each.
+    ledger: Table<u8, Chain>,
+    /// Proposal → when it expires, is checked, or is forgotten.
+    due: Timers<Uuid>,
+}
+
+type Cx<'a> = Context<'a, JsonRows>;
+
+/// How long a proposal that is over is remembered, so that it is not taken for a new one: microseconds.
+const REMEMBER: i64 = 24 * 3_600 * 1_000_000;
+
+impl Gate {
+    /// `partition` names the ledger's chain.
+    pub fn new(settings: &GateSettings, policy: Policy, partition: u32) -> Self {
+        Gate {
+            settings: settings.clone(),
+            policy,
+            chain: format!("remediations-{partition}"),
+            proposals: Table::default(),
+            usage: Table::default(),
+            ledger: Table::default(),
+            due: Timers::default(),
+        }
+    }
+}
+
+impl Operator for Gate {
+    /// The event, and the record's place and digest for the ledger.
+    type In = (RemediationEvent, ledger::Source);
+    type Out = JsonRows;
+
+    fn name(&self) -> &'static str {
+        "gate"
+    }
+
+    fn logic_version(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> String {
+        serde_json::json!({ "gate": self.settings, "policy": self.policy.hash() }).to_string()
+    }
+
+    fn decode(&self, record: &Record, _: &TopicPartition) -> Result<Self::In, Reject> {
+        let event: RemediationEvent = serde_json::from_slice(&record.value).map_err(|error| Reject {
+            reason: "bad_record",
+            detail: error.to_string(),
+            field: None,
+            index: None,
+        })?;
+        Ok((event, ledger::Source::of(record)))
+    }
+
+    fn cells(&mut self) -> Vec<(&'static str, &mut dyn StateCell)> {
+        vec![
+            ("proposals", &mut self.proposals),
+            ("usage", &mut self.usage),
+            ("ledger", &mut self.ledger),
+            ("due", &mut self.due),
+        ]
+    }
+
+    fn on_batch(&mut self, (event, source): &Self::In, cx: &mut Cx<'_>) {
+        let own = matches!(
+            event.fact,
+            RemediationFact::Decided { .. }
+                | RemediationFact::Granted { .. }
+                | RemediationFact::Denied { .. }
+                | RemediationFact::Expired
+                | RemediationFact::CheckDue { .. }
+                | RemediationFact::Verified { .. }
+                | RemediationFact::Unverified { .. }
+                | RemediationFact::RollbackDue { .. }
+        );
+        if own {
+            return cx.item(Disposition::Suppressed { rule: "own" });
+        }
+        self.enter(event, source, cx);
+        let at = event.at.max(time(cx.watermark()));
+        match &event.fact {
+            RemediationFact::Proposed { proposal } => self.on_proposed(proposal, at, cx),
+            RemediationFact::StopSwitch { .. } => cx.item(Disposition::Forwarded),
+            fact => self.on_answer_of(event.id, fact, at, cx),
+        }
+    }
+
+    fn on_watermark(&mut self, watermark: Instant, cx: &mut Cx<'_>) {
+        while let Some((at, id)) = self.due.pop_due(watermark) {
+            self.on_due(id, time(at), cx);
+        }
+    }
+}
+
+impl Gate {
+    fn on_proposed(&mut self, proposal: &Proposal, at: DateTime<Utc>, cx: &mut Cx<'_>) {
+        if self.proposals.contains(&proposal.id) {
+            return cx.item(Disposition::Merged {
+                id: proposal.id.as_u128(),
+            });
+        }
+        if proposal.plan_hash != proposal.action.plan_hash() {
+            return cx.reject(Reject {
+                reason: "plan_hash",
+                detail: format!("proposal {}: the hash is not that of its plan", proposal.id),
+                field: Some("/fact/proposal/plan_hash".to_owned()),
+                index: None,
+            });
+        }
+        let usage = self
+            .usage
+            .get(&proposal.key())
+            .map(|usage| usage.0.clone())
+            .unwrap_or_default();
+        let decision = self.policy.decide(proposal, &usage, at);
+        let mut followed = Followed {
+            proposal: proposal.clone(),
+            status: RemediationStatus::Waiting,
+            grant: None,
+            by: None,
+            note: decision.why.clone(),
+            before: None,
+            after: None,
+            executed_at: None,
+            checks: 0,
+        };
+        let decided = RemediationFact::Decided {
+            decision: decision.clone(),
+            policy: self.policy.hash(),
+        };
+        self.say(&followed.proposal, decided, at, cx);
+        match decision.effect {
+            Effect::Forbid => self.deny(&mut followed, "policy", &decision.why, at, cx),
+            Effect::Ask => self.wait(&followed),
+            Effect::Allow => {
+                let rule = decision.rule.clone().unwrap_or_default();
+                self.spend(proposal, &rule, at);
+                let by = model::approval::Approver::Rule {
+                    name: rule,
+                    policy: self.policy.hash(),
+                };
+                self.grant(&mut followed, by, at, cx);
+            }
+        }
+        self.show(&followed, at, cx);
+        self.proposals.insert(proposal.id, AsJson(followed));
+        cx.item(Disposition::Forwarded);
+    }
+
+    /// Notes an execution on a rule's budget, and lets go of what no budget reaches back to.
+    fn spend(&mut self, proposal: &Proposal, rule: &str, at: DateTime<Utc>) {
+        let longest = self
+            .policy
+            .rules()
+            .iter()
+            .filter_map(|rule| rule.budget)
+            .map(span)
+            .max();
+        let usage = &mut self.usage.entry(proposal.key()).or_default().0.0;
+        usage.push((rule.to_owned(), at));
+        if let Some(longest) = longest {
+            usage.retain(|(_, used)| at.signed_duration_since(*used) <= longest);
+        }
+    }
+
+    fn wait(&mut self, followed: &Followed) {
+        let at = followed.proposal.expires_at.timestamp_micros();
+        self.due.set(followed.proposal.id, Instant(at));
+    }
+
+    fn check_after(&mut self, id: Uuid, at: DateTime<Utc>) {
+        let next = at
+            .timestamp_micros()
+            .saturating_add(micros(self.settings.check_every.get()));
+        self.due.set(id, Instant(next));
+    }
+}
+
+fn span(budget: Budget) -> chrono::TimeDelta {
+    chrono::TimeDelta::seconds(i64::from(budget.per_seconds))
+}
+
+fn time(at: Instant) -> DateTime<Utc> {
+    at.to_datetime()
+}

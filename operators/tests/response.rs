@@ -1,0 +1,712 @@
+//! Crew and gate, one behind the other, with the outside played by the test: killed and restored after every step.
+
+#[path = "support/rig.rs"]
+mod rig;
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use model::action::{Workload, WorkloadKind};
+use model::approval::{Budget, Effect, Policy, Rule};
+use model::command::{IncidentCommand, Order};
+use model::evidence::{Citation, Finding, FindingKind, Postmortem, Statement};
+use model::investigation::{
+    Agent, RunOrder, RunVerb, StepEvent, StepOutput, StepRequest, StepResult, StepStatus, Triage, TriageAction,
+};
+use model::ledger::{Chain, LedgerEntry};
+use model::proposal::{BlastRadius, Proposal, TargetState};
+use model::remediation::{Health, RemediationEvent, RemediationFact, RemediationStatus};
+use model::{
+    Action, ActionKind, CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Notification,
+    Severity, SignalId, Status, topics,
+};
+use operators::crew::{Crew, CrewSettings};
+use operators::gate::{Gate, GateSettings};
+use rig::{Rig, record, typed};
+use stream::log::NewRecord;
+use uuid::Uuid;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_760_000_000 + seconds, 0).unwrap()
+}
+
+/// Both operators and everything that they said.
+struct Theatre {
+    crew: Rig<Crew>,
+    gate: Rig<Gate>,
+    now: i64,
+    asked: Vec<StepRequest>,
+    commands: Vec<IncidentCommand>,
+    facts: Vec<RemediationEvent>,
+    messages: Vec<Notification>,
+    ledger: Vec<LedgerEntry>,
+}
+
+impl Theatre {
+    fn new(rules: Vec<Rule>) -> Self {
+        Theatre::with(rules, CrewSettings::default())
+    }
+
+    fn with(rules: Vec<Rule>, crew: CrewSettings) -> Self {
+        let policy = Policy::new(rules).unwrap();
+        Theatre {
+            crew: Rig::new(move || Crew::new(&crew)).mortal(),
+            gate: Rig::new(move || Gate::new(&GateSettings::default(), policy.clone(), 3)).mortal(),
+            now: 0,
+            asked: Vec::new(),
+            commands: Vec::new(),
+            facts: Vec::new(),
+            messages: Vec::new(),
+            ledger: Vec::new(),
+        }
+    }
+
+    fn incident(&mut self, name: &str, severity: Severity) -> IncidentId {
+        let event = opened(name, severity, self.now);
+        self.tell(&event);
+        event.incident.id
+    }
+
+    fn tell(&mut self, event: &IncidentEvent) {
+        let out = self.crew.feed_record(&record(serde_json::to_vec(event).unwrap()));
+        self.settle(out);
+    }
+
+    fn step(&mut self, event: &StepEvent) {
+        let out = self.crew.feed_record(&typed(topics::header::STEP, event));
+        self.settle(out);
+    }
+
+    /// The last request for `agent` is answered.
+    fn answer(&mut self, agent: Agent, output: StepOutput) {
+        self.answer_as(agent, StepStatus::Success, output);
+    }
+
+    fn answer_as(&mut self, agent: Agent, status: StepStatus, output: StepOutput) {
+        let request = self.asked.iter().rev().find(|asked| asked.agent == agent).cloned();
+        let request = request.unwrap_or_else(|| panic!("{agent:?} was not asked"));
+        let result = StepResult {
+            schema: StepResult::SCHEMA,
+            id: request.id,
+            run: request.run,
+            incident_id: request.evidence.incident.id,
+            agent,
+            status,
+            error: String::new(),
+            output,
+            tool_calls: Vec::new(),
+            tokens_used: 0,
+            duration_ms: 1,
+            at: at(self.now),
+        };
+        self.step(&StepEvent::Finished(Box::new(result)));
+    }
+
+    /// A record on `remediations` from outside.
+    fn say(&mut self, id: Uuid, fact: RemediationFact) {
+        let event = RemediationEvent::new(id, IncidentId::default(), at(self.now), fact);
+        self.hear(&event);
+    }
+
+    fn hear(&mut self, event: &RemediationEvent) {
+        let out = self.gate.feed_record(&record(serde_json::to_vec(event).unwrap()));
+        assert!(out.is_empty());
+        self.settle(Vec::new());
+    }
+
+    /// Time goes on for both.
+    fn pass(&mut self, seconds: i64) {
+        self.now += seconds;
+        let watermark = at(self.now).timestamp();
+        let out = self.crew.watermark(watermark);
+        self.settle(out);
+        self.gate.watermark(watermark);
+        self.settle(Vec::new());
+    }
+
+    /// Carries what one said to the other until both are silent.
+    fn settle(&mut self, proposals: Vec<NewRecord>) {
+        let mut remediations: VecDeque<RemediationEvent> = proposals
+            .iter()
+            .map(|one| serde_json::from_slice(&one.value).unwrap())
+            .collect();
+        loop {
+            let mut side = std::mem::take(&mut self.crew.side);
+            side.append(&mut self.gate.side);
+            for (topic, said) in side {
+                match &*topic {
+                    topics::TRANSITIONS => self.commands.push(serde_json::from_slice(&said.value).unwrap()),
+                    topics::NOTIFICATIONS => self.messages.push(serde_json::from_slice(&said.value).unwrap()),
+                    topics::LEDGER => self.ledger.push(serde_json::from_slice(&said.value).unwrap()),
+                    topics::REMEDIATIONS => remediations.push_back(serde_json::from_slice(&said.value).unwrap()),
+                    topics::INCIDENTS => {
+                        let step: StepEvent = serde_json::from_slice(&said.value).unwrap();
+                        if let StepEvent::Requested(request) = &step {
+                            self.asked.push((**request).clone());
+                        }
+                        let out = self.crew.feed_record(&typed(topics::header::STEP, &step));
+                        remediations.extend(out.iter().map(|one| serde_json::from_slice(&one.value).unwrap()));
+                    }
+                    other => panic!("{other}?"),
+                }
+            }
+            let Some(event) = remediations.pop_front() else { break };
+            self.facts.push(event.clone());
+            self.gate.feed_record(&record(serde_json::to_vec(&event).unwrap()));
+        }
+        if !self.crew.side.is_empty() || !self.gate.side.is_empty() {
+            self.settle(Vec::new());
+        }
+    }
+
+    fn agents(&self) -> Vec<&'static str> {
+        self.asked.iter().map(|asked| asked.agent.as_str()).collect()
+    }
+
+    fn fact_names(&self) -> Vec<&'static str> {
+        self.facts.iter().map(|event| event.fact.name()).collect()
+    }
+
+    fn orders(&self) -> Vec<&'static str> {
+        let name = |order: &Order| match order {
+            Order::Acknowledge => "acknowledge",
+            Order::Resolve { .. } => "resolve",
+            Order::AddFinding { .. } => "finding",
+            Order::AddPostmortem { .. } => "postmortem",
+        };
+        self.commands.iter().map(|command| name(&command.order)).collect()
+    }
+
+    /// From the opening to the proposal.
+    fn up_to_proposal(&mut self) -> Proposal {
+        let incident = self.incident("a", Severity::Critical);
+        self.answer(Agent::Triage, investigate());
+        self.answer(Agent::LogAnalyst, found(FindingKind::OutOfMemory));
+        self.answer(Agent::MetricCorrelator, found(FindingKind::TrafficBeforeSymptom));
+        let proposal = proposal(incident, self.now);
+        self.answer(Agent::Fixer, proposes(&proposal));
+        proposal
+    }
+
+    fn verify_ledger(&self) {
+        let mut chain = Chain::default();
+        for entry in &self.ledger {
+            entry.verify(&mut chain).unwrap();
+        }
+    }
+}
+
+fn opened(name: &str, severity: Severity, seconds: i64) -> IncidentEvent {
+    let episode = EpisodeId::of(name, seconds);
+    let member = Member {
+        episode,
+        signal: SignalId::default(),
+        dedup_key: name.into(),
+        source: "alertmanager".into(),
+        title: format!("{name} is down"),
+        severity,
+        service: Some("api-server".into()),
+        cluster: None,
+        namespace: Some("production".into()),
+        starts_at: at(seconds),
+        ends_at: None,
+        rule: "opened@1".into(),
+        key: None,
+        linked_to: None,
+        apart_ms: None,
+    };
+    IncidentEvent {
+        schema: IncidentEvent::SCHEMA,
+        incident: Incident {
+            id: IncidentId::opened_by("default/prod", episode, 0),
+            canonical_key: CanonicalKey::of("default/prod", episode),
+            revision: 1,
+            tenant: "default".into(),
+            environment: "prod".into(),
+            alert_id: name.into(),
+            source: "alertmanager".into(),
+            severity,
+            status: Status::Open,
+            title: member.title.clone(),
+            service: member.service.clone(),
+            created_at: at(seconds),
+            resolved_at: None,
+            resolved_by: None,
+            merged_into: None,
+            members: 1,
+            firing: 1,
+            root_cause: None,
+            resolution: None,
+        },
+        fact: Fact::Opened { member },
+        at: at(seconds),
+        observed_at: at(seconds + 1),
+    }
+}
+
+/// The same incident, over.
+fn resolved(event: &IncidentEvent, seconds: i64) -> IncidentEvent {
+    let mut over = event.clone();
+    over.fact = Fact::Resolved;
+    over.at = at(seconds);
+    over.observed_at = at(seconds);
+    over.incident.status = Status::Resolved;
+    over.incident.revision += 1;
+    over
+}
+
+fn investigate() -> StepOutput {
+    triaged(TriageAction::Investigate)
+}
+
+fn triaged(action: TriageAction) -> StepOutput {
+    StepOutput {
+        triage: Some(Triage {
+            severity: Severity::Critical,
+            action,
+            why: "95 % of its memory".into(),
+        }),
+        ..StepOutput::default()
+    }
+}
+
+fn found(kind: FindingKind) -> StepOutput {
+    let finding = Finding {
+        kind,
+        summary: "seen".into(),
+        facts: serde_json::Map::new(),
+        citations: vec![Citation::new("prometheus", "up", (at(0), at(1)), "1")],
+    };
+    StepOutput {
+        findings: vec![finding],
+        ..StepOutput::default()
+    }
+}
+
+fn proposal(incident_id: IncidentId, seconds: i64) -> Proposal {
+    let action = Action::Restart {
+        target: Workload {
+            cluster: "default".into(),
+            namespace: "production".into(),
+            kind: WorkloadKind::Deployment,
+            name: "api-server".into(),
+        },
+    };
+    Proposal {
+        id: Proposal::id_of(incident_id, Uuid::nil(), &action.plan_hash()),
+        incident_id,
+        tenant: "default".into(),
+        environment: "prod".into(),
+        plan_hash: action.plan_hash(),
+        inverse: None,
+        action,
+        reason: "memory is exhausted".into(),
+        citations: Vec::new(),
+        dry_run: String::new(),
+        blast_radius: BlastRadius { workloads: 1, pods: 3 },
+        target: state(),
+        proposed_by: "agent:fixer".into(),
+        proposed_at: at(seconds),
+        expires_at: at(seconds) + TimeDelta::minutes(15),
+    }
+}
+
+fn state() -> TargetState {
+    TargetState {
+        uid: "uid-1".into(),
+        generation: 4,
+        spec_hash: "abc".into(),
+        resource_version: "77".into(),
+        replicas: 3,
+        ready: 3,
+        detail: serde_json::Value::Null,
+    }
+}
+
+fn proposes(proposal: &Proposal) -> StepOutput {
+    StepOutput {
+        proposal: Some(proposal.clone()),
+        ..StepOutput::default()
+    }
+}
+
+fn reported() -> StepOutput {
+    let statement = |text: &str| Statement {
+        text: text.into(),
+        citations: vec!["prometheus-1".into()],
+    };
+    StepOutput {
+        postmortem: Some(Postmortem {
+            root_cause: statement("memory leak"),
+            impact: statement("95 % of its memory"),
+            timeline: Vec::new(),
+            resolution: statement("restarted"),
+            follow_ups: Vec::new(),
+            citations: Vec::new(),
+        }),
+        ..StepOutput::default()
+    }
+}
+
+fn allow() -> Rule {
+    Rule {
+        name: "restarts".into(),
+        effect: Effect::Allow,
+        actions: vec![ActionKind::Restart],
+        namespaces: vec!["production".into()],
+        workloads: Vec::new(),
+        environments: Vec::new(),
+        budget: Some(Budget {
+            executions: 1,
+            per_seconds: 3_600,
+            pods: 5,
+        }),
+        must_match: Vec::new(),
+        must_not_match: Vec::new(),
+    }
+}
+
+fn executed() -> RemediationFact {
+    RemediationFact::Executed {
+        before: state(),
+        note: "patched".into(),
+    }
+}
+
+fn checked(number: u32, health: Health) -> RemediationFact {
+    RemediationFact::Checked {
+        number,
+        health,
+        observed: Some(state()),
+        note: "3 of 3 pods ready".into(),
+    }
+}
+
+#[test]
+fn from_detection_to_resolution() {
+    let mut t = Theatre::new(vec![allow()]);
+    let proposal = t.up_to_proposal();
+    assert_eq!(t.agents(), ["triage", "log_analyst", "metric_correlator", "fixer"]);
+    assert_eq!(
+        t.asked[3].evidence.findings.len(),
+        2,
+        "the fixer is given what the others found"
+    );
+    assert_eq!(t.fact_names(), ["proposed", "decided", "granted"]);
+    t.say(proposal.id, RemediationFact::Attempted { before: state() });
+    t.say(proposal.id, executed());
+    t.pass(5);
+    t.say(proposal.id, checked(1, Health::NotYet));
+    t.pass(5);
+    t.say(proposal.id, checked(2, Health::Recovered));
+    assert_eq!(
+        t.fact_names()[3..],
+        ["check_due", "check_due", "verified"],
+        "what the gate itself said"
+    );
+    assert_eq!(t.agents().last(), Some(&"postmortem_writer"));
+    assert_eq!(
+        t.asked.last().unwrap().evidence.remediation.as_ref().unwrap().status,
+        RemediationStatus::Verified
+    );
+    t.answer(Agent::PostmortemWriter, reported());
+    assert_eq!(
+        t.orders(),
+        ["acknowledge", "finding", "finding", "postmortem", "resolve"]
+    );
+    assert_eq!(t.commands.last().unwrap().by, "agent:postmortem_writer");
+    let events: Vec<&str> = t.messages.iter().map(|message| message.event.as_str()).collect();
+    assert_eq!(
+        events,
+        [
+            "remediation_granted",
+            "remediation_attempted",
+            "remediation_executed",
+            "remediation_verified"
+        ]
+    );
+    t.verify_ledger();
+    let kinds: Vec<&str> = t.ledger.iter().map(|entry| entry.kind.as_str()).collect();
+    assert_eq!(kinds[..3], ["proposed", "decided", "granted"]);
+    assert!(kinds.contains(&"attempted") && kinds.contains(&"verified"));
+}
+
+#[test]
+fn a_human_answers_once_for_the_plan_that_was_shown() {
+    let approve = |by: &str, plan_hash: &str| RemediationFact::Approve {
+        by: by.into(),
+        plan_hash: plan_hash.into(),
+    };
+    let mut t = Theatre::new(vec![]);
+    let proposal = t.up_to_proposal();
+    let hash = proposal.plan_hash.clone();
+    assert_eq!(t.fact_names(), ["proposed", "decided"]);
+    assert_eq!(t.messages.last().unwrap().event, "remediation_waiting");
+    t.say(proposal.id, approve("human:ada", "another plan"));
+    t.say(proposal.id, approve("agent:fixer", &hash));
+    t.say(proposal.id, approve("human:", &hash));
+    t.say(Uuid::from_u128(99), approve("human:ada", &hash));
+    assert_eq!(t.fact_names(), ["proposed", "decided"], "none of these is a yes");
+    t.say(proposal.id, approve("human:ada", &hash));
+    t.say(proposal.id, approve("human:bob", &hash));
+    assert_eq!(t.fact_names(), ["proposed", "decided", "granted"], "one grant");
+    match &t.facts[2].fact {
+        RemediationFact::Granted { grant, .. } => assert_eq!(grant.by.label(), "human:ada"),
+        other => panic!("{other:?}"),
+    }
+    t.verify_ledger();
+}
+
+#[test]
+fn what_nobody_answers_expires_and_the_run_waits_for_the_end() {
+    let mut t = Theatre::new(vec![]);
+    t.up_to_proposal();
+    t.pass(15 * 60);
+    assert_eq!(t.fact_names(), ["proposed", "decided", "expired"]);
+    assert!(!t.agents().contains(&"postmortem_writer"));
+    t.tell(&resolved(&opened("a", Severity::Critical, 0), 1_000));
+    t.answer(Agent::PostmortemWriter, reported());
+    assert_eq!(
+        t.orders().last(),
+        Some(&"postmortem"),
+        "it was not the agent who resolved it"
+    );
+}
+
+#[test]
+fn a_denied_fix_is_not_made() {
+    let mut t = Theatre::new(vec![]);
+    let proposal = t.up_to_proposal();
+    let no = RemediationFact::Deny {
+        by: "human:ada".into(),
+        reason: "not now".into(),
+    };
+    t.say(proposal.id, no);
+    assert_eq!(t.fact_names(), ["proposed", "decided", "denied"]);
+    // Whoever says yes behind that is too late.
+    t.say(
+        proposal.id,
+        RemediationFact::Approve {
+            by: "human:bob".into(),
+            plan_hash: proposal.plan_hash.clone(),
+        },
+    );
+    assert_eq!(t.fact_names().len(), 3);
+}
+
+#[test]
+fn a_budget_is_spent_once() {
+    let mut t = Theatre::new(vec![allow()]);
+    t.up_to_proposal();
+    let second = t.incident("b", Severity::Critical);
+    let mut other = proposal(second, 1);
+    other.id = Uuid::from_u128(2);
+    t.hear(&RemediationEvent::new(
+        other.id,
+        second,
+        at(1),
+        RemediationFact::Proposed {
+            proposal: Box::new(other.clone()),
+        },
+    ));
+    let granted = t.fact_names().iter().filter(|name| **name == "granted").count();
+    assert_eq!(granted, 1);
+    // An hour later there is budget again.
+    t.pass(3_601);
+    let mut third = other.clone();
+    third.id = Uuid::from_u128(3);
+    third.expires_at = at(9_000);
+    t.hear(&RemediationEvent::new(
+        third.id,
+        second,
+        at(3_601),
+        RemediationFact::Proposed {
+            proposal: Box::new(third.clone()),
+        },
+    ));
+    let granted = t.fact_names().iter().filter(|name| **name == "granted").count();
+    assert_eq!(granted, 2);
+}
+
+#[test]
+fn what_made_it_worse_is_taken_back() {
+    let mut t = Theatre::new(vec![allow()]);
+    let incident = t.incident("a", Severity::Critical);
+    let mut plan = proposal(incident, 0);
+    plan.inverse = Some(Action::Rollback {
+        target: plan.action.target().clone(),
+        to_revision: Some(3),
+    });
+    t.hear(&RemediationEvent::new(
+        plan.id,
+        incident,
+        at(0),
+        RemediationFact::Proposed {
+            proposal: Box::new(plan.clone()),
+        },
+    ));
+    t.say(plan.id, executed());
+    t.pass(5);
+    t.say(plan.id, checked(1, Health::Worse));
+    assert_eq!(t.fact_names().last(), Some(&"rollback_due"));
+    t.say(
+        plan.id,
+        RemediationFact::RolledBack {
+            note: "back at 3".into(),
+        },
+    );
+    assert_eq!(t.messages.last().unwrap().event, "remediation_rolled_back");
+}
+
+#[test]
+fn what_cannot_be_checked_ends_unverified() {
+    let mut t = Theatre::new(vec![allow()]);
+    let proposal = t.up_to_proposal();
+    t.say(proposal.id, executed());
+    for _ in 0..200 {
+        t.pass(5);
+    }
+    assert_eq!(t.fact_names().last(), Some(&"unverified"));
+}
+
+#[test]
+fn a_step_that_nobody_answers_is_asked_again_and_then_done_without() {
+    let mut t = Theatre::new(vec![]);
+    t.incident("a", Severity::Critical);
+    t.pass(45);
+    t.pass(45);
+    assert_eq!(t.agents(), ["triage", "triage", "log_analyst", "metric_correlator"]);
+    let unknown = &t.asked.last().unwrap().evidence.unknown;
+    assert_eq!(unknown.len(), 1);
+    assert!(unknown[0].what.contains("timeout"), "{unknown:?}");
+    // An answer behind that changes nothing.
+    let first = t.asked[0].clone();
+    let late = StepResult {
+        schema: StepResult::SCHEMA,
+        id: first.id,
+        run: first.run,
+        incident_id: first.evidence.incident.id,
+        agent: Agent::Triage,
+        status: StepStatus::Success,
+        error: String::new(),
+        output: triaged(TriageAction::Watch),
+        tool_calls: Vec::new(),
+        tokens_used: 0,
+        duration_ms: 1,
+        at: at(91),
+    };
+    t.step(&StepEvent::Finished(Box::new(late)));
+    t.answer(Agent::LogAnalyst, found(FindingKind::ErrorLines));
+    t.answer(Agent::LogAnalyst, found(FindingKind::ErrorLines));
+    assert_eq!(t.orders(), ["acknowledge", "finding"], "an answer counts once");
+}
+
+#[test]
+fn a_finding_without_a_citation_is_none() {
+    let mut t = Theatre::new(vec![]);
+    t.incident("a", Severity::Critical);
+    t.answer(Agent::Triage, investigate());
+    let mut output = found(FindingKind::ErrorLines);
+    output.findings[0].citations.clear();
+    t.answer(Agent::LogAnalyst, output);
+    assert_eq!(t.orders(), ["acknowledge"]);
+}
+
+#[test]
+fn triage_may_leave_it_alone() {
+    let mut t = Theatre::new(vec![]);
+    t.incident("a", Severity::Critical);
+    t.answer(Agent::Triage, triaged(TriageAction::Watch));
+    assert_eq!(t.agents(), ["triage"]);
+    let mild = t.incident("b", Severity::Info);
+    assert!(!t.asked.iter().any(|asked| asked.evidence.incident.id == mild));
+}
+
+#[test]
+fn history_is_not_investigated() {
+    let mut t = Theatre::new(vec![]);
+    let mut old = opened("a", Severity::Critical, 0);
+    old.observed_at = at(7_200);
+    t.tell(&old);
+    assert_eq!(t.asked.len(), 0);
+}
+
+#[test]
+fn a_storm_waits_for_its_turn_most_severe_first() {
+    let settings = CrewSettings {
+        running: 2,
+        ..CrewSettings::default()
+    };
+    let mut t = Theatre::with(vec![], settings);
+    for (name, severity) in [
+        ("a", Severity::Warning),
+        ("b", Severity::Warning),
+        ("c", Severity::Warning),
+        ("d", Severity::Critical),
+    ] {
+        t.incident(name, severity);
+    }
+    assert_eq!(t.asked.len(), 2);
+    t.answer(Agent::Triage, triaged(TriageAction::Watch));
+    assert_eq!(t.asked.len(), 3);
+    assert_eq!(t.asked[2].evidence.incident.title, "d is down");
+}
+
+#[test]
+fn people_lead_a_run() {
+    let mut t = Theatre::new(vec![]);
+    let incident = t.incident("a", Severity::Critical);
+    let order = |verb| {
+        StepEvent::Ordered(RunOrder {
+            incident_id: incident,
+            verb,
+            by: "human:ada".into(),
+            at: at(0),
+        })
+    };
+    t.step(&order(RunVerb::Pause));
+    t.answer(Agent::Triage, investigate());
+    assert_eq!(t.agents(), ["triage"]);
+    t.step(&order(RunVerb::Resume));
+    assert_eq!(t.agents(), ["triage", "log_analyst", "metric_correlator"]);
+    t.step(&order(RunVerb::Cancel));
+    t.answer(Agent::LogAnalyst, found(FindingKind::ErrorLines));
+    assert_eq!(t.orders(), ["acknowledge"], "the answer comes too late");
+    t.step(&order(RunVerb::Rerun));
+    assert_eq!(t.agents().len(), 4);
+    assert_ne!(t.asked[3].run, t.asked[0].run);
+}
+
+#[test]
+fn nothing_is_kept_of_what_is_over() {
+    let mut t = Theatre::new(vec![allow()]);
+    let proposal = t.up_to_proposal();
+    t.say(proposal.id, executed());
+    t.pass(5);
+    t.say(proposal.id, checked(1, Health::Recovered));
+    t.answer(Agent::PostmortemWriter, reported());
+    t.tell(&resolved(&opened("a", Severity::Critical, 0), 60));
+    t.pass(2 * 24 * 3_600);
+    assert_eq!(t.crew.entries(), 1, "the empty queue");
+    assert_eq!(t.gate.entries(), 2, "the ledger's head and the budget's usage");
+}
+
+#[test]
+fn every_touch_of_a_plan_shows() {
+    let mut t = Theatre::new(vec![allow()]);
+    let incident = t.incident("a", Severity::Critical);
+    let mut forged = proposal(incident, 0);
+    let mut target = forged.action.target().clone();
+    target.name = "database".into();
+    forged.action = Action::Restart { target };
+    let event = RemediationEvent::new(
+        forged.id,
+        incident,
+        at(0),
+        RemediationFact::Proposed {
+            proposal: Box::new(forged),
+        },
+    );
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| t.hear(&event)));
+    assert!(refused.is_err(), "it goes to the dead letters");
+}

@@ -1,0 +1,203 @@
+//! What the crew and the gate did, as rows: steps in `agent_executions`, proposals and what became of them in `remediations`. Pure.
+
+use std::collections::BTreeMap;
+
+use model::IncidentId;
+use model::approval::Effect;
+use model::investigation::{StepEvent, StepRequest, StepResult};
+use model::proposal::{Proposal, TargetState};
+use model::remediation::{RemediationEvent, RemediationFact, RemediationStatus};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::store::Dialects;
+use super::value::Value;
+
+/// Parameters of [`MOVE`].
+pub type Move = [Value; 7];
+
+/// A fact about a remediation that stands. The dialects differ in the type of JSON.
+pub const MOVE: Dialects = Dialects {
+    sqlite: "UPDATE remediations SET status = $1, decided_by = COALESCE($2, decided_by), note = COALESCE($3, note), \
+        before_state = COALESCE($4, before_state), after_state = COALESCE($5, after_state), updated_at = $6 WHERE id = $7",
+    postgres: "UPDATE remediations SET status = $1, decided_by = COALESCE($2, decided_by), note = COALESCE($3, note), \
+        before_state = COALESCE($4::jsonb, before_state), after_state = COALESCE($5::jsonb, after_state), updated_at = $6 \
+        WHERE id = $7",
+};
+
+/// An incident that is not here yet, by name: its row replaces this one.
+pub const PLACEHOLDER: &str = "INSERT INTO incidents (id, alert_id, source, severity, status, title, created_at, \
+    canonical_key, revision, tenant, environment, updated_at, members, firing) \
+    VALUES ($1, '', '', 'warning', 'open', '', $2, $1, 0, '', '', $2, 0, 0) ON CONFLICT DO NOTHING";
+
+#[derive(Debug, Default)]
+pub struct Response {
+    placeholders: BTreeMap<IncidentId, Value>,
+    /// Within one transaction a step appears once.
+    executions: BTreeMap<Uuid, Vec<Value>>,
+    remediations: BTreeMap<Uuid, Vec<Value>>,
+    moved: Vec<Move>,
+}
+
+/// Column of `agent_executions` in its row.
+const STATUS: usize = 8;
+
+impl Response {
+    pub fn step(&mut self, event: &StepEvent) {
+        match event {
+            StepEvent::Requested(request) => {
+                self.placeholders
+                    .insert(request.evidence.incident.id, Value::time(request.requested_at));
+                self.executions.entry(request.id).or_insert_with(|| asked(request));
+            }
+            StepEvent::Finished(result) => {
+                self.placeholders.insert(result.incident_id, Value::time(result.at));
+                let running = Value::text("running");
+                match self.executions.get_mut(&result.id) {
+                    // The first answer stays.
+                    Some(row) if row[STATUS] != running => {}
+                    Some(row) => answer(row, result),
+                    None => {
+                        let mut row = unasked(result);
+                        answer(&mut row, result);
+                        self.executions.insert(result.id, row);
+                    }
+                }
+            }
+            StepEvent::Ordered(_) | StepEvent::Remediation { .. } => {}
+        }
+    }
+
+    pub fn remediation(&mut self, event: &RemediationEvent) {
+        use RemediationStatus as S;
+        let (status, by, note, before, after) = match &event.fact {
+            RemediationFact::Proposed { proposal } => {
+                self.placeholders.insert(proposal.incident_id, Value::time(event.at));
+                self.remediations
+                    .entry(proposal.id)
+                    .or_insert_with(|| proposed(proposal));
+                return;
+            }
+            RemediationFact::Decided { decision, .. } if decision.effect == Effect::Ask => {
+                (S::Waiting, None, Some(&decision.why), None, None)
+            }
+            RemediationFact::Granted { grant, .. } => (S::Granted, Some(grant.by.label()), None, None, None),
+            RemediationFact::Denied { by, reason } => (S::Denied, Some(by.clone()), Some(reason), None, None),
+            RemediationFact::Expired => (S::Expired, None, None, None, None),
+            RemediationFact::Attempted { before } => (S::Attempted, None, None, Some(before), None),
+            RemediationFact::Executed { before, note } => (S::Executed, None, Some(note), Some(before), None),
+            RemediationFact::Failed { cause } => (S::Failed, None, Some(cause), None, None),
+            RemediationFact::Verified { before, after } => (S::Verified, None, None, Some(before), Some(after)),
+            RemediationFact::Unverified { note } => (S::Unverified, None, Some(note), None, None),
+            RemediationFact::RolledBack { note } => (S::RolledBack, None, Some(note), None, None),
+            RemediationFact::Decided { .. }
+            | RemediationFact::CheckDue { .. }
+            | RemediationFact::Checked { .. }
+            | RemediationFact::RollbackDue { .. }
+            | RemediationFact::Approve { .. }
+            | RemediationFact::Deny { .. }
+            | RemediationFact::StopSwitch { .. } => return,
+        };
+        self.moved.push([
+            Value::text(status.as_str()),
+            Value::option(by.as_deref(), Value::text),
+            Value::option(note, |note| Value::text(note)),
+            Value::option(before, state),
+            Value::option(after, state),
+            Value::time(event.at),
+            Value::Uuid(event.id),
+        ]);
+    }
+
+    /// Placeholders, rows of `agent_executions`, rows of `remediations`, and what became of those.
+    #[allow(clippy::type_complexity)] // Taken apart at once, by the one caller.
+    pub fn into_parts(self) -> (Vec<[Value; 2]>, Vec<Vec<Value>>, Vec<Vec<Value>>, Vec<Move>) {
+        let placeholders = self.placeholders.into_iter().map(|(id, at)| [Value::Uuid(id.0), at]);
+        (
+            placeholders.collect(),
+            self.executions.into_values().collect(),
+            self.remediations.into_values().collect(),
+            self.moved,
+        )
+    }
+}
+
+fn asked(request: &StepRequest) -> Vec<Value> {
+    vec![
+        Value::Uuid(request.id),
+        Value::Uuid(request.evidence.incident.id.0),
+        Value::text(request.agent.as_str()),
+        json(&request.evidence),
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::text("running"),
+        Value::time(request.requested_at),
+        Value::Uuid(request.run),
+        Value::Int(request.attempt.into()),
+        Value::Null,
+        Value::Null,
+    ]
+}
+
+/// A row for an answer whose request is gone.
+fn unasked(result: &StepResult) -> Vec<Value> {
+    vec![
+        Value::Uuid(result.id),
+        Value::Uuid(result.incident_id.0),
+        Value::text(result.agent.as_str()),
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::text("running"),
+        Value::time(result.at),
+        Value::Uuid(result.run),
+        Value::Int(1),
+        Value::Null,
+        Value::Null,
+    ]
+}
+
+fn answer(row: &mut [Value], result: &StepResult) {
+    row[4] = json(&result.output);
+    row[5] = json(&result.tool_calls);
+    row[6] = Value::unsigned(result.tokens_used);
+    row[7] = Value::unsigned(result.duration_ms);
+    row[STATUS] = Value::text(result.status.as_str());
+    row[12] = Value::option(Some(&result.error).filter(|error| !error.is_empty()), |error| {
+        Value::text(error)
+    });
+    row[13] = Value::time(result.at);
+}
+
+fn proposed(proposal: &Proposal) -> Vec<Value> {
+    let target = proposal.action.target();
+    vec![
+        Value::Uuid(proposal.id),
+        Value::Uuid(proposal.incident_id.0),
+        Value::text(proposal.action.kind().as_str()),
+        Value::varchar(&target.to_string(), 255),
+        Value::varchar(&target.namespace, 100),
+        Value::text(RemediationStatus::Proposed.as_str()),
+        Value::time(proposal.proposed_at),
+        Value::text(&target.cluster),
+        Value::text(&proposal.plan_hash),
+        Value::text(&proposal.reason),
+        json(proposal),
+        Value::text(&proposal.proposed_by),
+        Value::time(proposal.expires_at),
+        Value::time(proposal.proposed_at),
+    ]
+}
+
+fn state(state: &TargetState) -> Value {
+    json(state)
+}
+
+/// Structs of strings, numbers and lists of such always encode.
+fn json(value: &impl Serialize) -> Value {
+    Value::json(&serde_json::to_string(value).unwrap_or_default())
+}

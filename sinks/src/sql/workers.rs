@@ -1,0 +1,187 @@
+//! Runs and remediations as the gateway and the command line read them, and the positions of workers, which write no rows.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use stream::{LogId, Offset, SinkBatch, SinkError, TopicPartition};
+use uuid::Uuid;
+
+use super::error::StoreError;
+use super::positions;
+use super::store::{Row, Store};
+use super::value::Value;
+
+/// A row of `agent_executions`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExecutionRow {
+    pub id: Uuid,
+    pub incident_id: Uuid,
+    pub agent_name: String,
+    pub run_id: Uuid,
+    pub attempt: i64,
+    /// `running`, `success`, `failed`, `timeout`, `cancelled`.
+    pub status: String,
+    pub error: Option<String>,
+    pub tokens_used: Option<i64>,
+    pub duration_ms: Option<i64>,
+    pub created_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub input: serde_json::Value,
+    pub output: serde_json::Value,
+    pub tool_calls: serde_json::Value,
+}
+
+/// A row of `remediations`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RemediationRow {
+    pub id: Uuid,
+    pub incident_id: Uuid,
+    pub action_type: String,
+    /// `deployment/api-server`.
+    pub target: String,
+    pub namespace: Option<String>,
+    pub cluster: String,
+    pub status: String,
+    pub plan_hash: String,
+    pub reason: String,
+    pub proposed_by: String,
+    pub decided_by: Option<String>,
+    pub note: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub before_state: serde_json::Value,
+    pub after_state: serde_json::Value,
+    /// The proposal in full.
+    pub proposal: serde_json::Value,
+}
+
+/// Which rows; all given conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseFilter {
+    pub incident: Option<Uuid>,
+    pub status: Option<String>,
+}
+
+impl ResponseFilter {
+    fn condition(&self) -> (String, Vec<Value>) {
+        let (mut terms, mut args) = (vec!["1 = 1".to_owned()], Vec::new());
+        if let Some(incident) = self.incident {
+            args.push(Value::Uuid(incident));
+            terms.push(format!("incident_id = ${}", args.len()));
+        }
+        if let Some(status) = &self.status {
+            args.push(Value::text(status));
+            terms.push(format!("status = ${}", args.len()));
+        }
+        (terms.join(" AND "), args)
+    }
+}
+
+impl Store {
+    /// Steps, newest first.
+    pub async fn executions(
+        &self,
+        filter: &ResponseFilter,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<ExecutionRow>, StoreError> {
+        let (condition, args) = filter.condition();
+        let sql = format!(
+            "SELECT * FROM agent_executions WHERE {condition} ORDER BY created_at DESC, id LIMIT {limit} OFFSET {offset}"
+        );
+        let rows = self.query("reading agent_executions", &sql, &args).await?;
+        rows.iter().map(execution).collect()
+    }
+
+    /// One step.
+    pub async fn execution(&self, id: Uuid) -> Result<Option<ExecutionRow>, StoreError> {
+        let sql = "SELECT * FROM agent_executions WHERE id = $1";
+        let rows = self.query("reading agent_executions", sql, &[Value::Uuid(id)]).await?;
+        rows.first().map(execution).transpose()
+    }
+
+    /// Remediations, newest first.
+    pub async fn remediations(
+        &self,
+        filter: &ResponseFilter,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<RemediationRow>, StoreError> {
+        let (condition, args) = filter.condition();
+        let sql = format!(
+            "SELECT * FROM remediations WHERE {condition} ORDER BY created_at DESC, id LIMIT {limit} OFFSET {offset}"
+        );
+        let rows = self.query("reading remediations", &sql, &args).await?;
+        rows.iter().map(remediation).collect()
+    }
+
+    /// One remediation.
+    pub async fn remediation(&self, id: Uuid) -> Result<Option<RemediationRow>, StoreError> {
+        let sql = "SELECT * FROM remediations WHERE id = $1";
+        let rows = self.query("reading remediations", sql, &[Value::Uuid(id)]).await?;
+        rows.first().map(remediation).transpose()
+    }
+
+    /// Where worker `name` stands in `partition` of `log`.
+    pub(crate) async fn worker_position(
+        &self,
+        name: &str,
+        log: &LogId,
+        partition: &TopicPartition,
+    ) -> Result<Option<Offset>, SinkError> {
+        positions::read(self, name, log, partition).await
+    }
+
+    /// Moves worker `name` past `batches`, all or none.
+    pub(crate) async fn move_worker(&self, name: &str, log: &LogId, batches: &[SinkBatch]) -> Result<(), SinkError> {
+        let mut ordered: Vec<&SinkBatch> = batches.iter().collect();
+        ordered.sort_by(|a, b| a.partition.cmp(&b.partition));
+        let mut tx = self.begin().await.map_err(|e| e.of(name))?;
+        for batch in ordered {
+            positions::advance(&mut tx, name, log, batch, false).await?;
+        }
+        tx.commit().await.map_err(|e| e.of(name))
+    }
+}
+
+fn execution(row: &Row) -> Result<ExecutionRow, StoreError> {
+    Ok(ExecutionRow {
+        id: row.uuid("id")?,
+        incident_id: row.uuid("incident_id")?,
+        agent_name: row.text("agent_name")?,
+        run_id: row.uuid("run_id")?,
+        attempt: row.int("attempt")?,
+        status: row.text("status")?,
+        error: row.opt_text("error")?,
+        tokens_used: row.opt_int("tokens_used")?,
+        duration_ms: row.opt_int("duration_ms")?,
+        created_at: row.time("created_at")?,
+        finished_at: row.opt_time("finished_at")?,
+        input: row.json("input_data")?,
+        output: row.json("output_data")?,
+        tool_calls: row.json("tool_calls")?,
+    })
+}
+
+fn remediation(row: &Row) -> Result<RemediationRow, StoreError> {
+    Ok(RemediationRow {
+        id: row.uuid("id")?,
+        incident_id: row.uuid("incident_id")?,
+        action_type: row.text("action_type")?,
+        target: row.text("target")?,
+        namespace: row.opt_text("namespace")?,
+        cluster: row.text("cluster")?,
+        status: row.text("status")?,
+        plan_hash: row.text("plan_hash")?,
+        reason: row.text("reason")?,
+        proposed_by: row.text("proposed_by")?,
+        decided_by: row.opt_text("decided_by")?,
+        note: row.opt_text("note")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.time("expires_at")?,
+        updated_at: row.time("updated_at")?,
+        before_state: row.json("before_state")?,
+        after_state: row.json("after_state")?,
+        proposal: row.json("proposal")?,
+    })
+}
