@@ -1,5 +1,7 @@
-//! `/api/v1`: incidents, read only.
+//! `/api/v1`: incidents, runs, remediations, dead letters; and orders about them.
 
+pub mod acts;
+mod looks;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ use uuid::Uuid;
 
 use crate::problem::Problem;
 use crate::reads::{IncidentReads, IncidentView, Page, ReadError};
+use crate::{Shown, openapi};
 
 /// How long a read of the store may take. Higher: a stuck store holds more requests.
 const READ_TIME: Duration = Duration::from_secs(10);
@@ -34,11 +37,14 @@ struct IncidentList {
     more: bool,
 }
 
-pub fn routes(incidents: Reads) -> Router {
+pub fn routes(shown: &Shown) -> Router {
     Router::new()
         .route("/incidents", get(list))
         .route("/incidents/{id}", get(one))
-        .with_state(incidents)
+        .with_state(shown.incidents.clone())
+        .merge(looks::routes(shown.responses.clone()))
+        .merge(acts::routes(shown.orders.clone()))
+        .route("/openapi.json", get(async || Json(openapi::document())))
 }
 
 async fn list(State(reads): State<Reads>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
@@ -71,21 +77,21 @@ async fn in_time<T>(read: impl Future<Output = Result<T, ReadError>>) -> Result<
     match tokio::time::timeout(READ_TIME, read).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error @ ReadError::Unavailable(_))) => {
-            tracing::warn!(%error, "incidents not read");
+            tracing::warn!(%error, "the store was not read");
             Err(Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the store is unavailable, try again",
             ))
         }
         Ok(Err(error @ ReadError::Failed(_))) => {
-            tracing::error!(%error, "incidents not read");
+            tracing::error!(%error, "the store was not read");
             Err(Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "reading the store failed, see the log",
             ))
         }
         Err(_) => {
-            tracing::warn!(seconds = READ_TIME.as_secs(), "incidents not read in time");
+            tracing::warn!(seconds = READ_TIME.as_secs(), "the store was not read in time");
             Err(Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the store did not answer in time, try again",

@@ -1,4 +1,4 @@
-//! Read tokens: compared in constant time, as digests, so that neither content nor length leaks.
+//! Tokens: compared in constant time, as digests, so that neither content nor length leaks.
 
 use std::sync::Arc;
 
@@ -8,52 +8,102 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
-use stream::secret::Secret;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use crate::problem::Problem;
+use crate::roles::{Caller, Role};
+use crate::settings::GatewaySettings;
 
-/// Lets in whoever shows one of the tokens; everybody when there is none.
+/// Knows who may what. Without any token everybody may read, and nobody may do more.
 #[derive(Clone)]
 pub struct Guard {
-    tokens: Arc<[[u8; 32]]>,
+    known: Arc<[([u8; 32], Caller)]>,
 }
 
 impl Guard {
-    pub fn new(tokens: &[Secret]) -> Self {
+    pub fn new(settings: &GatewaySettings) -> Self {
+        let readers = settings.read_tokens.iter().map(|token| {
+            let caller = Caller {
+                name: None,
+                role: Role::Viewer,
+            };
+            (digest(token.expose().as_bytes()), caller)
+        });
+        let named = settings.tokens.iter().map(|(name, token)| {
+            let caller = Caller {
+                name: Some(name.clone()),
+                role: token.role,
+            };
+            (digest(token.token.expose().as_bytes()), caller)
+        });
         Guard {
-            tokens: tokens.iter().map(|token| digest(token.expose().as_bytes())).collect(),
+            known: readers.chain(named).collect(),
         }
     }
 
-    fn admits(&self, headers: &HeaderMap) -> bool {
-        if self.tokens.is_empty() {
-            return true;
-        }
+    fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return false;
+        let (first, second) = (values.next(), values.next());
+        let anybody = || Caller {
+            name: None,
+            role: Role::Viewer,
         };
-        let Some((scheme, token)) = value.as_bytes().split_at_checked(7) else {
-            return false;
+        let value = match (first, second) {
+            (None, None) if self.known.is_empty() => return Some(anybody()),
+            (Some(value), None) => value,
+            _ => return None,
         };
+        // A token that opens nothing does not keep anybody from what is open.
+        if self.known.is_empty() {
+            return Some(anybody());
+        }
+        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
         let sent = digest(token.trim_ascii());
         // Every token is compared, whichever matches.
-        let known = self
-            .tokens
-            .iter()
-            .fold(Choice::from(0), |found, token| found | token.ct_eq(&sent));
-        scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(known)
+        let mut found = None;
+        for (token, caller) in self.known.iter() {
+            if bool::from(token.ct_eq(&sent)) {
+                found = Some(caller);
+            }
+        }
+        found.filter(|_| scheme.eq_ignore_ascii_case(b"bearer ")).cloned()
     }
 }
 
-/// The middleware of guarded routes.
-pub async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    if guard.admits(request.headers()) {
-        return next.run(request).await;
+/// The middleware of guarded routes: lets in whoever is known, and says who it is.
+pub async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    match guard.caller(request.headers()) {
+        Some(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        None => {
+            tracing::warn!(path = request.uri().path(), "caller without a valid token refused");
+            Problem::new(StatusCode::UNAUTHORIZED, "").into_response()
+        }
     }
-    tracing::warn!(path = request.uri().path(), "reader without a valid token refused");
-    Problem::new(StatusCode::UNAUTHORIZED, "").into_response()
+}
+
+/// The middleware of routes that need a role: who is not known gets 401, who may not gets 403, both without a word more.
+pub async fn require(State(least): State<Role>, request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<Caller>();
+    match caller {
+        Some(caller) if caller.name.is_some() && caller.role >= least => next.run(request).await,
+        Some(caller) => {
+            let status = match caller.name {
+                Some(_) => StatusCode::FORBIDDEN,
+                None => StatusCode::UNAUTHORIZED,
+            };
+            tracing::warn!(
+                path = request.uri().path(),
+                needed = least.as_str(),
+                had = caller.role.as_str(),
+                "refused"
+            );
+            Problem::new(status, "").into_response()
+        }
+        None => Problem::new(StatusCode::UNAUTHORIZED, "").into_response(),
+    }
 }
 
 fn digest(token: &[u8]) -> [u8; 32] {

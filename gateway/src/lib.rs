@@ -1,4 +1,4 @@
-//! The gateway: metrics, health, readiness, and the read side over REST.
+//! The gateway: metrics, health, readiness, and REST.
 //!
 //! ```text
 //!   GET /metrics                  Prometheus text
@@ -6,17 +6,23 @@
 //!   GET /readyz                   200, or 503 with what fails and why
 //!   GET /api/v1/incidents         ?status= &severity= &service= &limit= &offset=
 //!   GET /api/v1/incidents/{id}    with members and events
+//!   GET /api/v1/openapi.json      every route below /api/v1, with its role, in OpenAPI 3.1
 //! ```
 //!
-//! It only reads. Read tokens guard `/api` alone: probes and scrapers carry none, and the other paths show counts and
+//! It changes nothing itself: an order is a record on the log ([`Orders`]), and needs a named token with a [`Role`]. Tokens
+//! guard `/api` alone: probes and scrapers carry none, and the other paths show counts and
 //! stage names, no alert. Errors are `application/problem+json`. It knows no store: whoever has one implements
 //! [`IncidentReads`]. Plain HTTP/1.1; TLS and limits on strangers' connections are a reverse proxy's business.
 
 mod api;
 mod guard;
+mod openapi;
+mod orders;
 mod problem;
 mod readiness;
 mod reads;
+mod responses;
+mod roles;
 mod settings;
 
 use std::future::IntoFuture;
@@ -39,8 +45,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use guard::Guard;
 use problem::Problem;
 
+pub use openapi::document as openapi;
+pub use orders::{OrderError, Orders};
 pub use readiness::{Failing, Readiness, ReadinessBounds, Report};
 pub use reads::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
+pub use responses::{LetterView, RemediationView, ResponseFilter, ResponseReads, StepView};
+pub use roles::{ApiToken, Role};
 pub use settings::GatewaySettings;
 
 /// How often histograms are folded when nobody scrapes. Higher: samples pile up in memory between folds.
@@ -54,6 +64,8 @@ pub struct Shown {
     pub metrics: PrometheusHandle,
     pub readiness: Readiness,
     pub incidents: Arc<dyn IncidentReads>,
+    pub responses: Arc<dyn ResponseReads>,
+    pub orders: Arc<dyn Orders>,
 }
 
 /// Why the gateway cannot start.
@@ -79,17 +91,8 @@ pub struct Gateway {
 
 impl Gateway {
     /// Takes the port. Connections wait until [`Gateway::serve`].
-    pub async fn bind(
-        settings: GatewaySettings,
-        metrics: PrometheusHandle,
-        readiness: Readiness,
-        incidents: Arc<dyn IncidentReads>,
-    ) -> Result<Self, GatewayError> {
-        let shown = Shown {
-            metrics: metrics.clone(),
-            readiness,
-            incidents,
-        };
+    pub async fn bind(settings: GatewaySettings, shown: Shown) -> Result<Self, GatewayError> {
+        let metrics = shown.metrics.clone();
         let router = router(&settings, shown)?;
         let listen_error = |cause| GatewayError::Listen {
             address: settings.listen,
@@ -141,8 +144,8 @@ pub fn router(settings: &GatewaySettings, shown: Shown) -> Result<Router, Gatewa
     if !faults.is_empty() {
         return Err(GatewayError::Settings(faults));
     }
-    let guard = Guard::new(&settings.read_tokens);
-    let api = api::routes(shown.incidents).layer(middleware::from_fn_with_state(guard, guard::admit));
+    let guard = Guard::new(settings);
+    let api = api::routes(&shown).layer(middleware::from_fn_with_state(guard, guard::admit));
     let routes = Router::new()
         .route("/metrics", get(metrics_text).with_state(shown.metrics))
         .route("/healthz", get(async || Json(serde_json::json!({"status": "ok"}))))
@@ -154,7 +157,7 @@ pub fn router(settings: &GatewaySettings, shown: Shown) -> Result<Router, Gatewa
         .method_not_allowed_fallback(async |method: Method| {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
-                format!("{method} is not possible here: the gateway only reads"),
+                format!("{method} is not possible here, see /api/v1/openapi.json"),
             )
         });
     Ok(routes.layer(CatchPanicLayer::new()))

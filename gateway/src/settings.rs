@@ -1,12 +1,15 @@
 //! The gateway's configuration: the doc comments here are its reference.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::secret::Secret;
 
-/// The gateway: metrics, health and the REST read side.
+use crate::roles::ApiToken;
+
+/// The gateway: metrics, health and REST.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatewaySettings {
@@ -15,6 +18,9 @@ pub struct GatewaySettings {
     /// Bearer tokens that open `/api`; several, so that a new one can be given out before the old one goes. None: open,
     /// which is allowed on a loopback address only. `/metrics`, `/healthz` and `/readyz` need none.
     pub read_tokens: Vec<Secret>,
+    /// Tokens with a name and a role, `[gateway.tokens.NAME]`: what is ordered with one is ordered by `human:NAME`. Whoever orders
+    /// anything needs one, on loopback too.
+    pub tokens: BTreeMap<String, ApiToken>,
 }
 
 impl Default for GatewaySettings {
@@ -22,6 +28,7 @@ impl Default for GatewaySettings {
         GatewaySettings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000),
             read_tokens: Vec::new(),
+            tokens: BTreeMap::new(),
         }
     }
 }
@@ -36,7 +43,19 @@ impl GatewaySettings {
                 "read_tokens: a token is empty or holds blanks or control characters: nobody can send it".to_owned(),
             );
         }
-        if self.read_tokens.is_empty() && !self.listen.ip().is_loopback() {
+        for (name, token) in &self.tokens {
+            if !sendable(token.token.expose()) {
+                faults.push(format!(
+                    "tokens.{name}: the token is empty or holds blanks or control characters: nobody can send it"
+                ));
+            }
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c)) {
+                faults.push(format!(
+                    "tokens.{name:?}: a name is made of letters, digits, -, _, . and @"
+                ));
+            }
+        }
+        if self.read_tokens.is_empty() && self.tokens.is_empty() && !self.listen.ip().is_loopback() {
             faults.push(format!(
                 "read_tokens is empty and {} is not a loopback address, so anybody could read: set a token, or listen on 127.0.0.1",
                 self.listen
@@ -57,6 +76,7 @@ mod tests {
             let settings = GatewaySettings {
                 listen: (listen, 8000).into(),
                 read_tokens,
+                ..GatewaySettings::default()
             };
             assert_eq!(settings.faults().len(), expected, "{settings:?}");
             let shown = format!("{settings:?} {}", serde_json::to_string(&settings).unwrap());

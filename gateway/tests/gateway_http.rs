@@ -1,5 +1,8 @@
 //! The gateway over its routes and over TCP, with incidents in memory.
 
+#[path = "support/acts.rs"]
+mod acts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,16 +117,13 @@ fn shown(incidents: Memory) -> Shown {
         metrics: recorder.handle(),
         readiness: Readiness::new(ReadinessBounds::default()),
         incidents: Arc::new(incidents),
+        responses: Arc::new(acts::Nothing),
+        orders: Arc::new(acts::Notebook::default()),
     }
 }
 
 async fn bind(settings: GatewaySettings) -> Result<Gateway, GatewayError> {
-    let Shown {
-        metrics,
-        readiness,
-        incidents,
-    } = shown(three());
-    Gateway::bind(settings, metrics, readiness, incidents).await
+    Gateway::bind(settings, shown(three())).await
 }
 
 fn app(incidents: Memory) -> Router {

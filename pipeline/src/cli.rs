@@ -13,6 +13,7 @@ pub mod exit;
 mod incidents;
 mod ingest;
 pub mod render;
+mod response;
 mod run;
 mod sql;
 pub mod upgrade;
@@ -32,6 +33,7 @@ pub use dead_letters::{DeadLettersArgs, DeadLettersCommand, DropArgs, ListArgs, 
 pub use exit::Exit;
 pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
+pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
 pub use sql::SqlArgs;
 pub use upgrade::UpgradeArgs;
@@ -91,6 +93,11 @@ pub enum Command {
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
     Sql(SqlArgs),
+    Runs(RunsArgs),
+    Remediation(RemediationArgs),
+    Approve(ApproveArgs),
+    Deny(DenyArgs),
+    Ledger(LedgerArgs),
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
     Demo(DemoArgs),
@@ -106,6 +113,11 @@ pub enum Work {
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
     Sql(SqlArgs),
+    Runs(RunsArgs),
+    Remediation(RemediationArgs),
+    Approve(ApproveArgs),
+    Deny(DenyArgs),
+    Ledger(LedgerArgs),
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
     Demo(DemoArgs),
@@ -172,6 +184,11 @@ fn carry_out(
         Command::Incidents(args) => Work::Incidents(args),
         Command::Sql(args) => Work::Sql(args),
         Command::DeadLetters(args) => Work::DeadLetters(args),
+        Command::Runs(args) => Work::Runs(args),
+        Command::Remediation(args) => Work::Remediation(args),
+        Command::Approve(args) => Work::Approve(args),
+        Command::Deny(args) => Work::Deny(args),
+        Command::Ledger(args) => Work::Ledger(args),
         Command::Audit(args) => Work::Audit(args),
         Command::Demo(args) => Work::Demo(args),
         Command::Upgrade(args) => Work::Upgrade(args),

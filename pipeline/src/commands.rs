@@ -3,6 +3,7 @@
 mod audit;
 mod dead_letters;
 mod logs;
+mod response;
 
 use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
@@ -34,6 +35,11 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Ingest(arguments) => ingest_command(session, arguments).await,
             Work::Incidents(arguments) => incidents_command(session, arguments).await,
             Work::Sql(arguments) => sql_command(session, arguments).await,
+            Work::Runs(arguments) => response::runs(session, arguments).await,
+            Work::Remediation(arguments) => response::remediation(session, arguments).await,
+            Work::Approve(arguments) => response::approve(session, arguments).await,
+            Work::Deny(arguments) => response::deny(session, arguments).await,
+            Work::Ledger(arguments) => response::ledger(session, arguments).await,
             Work::Audit(arguments) => audit::carry_out(session, arguments).await,
             Work::DeadLetters(arguments) => dead_letters::carry_out(session, arguments).await,
             Work::Upgrade(arguments) => upgrade_command(session, arguments).await,

@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::audit;
 use crate::cli::{Exit, exit};
 use crate::ingest::append;
+use crate::ledger::{self, LedgerReport};
 use crate::letters;
+use crate::orders::{self, LogOrders};
 
 /// Largest file that may be handed over in one request.
 const MAX_FILE_BYTES: usize = 1 << 30;
@@ -34,6 +36,7 @@ pub struct Door {
     pub clock: Arc<dyn Clock>,
     pub health: stream::health::Health,
     pub log: Arc<dyn Log>,
+    pub orders: LogOrders,
 }
 
 /// Answer to an ingest request.
@@ -72,12 +75,15 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
         .with_context(|| format!("cannot restrict {}", path.display()))?;
     let letters = letters::routes(door.log.clone(), door.clock.clone());
+    let orders = orders::routes(door.orders.clone());
     let app = Router::new()
         .route("/ingest", post(ingest))
         .route("/status", get(status))
         .route("/audit/conservation", get(conservation))
+        .route("/ledger", get(verify_ledger))
         .with_state(door)
         .merge(letters)
+        .merge(orders)
         .layer(DefaultBodyLimit::max(MAX_FILE_BYTES));
     axum::serve(listener, app)
         .with_graceful_shutdown(async move { stop.cancelled().await })
@@ -125,6 +131,13 @@ async fn conservation(State(door): State<Door>) -> Result<Json<audit::Report>, (
     })
 }
 
+async fn verify_ledger(State(door): State<Door>) -> Result<Json<LedgerReport>, (StatusCode, String)> {
+    let verified = ledger::verify(&door.log).await;
+    verified
+        .map(Json)
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))
+}
+
 /// A connection to a running daemon.
 pub struct Client {
     path: PathBuf,
@@ -152,6 +165,11 @@ impl Client {
         self.ask("GET", "/audit/conservation", Bytes::new()).await
     }
 
+    /// A verification of its ledger.
+    pub async fn ledger(&self) -> anyhow::Result<LedgerReport> {
+        self.ask("GET", "/ledger", Bytes::new()).await
+    }
+
     /// Asks with a JSON body.
     pub async fn post<T: serde::de::DeserializeOwned>(&self, target: &str, body: &impl Serialize) -> anyhow::Result<T> {
         self.ask("POST", target, serde_json::to_vec(body)?.into()).await
@@ -176,6 +194,9 @@ impl Client {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let problem = format!("the daemon cannot now: {}", String::from_utf8_lossy(&bytes));
             return Err(Exit::Unavailable.because(problem));
+        }
+        if status == StatusCode::NOT_FOUND {
+            return Err(Exit::NotFound.because(String::from_utf8_lossy(&bytes).into_owned()));
         }
         if !status.is_success() {
             bail!("the daemon refused ({status}): {}", String::from_utf8_lossy(&bytes));

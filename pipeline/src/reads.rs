@@ -1,5 +1,7 @@
 //! The gateway's read side over the SQL store.
 
+mod responses;
+
 use async_trait::async_trait;
 use gateway::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
 use model::{CanonicalKey, EpisodeId, IncidentId, Member, SignalId};

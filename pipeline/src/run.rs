@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use gateway::{Gateway, Readiness};
+use gateway::{Gateway, Readiness, Shown};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::topics;
 use sources::webhook::WebhookSource;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Role, RunArgs};
 use crate::control::{self, Door};
+use crate::orders::LogOrders;
 use crate::readiness::watch_health;
 use crate::reads::StoreReads;
 use crate::retention;
@@ -109,6 +110,11 @@ pub async fn run(
                 .map_err(anyhow::Error::msg)
         });
     }
+    let orders = LogOrders {
+        log: world.runtime.log.clone(),
+        store: world.store.clone(),
+        clock: world.runtime.clock.clone(),
+    };
     // Its lock says that this process alone owns the folder; with Kafka several processes may share a machine and
     // each has a folder of its own.
     let door = Door {
@@ -116,6 +122,7 @@ pub async fn run(
         clock: world.runtime.clock.clone(),
         health: world.runtime.health.clone(),
         log: world.runtime.log.clone(),
+        orders: orders.clone(),
     };
     let (data_dir, closing) = (world.config.data.dir.clone(), doors.stop.clone());
     doors
@@ -126,8 +133,15 @@ pub async fn run(
     let mut last = Layer::new("gateway");
     let readiness = Readiness::new(world.config.readiness.bounds());
     if roles.has(Role::Gateway) {
-        let incidents = Arc::new(StoreReads::new(world.store.clone()));
-        let gateway = Gateway::bind(world.config.gateway.clone(), prometheus, readiness.clone(), incidents).await?;
+        let reads = Arc::new(StoreReads::new(world.store.clone()));
+        let shown = Shown {
+            metrics: prometheus,
+            readiness: readiness.clone(),
+            incidents: reads.clone(),
+            responses: reads,
+            orders: Arc::new(orders),
+        };
+        let gateway = Gateway::bind(world.config.gateway.clone(), shown).await?;
         addresses.gateway = Some(gateway.local_addr());
         let closing = last.stop.clone();
         last.tasks.spawn(async move { Ok(gateway.serve(closing).await?) });

@@ -23,6 +23,8 @@ fn check(page: &str, generated: &str) {
 fn pages_are_current() {
     check("config.md", &reference());
     check("exit-codes.md", &exit::reference());
+    let api = serde_json::to_string_pretty(&gateway::openapi()).expect("a document");
+    check("openapi.json", &format!("{api}\n"));
 }
 
 /// Loads a file with the example in it, changed by `change`.

@@ -51,7 +51,7 @@ pub use error::StoreError;
 pub use reads::{Counts, EventRow, IncidentDetail, IncidentFilter, IncidentRow, MemberRow};
 pub use store::Store;
 pub(crate) use value::clamp_micros;
-pub use workers::{ExecutionRow, RemediationRow, ResponseFilter};
+pub use workers::{ExecutionRow, LetterRow, RemediationRow, ResponseFilter};
 
 use rows::Changes;
 use store::Tx;

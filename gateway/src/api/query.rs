@@ -4,9 +4,11 @@
 use axum::extract::Query;
 use axum::http::Uri;
 use model::{Severity, Status};
+use uuid::Uuid;
 
 use crate::problem::Problem;
 use crate::reads::{IncidentFilter, Page};
+use crate::responses::ResponseFilter;
 
 const DEFAULT_LIMIT: u32 = 50;
 /// Higher: answers of many megabytes.
@@ -36,6 +38,37 @@ pub fn parse(query: &str) -> Result<(IncidentFilter, Page), Problem> {
             "offset" => offset.replace(number(field, &value, 0, MAX_OFFSET)?).is_some(),
             _ => {
                 let detail = format!("unknown parameter {field:?}: known are status, severity, service, limit, offset");
+                return Err(Problem::bad(field, detail));
+            }
+        };
+        if repeated {
+            return Err(Problem::bad(field, format!("{field} is given twice")));
+        }
+    }
+    let page = Page {
+        limit: limit.unwrap_or(DEFAULT_LIMIT),
+        offset: offset.unwrap_or(0),
+    };
+    Ok((filter, page))
+}
+
+/// The query string of runs, remediations and dead letters.
+pub fn response(query: &str) -> Result<(ResponseFilter, Page), Problem> {
+    let mut filter = ResponseFilter::default();
+    let (mut limit, mut offset) = (None, None);
+    for (name, value) in pairs(query)? {
+        let field = name.as_str();
+        let repeated = match field {
+            "incident" => {
+                let id =
+                    Uuid::parse_str(&value).map_err(|_| Problem::bad(field, format!("{value:?} is not a UUID")))?;
+                filter.incident.replace(id).is_some()
+            }
+            "status" => filter.status.replace(value).is_some(),
+            "limit" => limit.replace(number(field, &value, 1, MAX_LIMIT)?).is_some(),
+            "offset" => offset.replace(number(field, &value, 0, MAX_OFFSET)?).is_some(),
+            _ => {
+                let detail = format!("unknown parameter {field:?}: known are incident, status, limit, offset");
                 return Err(Problem::bad(field, detail));
             }
         };

@@ -9,6 +9,7 @@ pub mod faults;
 pub mod incidents;
 pub mod letters;
 pub mod progress;
+pub mod response;
 pub mod screen;
 pub mod table;
 
@@ -20,6 +21,7 @@ pub use faults::{error, faults};
 pub use incidents::{incident, incidents};
 pub use letters::{letter, letters};
 pub use progress::Progress;
+pub use response::{remediation, remediations, step, steps};
 pub use screen::{ColorChoice, Screen};
 pub use table::Table;
 

@@ -55,6 +55,23 @@ pub struct RemediationRow {
     pub proposal: serde_json::Value,
 }
 
+/// A row of `dead_letters`, without its bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LetterRow {
+    pub log_partition: i64,
+    pub log_offset: i64,
+    pub stage: String,
+    pub reason: String,
+    pub detail: String,
+    pub field: Option<String>,
+    pub status: String,
+    pub source_topic: String,
+    pub source_partition: i64,
+    pub source_offset: i64,
+    pub received_at: DateTime<Utc>,
+    pub attempt: i64,
+}
+
 /// Which rows; all given conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseFilter {
@@ -122,6 +139,19 @@ impl Store {
         rows.first().map(remediation).transpose()
     }
 
+    /// Dead letters, newest first.
+    pub async fn letters(&self, status: Option<&str>, limit: u32, offset: u32) -> Result<Vec<LetterRow>, StoreError> {
+        let args: Vec<Value> = status.map(Value::text).into_iter().collect();
+        let condition = if args.is_empty() { "1 = 1" } else { "status = $1" };
+        let sql = format!(
+            "SELECT log_partition, log_offset, stage, reason, detail, field, status, source_topic, source_partition, \
+             source_offset, received_at, attempt FROM dead_letters WHERE {condition} \
+             ORDER BY received_at DESC, log_partition, log_offset DESC LIMIT {limit} OFFSET {offset}"
+        );
+        let rows = self.query("reading dead_letters", &sql, &args).await?;
+        rows.iter().map(letter).collect()
+    }
+
     /// Where worker `name` stands in `partition` of `log`.
     pub(crate) async fn worker_position(
         &self,
@@ -183,5 +213,22 @@ fn remediation(row: &Row) -> Result<RemediationRow, StoreError> {
         before_state: row.json("before_state")?,
         after_state: row.json("after_state")?,
         proposal: row.json("proposal")?,
+    })
+}
+
+fn letter(row: &Row) -> Result<LetterRow, StoreError> {
+    Ok(LetterRow {
+        log_partition: row.int("log_partition")?,
+        log_offset: row.int("log_offset")?,
+        stage: row.text("stage")?,
+        reason: row.text("reason")?,
+        detail: row.text("detail")?,
+        field: row.opt_text("field")?,
+        status: row.text("status")?,
+        source_topic: row.text("source_topic")?,
+        source_partition: row.int("source_partition")?,
+        source_offset: row.int("source_offset")?,
+        received_at: row.time("received_at")?,
+        attempt: row.int("attempt")?,
     })
 }

@@ -1,0 +1,190 @@
+//! The routes that order something. Each needs a named token with a role; each appends one record and answers 202: what came of it
+//! stands in the incident, the run or the remediation.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Extension, Json, Router, middleware};
+use model::IncidentId;
+use model::investigation::RunVerb;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::guard;
+use crate::orders::{OrderError, Orders};
+use crate::problem::Problem;
+use crate::roles::{Caller, Role};
+
+type Desk = Arc<dyn Orders>;
+
+/// Longest text that a person may send along, in characters.
+const WORDS: usize = 2_000;
+
+/// Body of `resolve`.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveBody {
+    /// What ended it.
+    pub resolution: String,
+}
+
+/// Body of `run`.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunBody {
+    /// `pause`, `resume`, `cancel` or `rerun`.
+    #[schemars(with = "String", extend("enum" = ["pause", "resume", "cancel", "rerun"]))]
+    pub verb: RunVerb,
+}
+
+/// Body of `approve`.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveBody {
+    /// The hash of the plan that was shown.
+    pub plan_hash: String,
+}
+
+/// Body of `deny`.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DenyBody {
+    pub reason: String,
+}
+
+/// Body of `stop`.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopBody {
+    pub on: bool,
+}
+
+pub fn routes(orders: Desk) -> Router {
+    let needs = |role: Role| middleware::from_fn_with_state(role, guard::require);
+    let responder = Router::new()
+        .route("/incidents/{id}/acknowledge", post(acknowledge))
+        .route("/incidents/{id}/resolve", post(resolve))
+        .route("/incidents/{id}/run", post(run))
+        .route_layer(needs(Role::Responder));
+    let approver = Router::new()
+        .route("/remediations/{id}/approve", post(approve))
+        .route("/remediations/{id}/deny", post(deny))
+        .route("/remediation/stop", post(stop))
+        .route_layer(needs(Role::Approver));
+    responder.merge(approver).with_state(orders)
+}
+
+async fn acknowledge(
+    State(orders): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    ordered(orders.acknowledge(incident(&id)?, &caller.by()).await)
+}
+
+async fn resolve(
+    State(orders): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    body: Result<Json<ResolveBody>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let id = incident(&id)?;
+    let body = read(body)?;
+    words("resolution", &body.resolution)?;
+    ordered(orders.resolve(id, &caller.by(), &body.resolution).await)
+}
+
+async fn run(
+    State(orders): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    body: Result<Json<RunBody>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let id = incident(&id)?;
+    let body = read(body)?;
+    ordered(orders.run(id, body.verb, &caller.by()).await)
+}
+
+async fn approve(
+    State(orders): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    body: Result<Json<ApproveBody>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let id = uuid(&id)?;
+    let body = read(body)?;
+    ordered(orders.approve(id, &body.plan_hash, &caller.by()).await)
+}
+
+async fn deny(
+    State(orders): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    body: Result<Json<DenyBody>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let id = uuid(&id)?;
+    let body = read(body)?;
+    words("reason", &body.reason)?;
+    ordered(orders.deny(id, &body.reason, &caller.by()).await)
+}
+
+async fn stop(
+    State(orders): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    body: Result<Json<StopBody>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let body = read(body)?;
+    // Whoever sees a danger may stop; to go on is a decision of its own.
+    if !body.on && caller.role < Role::Admin {
+        return Err(Problem::new(StatusCode::FORBIDDEN, ""));
+    }
+    ordered(orders.stop(body.on, &caller.by()).await)
+}
+
+fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
+    match body {
+        Ok(Json(body)) => Ok(body),
+        Err(rejection) => Err(Problem::new(rejection.status(), rejection.body_text())),
+    }
+}
+
+fn words(field: &str, text: &str) -> Result<(), Problem> {
+    match text.chars().count() {
+        0 => Err(Problem::bad(field, format!("{field} is empty: say it in a few words"))),
+        n if n > WORDS => Err(Problem::bad(
+            field,
+            format!("{field} has {n} characters, at most {WORDS} are taken"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn uuid(id: &str) -> Result<Uuid, Problem> {
+    Uuid::parse_str(id).map_err(|_| Problem::bad("id", format!("{id:?} is not a UUID")))
+}
+
+fn incident(id: &str) -> Result<IncidentId, Problem> {
+    uuid(id).map(IncidentId)
+}
+
+fn ordered(result: Result<(), OrderError>) -> Result<Response, Problem> {
+    let problem = match result {
+        Ok(()) => {
+            let body = Json(serde_json::json!({ "status": "accepted" }));
+            return Ok((StatusCode::ACCEPTED, body).into_response());
+        }
+        Err(OrderError::NotFound(what)) => Problem::new(StatusCode::NOT_FOUND, format!("there is no {what}")),
+        Err(OrderError::Conflict(why)) => Problem::new(StatusCode::CONFLICT, why),
+        Err(OrderError::Forbidden(why)) => Problem::new(StatusCode::FORBIDDEN, why),
+        Err(OrderError::Unavailable(cause)) => {
+            tracing::warn!(cause, "an order was not taken");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "it was not taken, try again")
+        }
+    };
+    Err(problem)
+}

@@ -1,0 +1,242 @@
+//! The OpenAPI 3.1 document: one list of the operations below `/api/v1`, with schemas generated from the types that are answered.
+//! `docs/openapi.json` is this document; a test keeps it so, another asks every route that it names.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use crate::api::acts::{ApproveBody, DenyBody, ResolveBody, RunBody, StopBody};
+use crate::responses::{LetterView, RemediationView, StepView};
+use crate::roles::Role;
+
+/// One operation.
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    /// The least role.
+    role: Role,
+    query: &'static [&'static str],
+    body: Option<fn(&mut SchemaGenerator) -> Value>,
+    answer: fn(&mut SchemaGenerator) -> Value,
+}
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
+}
+
+fn list<T: JsonSchema>(name: &str, generator: &mut SchemaGenerator) -> Value {
+    json!({
+        "type": "object",
+        "required": [name, "limit", "offset", "more"],
+        "properties": {
+            name: { "type": "array", "items": of::<T>(generator) },
+            "limit": { "type": "integer" },
+            "offset": { "type": "integer" },
+            "more": { "type": "boolean", "description": "There are further ones after this page." },
+        },
+    })
+}
+
+fn object(_: &mut SchemaGenerator) -> Value {
+    json!({ "type": "object" })
+}
+
+const PAGE: &[&str] = &["incident", "status", "limit", "offset"];
+
+const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: "get",
+        path: "/incidents",
+        summary: "Incidents, newest first",
+        role: Role::Viewer,
+        query: &["status", "severity", "service", "limit", "offset"],
+        body: None,
+        answer: object,
+    },
+    Operation {
+        method: "get",
+        path: "/incidents/{id}",
+        summary: "An incident with its members and its timeline",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: object,
+    },
+    Operation {
+        method: "post",
+        path: "/incidents/{id}/acknowledge",
+        summary: "Says that somebody works on it",
+        role: Role::Responder,
+        query: &[],
+        body: None,
+        answer: object,
+    },
+    Operation {
+        method: "post",
+        path: "/incidents/{id}/resolve",
+        summary: "Says that it is over, and what ended it",
+        role: Role::Responder,
+        query: &[],
+        body: Some(of::<ResolveBody>),
+        answer: object,
+    },
+    Operation {
+        method: "post",
+        path: "/incidents/{id}/run",
+        summary: "Pauses, resumes, cancels or repeats the investigation",
+        role: Role::Responder,
+        query: &[],
+        body: Some(of::<RunBody>),
+        answer: object,
+    },
+    Operation {
+        method: "get",
+        path: "/runs",
+        summary: "Steps of investigations, newest first",
+        role: Role::Viewer,
+        query: PAGE,
+        body: None,
+        answer: |generator| list::<StepView>("steps", generator),
+    },
+    Operation {
+        method: "get",
+        path: "/runs/{id}",
+        summary: "A step: what it was given, what it asked, what it found",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: of::<StepView>,
+    },
+    Operation {
+        method: "get",
+        path: "/remediations",
+        summary: "Remediations, newest first",
+        role: Role::Viewer,
+        query: PAGE,
+        body: None,
+        answer: |generator| list::<RemediationView>("remediations", generator),
+    },
+    Operation {
+        method: "get",
+        path: "/remediations/{id}",
+        summary: "A remediation with its proposal in full",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: of::<RemediationView>,
+    },
+    Operation {
+        method: "post",
+        path: "/remediations/{id}/approve",
+        summary: "Says yes to the plan with this hash",
+        role: Role::Approver,
+        query: &[],
+        body: Some(of::<ApproveBody>),
+        answer: object,
+    },
+    Operation {
+        method: "post",
+        path: "/remediations/{id}/deny",
+        summary: "Says no",
+        role: Role::Approver,
+        query: &[],
+        body: Some(of::<DenyBody>),
+        answer: object,
+    },
+    Operation {
+        method: "post",
+        path: "/remediation/stop",
+        summary: "The stop switch: while it is on, nothing is executed. Off needs an admin",
+        role: Role::Approver,
+        query: &[],
+        body: Some(of::<StopBody>),
+        answer: object,
+    },
+    Operation {
+        method: "get",
+        path: "/dead-letters",
+        summary: "What was refused, newest first",
+        role: Role::Viewer,
+        query: &["status", "limit", "offset"],
+        body: None,
+        answer: |generator| list::<LetterView>("dead_letters", generator),
+    },
+];
+
+/// The document.
+pub fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+    });
+    let mut generator = settings.into_generator();
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in OPERATIONS {
+        let entry = paths.entry(operation.path).or_insert_with(|| json!({}));
+        entry[operation.method] = describe(operation, &mut generator);
+    }
+    let schemas = generator.take_definitions(true);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Aegis",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Incidents, their investigation and their remediation. An order is accepted with 202; what came of it \
+                stands in the incident, the run or the remediation.",
+        },
+        "servers": [{ "url": "/api/v1" }],
+        "security": [{ "bearer": [] }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "responses": { "Problem": {
+                "description": "RFC 9457; without a detail for whoever may not know it",
+                "content": { "application/problem+json": { "schema": { "type": "object", "properties": {
+                    "type": { "type": "string" },
+                    "title": { "type": "string" },
+                    "status": { "type": "integer" },
+                    "detail": { "type": "string" },
+                    "field": { "type": "string" },
+                } } } },
+            } },
+        },
+    })
+}
+
+fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
+    let mut parameters: Vec<Value> = Vec::new();
+    if operation.path.contains("{id}") {
+        let schema = json!({ "type": "string", "format": "uuid" });
+        parameters.push(json!({ "name": "id", "in": "path", "required": true, "schema": schema }));
+    }
+    for name in operation.query {
+        let kind = if matches!(*name, "limit" | "offset") {
+            "integer"
+        } else {
+            "string"
+        };
+        parameters.push(json!({ "name": name, "in": "query", "schema": { "type": kind } }));
+    }
+    let (code, meaning) = if operation.method == "post" {
+        ("202", "Accepted")
+    } else {
+        ("200", "Found")
+    };
+    let answer = (operation.answer)(generator);
+    let mut described = json!({
+        "summary": operation.summary,
+        "description": format!("Role: {}", operation.role.as_str()),
+        "x-role": operation.role.as_str(),
+        "parameters": parameters,
+        "responses": {
+            code: { "description": meaning, "content": { "application/json": { "schema": answer } } },
+            "default": { "$ref": "#/components/responses/Problem" },
+        },
+    });
+    if let Some(body) = operation.body {
+        let schema = body(generator);
+        described["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+    }
+    described
+}

@@ -1,0 +1,280 @@
+//! Who may order what over REST, and that the OpenAPI document tells the truth.
+
+#[path = "support/acts.rs"]
+mod acts;
+
+use std::sync::Arc;
+
+use acts::{Notebook, Nothing};
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use gateway::{
+    ApiToken, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError, Readiness,
+    ReadinessBounds, Role, Shown, openapi, router,
+};
+use http_body_util::BodyExt as _;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use model::IncidentId;
+use serde_json::Value;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+struct NoIncidents;
+
+#[async_trait]
+impl IncidentReads for NoIncidents {
+    async fn incidents(&self, _: &IncidentFilter, _: Page) -> Result<Vec<IncidentView>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    async fn incident(&self, _: IncidentId) -> Result<Option<IncidentDetail>, ReadError> {
+        Ok(None)
+    }
+}
+
+fn app(settings: &GatewaySettings) -> (Router, Arc<Notebook>) {
+    let notebook = Arc::new(Notebook::default());
+    let shown = Shown {
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        readiness: Readiness::new(ReadinessBounds::default()),
+        incidents: Arc::new(NoIncidents),
+        responses: Arc::new(Nothing),
+        orders: notebook.clone(),
+    };
+    (router(settings, shown).unwrap(), notebook)
+}
+
+/// One token per role; its name and its text are the role.
+fn settings() -> GatewaySettings {
+    let roles = [Role::Viewer, Role::Responder, Role::Approver, Role::Admin];
+    let token = |role: Role| {
+        let token = ApiToken {
+            token: role.as_str().into(),
+            role,
+        };
+        (role.as_str().to_owned(), token)
+    };
+    GatewaySettings {
+        tokens: roles.map(token).into_iter().collect(),
+        ..GatewaySettings::default()
+    }
+}
+
+async fn ask(app: &Router, method: &str, path: &str, token: Option<&str>, body: &str) -> (StatusCode, String) {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let answer = app
+        .clone()
+        .oneshot(request.body(Body::from(body.to_owned())).unwrap())
+        .await
+        .unwrap();
+    let status = answer.status();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+fn id(number: u128) -> String {
+    Uuid::from_u128(number).to_string()
+}
+
+#[tokio::test]
+async fn every_order_needs_its_role() {
+    let one = id(1);
+    let orders = [
+        (format!("/api/v1/incidents/{one}/acknowledge"), "", Role::Responder),
+        (
+            format!("/api/v1/incidents/{one}/resolve"),
+            r#"{"resolution":"fixed"}"#,
+            Role::Responder,
+        ),
+        (
+            format!("/api/v1/incidents/{one}/run"),
+            r#"{"verb":"pause"}"#,
+            Role::Responder,
+        ),
+        (
+            format!("/api/v1/remediations/{one}/approve"),
+            r#"{"plan_hash":"h"}"#,
+            Role::Approver,
+        ),
+        (
+            format!("/api/v1/remediations/{one}/deny"),
+            r#"{"reason":"no"}"#,
+            Role::Approver,
+        ),
+        ("/api/v1/remediation/stop".to_owned(), r#"{"on":true}"#, Role::Approver),
+        ("/api/v1/remediation/stop".to_owned(), r#"{"on":false}"#, Role::Admin),
+    ];
+    for (path, body, least) in &orders {
+        let (app, notebook) = app(&settings());
+        for role in [Role::Viewer, Role::Responder, Role::Approver, Role::Admin] {
+            let (status, text) = ask(&app, "POST", path, Some(role.as_str()), body).await;
+            let expected = if role >= *least {
+                StatusCode::ACCEPTED
+            } else {
+                StatusCode::FORBIDDEN
+            };
+            assert_eq!(status, expected, "{path} as {role:?}: {text}");
+            assert!(status != StatusCode::FORBIDDEN || !text.contains("detail"), "{text}");
+        }
+        for stranger in [None, Some("guess"), Some("")] {
+            let (status, text) = ask(&app, "POST", path, stranger, body).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
+            assert!(!text.contains("detail"), "a stranger is told nothing: {text}");
+        }
+        let ordered = notebook.0.lock().unwrap().clone();
+        assert!(ordered.iter().all(|order| order.starts_with("human:")), "{ordered:?}");
+        assert_eq!(
+            ordered.len(),
+            if *least == Role::Admin {
+                1
+            } else if *least == Role::Approver {
+                2
+            } else {
+                3
+            }
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_open_to_read_is_not_open_to_order() {
+    let (app, notebook) = app(&GatewaySettings::default());
+    assert_eq!(ask(&app, "GET", "/api/v1/runs", None, "").await.0, StatusCode::OK);
+    let path = format!("/api/v1/incidents/{}/acknowledge", id(1));
+    assert_eq!(ask(&app, "POST", &path, None, "").await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        ask(&app, "POST", &path, Some("x"), "").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    assert!(notebook.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_read_token_reads() {
+    let settings = GatewaySettings {
+        read_tokens: vec!["reader".into()],
+        ..settings()
+    };
+    let (app, _) = app(&settings);
+    assert_eq!(
+        ask(&app, "GET", "/api/v1/remediations", Some("reader"), "").await.0,
+        StatusCode::OK
+    );
+    assert_eq!(
+        ask(&app, "GET", "/api/v1/remediations", Some("admin"), "").await.0,
+        StatusCode::OK
+    );
+    assert_eq!(
+        ask(&app, "GET", "/api/v1/remediations", None, "").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    let path = format!("/api/v1/remediations/{}/approve", id(1));
+    let body = r#"{"plan_hash":"h"}"#;
+    assert_eq!(
+        ask(&app, "POST", &path, Some("reader"), body).await.0,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn faults_name_the_field() {
+    let (app, notebook) = app(&settings());
+    let long = format!(r#"{{"resolution":"{}"}}"#, "x".repeat(2_001));
+    let cases: &[(String, &str, StatusCode, &str)] = &[
+        (
+            "/api/v1/incidents/nonsense/acknowledge".into(),
+            "",
+            StatusCode::BAD_REQUEST,
+            "UUID",
+        ),
+        (
+            format!("/api/v1/incidents/{}/acknowledge", id(404)),
+            "",
+            StatusCode::NOT_FOUND,
+            "incident",
+        ),
+        (
+            format!("/api/v1/incidents/{}/resolve", id(1)),
+            r#"{"resolution":""}"#,
+            StatusCode::BAD_REQUEST,
+            "resolution",
+        ),
+        (
+            format!("/api/v1/incidents/{}/resolve", id(1)),
+            &long,
+            StatusCode::BAD_REQUEST,
+            "2000",
+        ),
+        (
+            format!("/api/v1/incidents/{}/resolve", id(1)),
+            "{",
+            StatusCode::BAD_REQUEST,
+            "EOF",
+        ),
+        (
+            format!("/api/v1/incidents/{}/run", id(1)),
+            r#"{"verb":"explode"}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "explode",
+        ),
+        (
+            format!("/api/v1/remediations/{}/approve", id(1)),
+            r#"{"plan_hash":"h","target":"other"}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "target",
+        ),
+        (
+            format!("/api/v1/remediations/{}/approve", id(409)),
+            r#"{"plan_hash":"h"}"#,
+            StatusCode::CONFLICT,
+            "waits",
+        ),
+        (
+            format!("/api/v1/remediations/{}/approve", id(503)),
+            r#"{"plan_hash":"h"}"#,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "try again",
+        ),
+    ];
+    for (path, body, expected, word) in cases {
+        let (status, text) = ask(&app, "POST", path, Some("admin"), body).await;
+        assert_eq!(status, *expected, "{path} {body}: {text}");
+        assert!(text.contains(word) && !text.contains("s3cret"), "{text}");
+    }
+    assert!(notebook.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_document_names_routes_that_are_there() {
+    let (app, _) = app(&settings());
+    let document = openapi();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() > 10);
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().unwrap() {
+            let asked = format!("/api/v1{}", path.replace("{id}", &id(1)));
+            let (status, _) = ask(&app, &method.to_uppercase(), &asked, Some("viewer"), "{}").await;
+            assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            if method == "post" {
+                let needs: &str = operation["x-role"].as_str().unwrap();
+                assert_ne!(needs, "viewer", "{path} changes something");
+                assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+            }
+            let (status, text) = ask(&app, &method.to_uppercase(), &asked, Some("admin"), "{}").await;
+            assert!(!text.contains("there is nothing at"), "{status} {method} {path}");
+        }
+    }
+    let (status, served) = ask(&app, "GET", "/api/v1/openapi.json", Some("viewer"), "").await;
+    assert_eq!(
+        (status, serde_json::from_str::<Value>(&served).unwrap()),
+        (StatusCode::OK, document)
+    );
+}

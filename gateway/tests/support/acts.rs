@@ -1,0 +1,83 @@
+//! Runs and remediations that are not there, and orders that are written down.
+
+#![allow(dead_code)] // Each test crate uses its own part.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use gateway::{
+    LetterView, OrderError, Orders, Page, ReadError, RemediationView, ResponseFilter, ResponseReads, StepView,
+};
+use model::IncidentId;
+use model::investigation::RunVerb;
+use uuid::Uuid;
+
+pub struct Nothing;
+
+#[async_trait]
+impl ResponseReads for Nothing {
+    async fn steps(&self, _: &ResponseFilter, _: Page) -> Result<Vec<StepView>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    async fn step(&self, _: Uuid) -> Result<Option<StepView>, ReadError> {
+        Ok(None)
+    }
+
+    async fn remediations(&self, _: &ResponseFilter, _: Page) -> Result<Vec<RemediationView>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    async fn remediation(&self, _: Uuid) -> Result<Option<RemediationView>, ReadError> {
+        Ok(None)
+    }
+
+    async fn letters(&self, _: Option<&str>, _: Page) -> Result<Vec<LetterView>, ReadError> {
+        Ok(Vec::new())
+    }
+}
+
+/// What was ordered, in words. Incident 404 is not there, remediation 409 waits for nobody.
+#[derive(Default)]
+pub struct Notebook(pub Mutex<Vec<String>>);
+
+impl Notebook {
+    fn note(&self, order: String) -> Result<(), OrderError> {
+        self.0.lock().unwrap().push(order);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Orders for Notebook {
+    async fn acknowledge(&self, incident: IncidentId, by: &str) -> Result<(), OrderError> {
+        if incident.0.as_u128() == 404 {
+            return Err(OrderError::NotFound(format!("incident {incident}")));
+        }
+        self.note(format!("{by} acknowledges"))
+    }
+
+    async fn resolve(&self, _: IncidentId, by: &str, resolution: &str) -> Result<(), OrderError> {
+        self.note(format!("{by} resolves: {resolution}"))
+    }
+
+    async fn run(&self, _: IncidentId, verb: RunVerb, by: &str) -> Result<(), OrderError> {
+        self.note(format!("{by} says {verb:?}"))
+    }
+
+    async fn approve(&self, remediation: Uuid, plan_hash: &str, by: &str) -> Result<(), OrderError> {
+        match remediation.as_u128() {
+            409 => Err(OrderError::Conflict("it waits for nobody".into())),
+            503 => Err(OrderError::Unavailable("s3cret broker address".into())),
+            _ => self.note(format!("{by} approves {plan_hash}")),
+        }
+    }
+
+    async fn deny(&self, _: Uuid, reason: &str, by: &str) -> Result<(), OrderError> {
+        self.note(format!("{by} denies: {reason}"))
+    }
+
+    async fn stop(&self, on: bool, by: &str) -> Result<(), OrderError> {
+        self.note(format!("{by} stops: {on}"))
+    }
+}
