@@ -54,7 +54,7 @@ pub struct CrewSettings {
     /// How often a step that failed or did not answer is asked for.
     #[schemars(range(min = 1, max = 10))]
     pub attempts: u32,
-    /// An incident whose beginning was heard of later than this is history (a replayed file, a backlog): it is not investigated.
+    /// An incident that came into the log later than this after it began is history (a replayed file): it is not investigated.
     pub fresh_within: HumanDuration,
     /// How long a case is remembered after its incident has ended; if it reopens within that, the run begins anew with what is known.
     pub remember: HumanDuration,
@@ -98,7 +98,8 @@ type Cx<'a> = Context<'a, JsonRows>;
 /// A record of `incidents`.
 #[derive(Debug)]
 pub enum Entry {
-    Fact(Box<IncidentEvent>),
+    /// With the time at which its cause was taken into the log.
+    Fact(Box<IncidentEvent>, Instant),
     Step(Box<StepEvent>),
 }
 
@@ -150,7 +151,7 @@ impl Operator for Crew {
             index: None,
         };
         match record.header(topics::header::TYPE) {
-            None => serde_json::from_slice(&record.value).map(Box::new).map(Entry::Fact),
+            None => serde_json::from_slice(&record.value).map(|event| Entry::Fact(Box::new(event), record.timestamp)),
             Some(_) => serde_json::from_slice(&record.value).map(Box::new).map(Entry::Step),
         }
         .map_err(refuse)
@@ -167,7 +168,7 @@ impl Operator for Crew {
     fn on_batch(&mut self, entry: &Entry, cx: &mut Cx<'_>) {
         match entry {
             _ if !self.settings.enabled => cx.item(Disposition::Suppressed { rule: "crew-off" }),
-            Entry::Fact(event) => self.on_fact(event, cx),
+            Entry::Fact(event, taken_at) => self.on_fact(event, *taken_at, cx),
             Entry::Step(step) => match step.as_ref() {
                 StepEvent::Requested(_) => cx.item(Disposition::Suppressed { rule: "request" }),
                 StepEvent::Finished(result) => self.on_result(result, cx),

@@ -176,13 +176,16 @@ async fn a_lost_fact_is_found_by_its_revision() {
     };
     let report = audit(&pipeline.copy(lose).await).await;
     let checks: Vec<Check> = report.findings.iter().map(|f| f.check).collect();
-    assert_eq!(checks, [Check::Outputs, Check::Revisions], "{:#?}", report.findings);
-    assert!(
-        report
-            .findings
-            .iter()
-            .all(|f| f.stage == "correlate" && f.topic == topics::INCIDENTS)
+    // The crew misses it as well.
+    assert_eq!(
+        checks,
+        [Check::Outputs, Check::Revisions, Check::Items],
+        "{:#?}",
+        report.findings
     );
+    assert!(report.findings.iter().all(|f| f.topic == topics::INCIDENTS));
+    let stages: Vec<&str> = report.findings.iter().map(|f| f.stage.as_str()).collect();
+    assert_eq!(stages, ["correlate", "correlate", "crew"]);
 }
 
 /// One accounting record is changed; the finding names its range.

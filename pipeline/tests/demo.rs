@@ -28,7 +28,7 @@ fn the_storm_becomes_its_incidents() {
     let wanted = [
         ("HighErrorRate on checkout", "resolved", 9),
         ("InstanceDown on 10.0.7.10:9100", "resolved", 16),
-        ("PaymentProviderErrors on payments", "open", 3),
+        ("PaymentProviderErrors on payments", "investigating", 3),
         ("ReplicationLag on orders-db", "resolved", 4),
     ];
     let wanted: Vec<_> = wanted

@@ -107,7 +107,9 @@ fn the_previous_programs_folder_starts_and_its_state_is_known() {
     let folder = tempfile::tempdir().unwrap();
     let aegis = previous(folder.path(), FORMAT_2);
     let (code, rows) = verdicts(&aegis);
-    assert_eq!((code, words(&rows)), (0, vec!["as_is"; 3]), "{rows:?}");
+    // Its correlate knew no commands; it had no crew and no gate.
+    let first = vec!["as_is", "as_is", "migrates", "from_log", "from_log"];
+    assert_eq!((code, words(&rows)), (0, first), "{rows:?}");
     let file = notification(folder.path());
     let (code, out, err) = aegis.run(&["ingest", "--json", &file]);
     assert_eq!(code, 0, "{err}");
@@ -118,7 +120,7 @@ fn the_previous_programs_folder_starts_and_its_state_is_known() {
         (&2.into(), &0.into(), &2.into())
     );
     let (code, rows) = verdicts(&aegis);
-    assert_eq!((code, words(&rows)), (0, vec!["as_is"; 3]), "{rows:?}");
+    assert_eq!((code, words(&rows)), (0, vec!["as_is"; 5]), "{rows:?}");
     assert!(
         rows.iter()
             .all(|(_, _, detail)| detail.contains(".manifest, 0 records")),
@@ -136,7 +138,7 @@ fn changed_settings_are_taken_over_at_the_committed_offset_and_refused_elsewhere
     let (code, rows) = verdicts(&other);
     assert_eq!(
         (code, words(&rows)),
-        (0, vec!["as_is", "as_is", "new_settings"]),
+        (0, vec!["as_is", "as_is", "new_settings", "as_is", "as_is"]),
         "{rows:?}"
     );
 
@@ -152,7 +154,11 @@ fn changed_settings_are_taken_over_at_the_committed_offset_and_refused_elsewhere
     std::fs::remove_dir_all(&snapshots).unwrap();
     std::fs::rename(&kept, &snapshots).unwrap();
     let (code, rows) = verdicts(&other);
-    assert_eq!((code, words(&rows)), (1, vec!["as_is", "as_is", "refused"]), "{rows:?}");
+    assert_eq!(
+        (code, words(&rows)),
+        (1, vec!["as_is", "as_is", "refused", "as_is", "as_is"]),
+        "{rows:?}"
+    );
     assert!(rows[2].2.contains(r#"gap was "15m", is "10m""#), "{rows:?}");
 
     let (code, _, err) = other.run(&["ingest", &file]);

@@ -13,17 +13,14 @@ use super::case::{Asked, Case, Phase, Queue, Run};
 use super::{Crew, Cx, Due, told};
 
 impl Crew {
-    pub(super) fn on_fact(&mut self, event: &IncidentEvent, cx: &mut Cx<'_>) {
+    pub(super) fn on_fact(&mut self, event: &IncidentEvent, taken_at: Instant, cx: &mut Cx<'_>) {
         let id = event.incident.id;
         if !self.cases.contains(&id) {
             if !matches!(event.fact, Fact::Opened { .. } | Fact::Reopened { .. }) {
                 return cx.item(Disposition::Suppressed { rule: "no-case" });
             }
-            let heard_after = event.observed_at.signed_duration_since(event.at);
-            if heard_after
-                .num_microseconds()
-                .is_none_or(|late| late > micros(self.settings.fresh_within.get()))
-            {
+            let fresh = micros(self.settings.fresh_within.get());
+            if taken_at.0.saturating_sub(event.at.timestamp_micros()) > fresh {
                 return cx.item(Disposition::Suppressed { rule: "history" });
             }
             let case = Case::new(event.incident.clone());

@@ -55,6 +55,14 @@ impl<O: Operator> Rig<O> {
         self.step(1)
     }
 
+    /// Why one record is refused.
+    pub fn refused(&mut self, record: &Record) -> Vec<&'static str> {
+        self.harness.feed(&mut self.operator, record);
+        let rejects = self.harness.take_rejects();
+        self.harness.take_accounting();
+        rejects.into_iter().map(|reject| reject.reason).collect()
+    }
+
     /// Event time reaches `seconds`.
     pub fn watermark(&mut self, seconds: i64) -> Vec<NewRecord> {
         self.watermark_at(Instant(seconds * 1_000_000))

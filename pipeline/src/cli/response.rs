@@ -55,13 +55,19 @@ pub enum RemediationCommand {
     List(RemediationListArgs),
     Show(RemediationShowArgs),
     /// Turn the stop switch on: nothing is executed until `go`, whatever was granted
+    #[command(after_help = "Examples:\n  aegis remediation stop")]
     Stop,
     /// Turn the stop switch off
+    #[command(after_help = "Examples:\n  aegis remediation go")]
     Go,
 }
 
 /// List remediations, newest first
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aegis remediation list --status waiting
+  aegis remediation list --json | jq -r .plan_hash")]
 pub struct RemediationListArgs {
     /// Only about this incident
     #[arg(long, value_name = "ID")]
@@ -80,6 +86,9 @@ pub struct RemediationListArgs {
 
 /// Show a remediation: plan, reason, dry run, what it would touch, and what became of it
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aegis remediation show 6c0b6a52-3c1e-5d0a-8c0b-2a2f3d9b7e10")]
 pub struct RemediationShowArgs {
     #[arg(value_name = "ID")]
     pub id: Uuid,
@@ -110,7 +119,7 @@ pub struct ApproveArgs {
 /// Say no to a remediation that waits
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   aegis deny 6c0b6a52-3c1e-5d0a-8c0b-2a2f3d9b7e10 --because \"a deployment is under way\"")]
 pub struct DenyArgs {
     #[arg(value_name = "ID")]
@@ -122,7 +131,11 @@ pub struct DenyArgs {
 
 /// Verify the ledger of remediations
 #[derive(Clone, Debug, Args)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  aegis ledger verify"
+)]
 pub struct LedgerArgs {
     #[command(subcommand)]
     pub command: LedgerCommand,
