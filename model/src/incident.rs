@@ -84,6 +84,9 @@ pub struct Member {
     pub title: String,
     pub severity: Severity,
     pub service: Option<String>,
+    /// Of the cluster, from the sender's structured labels; never from a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     pub starts_at: DateTime<Utc>,
     pub ends_at: Option<DateTime<Utc>>,
     /// Rule and version that admitted it, e.g. `same-service@1`; `opened@1` for the first.

@@ -103,6 +103,7 @@ fn member(row: sql::MemberRow) -> Result<Member, ReadError> {
         title: row.title,
         severity: word(&row.severity)?,
         service: row.service,
+        namespace: None,
         starts_at: row.starts_at,
         ends_at: row.ends_at,
         rule: row.rule,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use stream::Table;
 use stream::time::Instant;
 
-use super::links::{Evidence, Index, Link, links_of};
+use super::links::{Evidence, Index, Link, links_of, namespace_of};
 
 /// One firing (or event), as a member of a component. What the sender says of it may change; the fields are chosen so
 /// that the order in which it was said does not matter: severity is the highest, links are all that were ever named,
@@ -269,6 +269,7 @@ impl Graph {
             title: episode.title.clone(),
             severity: episode.severity,
             service: episode.service.clone(),
+            namespace: namespace_of(&episode.links, episode.service.as_deref()),
             starts_at: time(episode.starts_at),
             ends_at: episode.ends_at.map(time),
             rule: rule.to_owned(),

@@ -120,6 +120,7 @@ pub fn member(name: &str) -> Member {
         title: format!("{name} is down"),
         severity: Severity::Warning,
         service: Some("checkout".into()),
+        namespace: None,
         starts_at: at(0),
         ends_at: None,
         rule: "opened@1".into(),
