@@ -89,7 +89,7 @@ pub fn check_selector(selector: &str) -> Result<(), String> {
         return Err("it holds neither $service nor $service_re, so it would be about every service".to_owned());
     }
     let unquoted = selector.split('"').step_by(2).any(|outside| outside.contains('$'));
-    let open = selector.matches('"').count() % 2 != 0;
+    let open = !selector.matches('"').count().is_multiple_of(2);
     if unquoted || open || selector.contains('\\') {
         return Err("write the placeholder inside double quotes, without backslashes: service=\"$service\"".to_owned());
     }

@@ -1,6 +1,6 @@
 //! Reading findings of earlier steps: by kind and by their facts, never by their text.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use model::evidence::{Citation, Finding, FindingKind};
 use serde_json::Value;
 
@@ -30,6 +30,24 @@ pub fn word<'a>(finding: &'a Finding, name: &str) -> Option<&'a str> {
 
 pub fn yes(finding: &Finding, name: &str) -> bool {
     finding.facts.get(name).and_then(Value::as_bool) == Some(true)
+}
+
+/// Lines that begin within this of what was read may have begun before.
+const UNSEEN: TimeDelta = TimeDelta::minutes(1);
+
+/// Whether a rise or lines are known to have begun after `at`. Lines as old as what was read may be older.
+pub fn began_after(finding: &Finding, at: DateTime<Utc>) -> bool {
+    match finding.kind {
+        FindingKind::MetricChange => time(finding, "onset").is_some_and(|onset| onset >= at),
+        FindingKind::ErrorLines | FindingKind::OutOfMemory => {
+            let from = time(finding, "since").map_or(at, |since| at.max(since + UNSEEN));
+            time(finding, "first_at").is_some_and(|first| first >= from)
+        }
+        FindingKind::Impact
+        | FindingKind::TrafficBeforeSymptom
+        | FindingKind::RecentChange
+        | FindingKind::UnhealthyPods => false,
+    }
 }
 
 /// An impact at or above its warning.

@@ -84,7 +84,8 @@ impl<'a> Gather<'a> {
         let tool = self.tools.metrics.clone().ok_or_else(|| absent(METRICS))?;
         let arguments = json!({ "expression": expression, "at": at });
         let call = tool.instant(expression, at);
-        self.ask(METRICS, "prometheus_query", arguments, call, series).await
+        self.ask(METRICS, "prometheus_query", arguments, call, |answer| series(answer))
+            .await
     }
 
     pub async fn range(
@@ -96,8 +97,10 @@ impl<'a> Gather<'a> {
         let tool = self.tools.metrics.clone().ok_or_else(|| absent(METRICS))?;
         let arguments = json!({ "expression": expression, "from": from, "to": to, "step_s": step.num_seconds() });
         let call = tool.range(expression, from, to, step);
-        self.ask(METRICS, "prometheus_query_range", arguments, call, series)
-            .await
+        self.ask(METRICS, "prometheus_query_range", arguments, call, |answer| {
+            series(answer)
+        })
+        .await
     }
 
     pub async fn logs(&mut self, query: &LogQuery) -> Asked<LogAnswer> {
@@ -230,7 +233,7 @@ fn miss(error: &ToolError) -> Miss {
     }
 }
 
-fn series(series: &Vec<Series>) -> String {
+fn series(series: &[Series]) -> String {
     let points: usize = series.iter().map(|one| one.points.len()).sum();
     format!("{} series, {points} points", series.len())
 }

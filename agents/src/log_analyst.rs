@@ -150,7 +150,7 @@ fn out_of_memory(groups: &[&Group], answer: &LogAnswer, facts: &Facts) -> Option
         summary: format!("Memory ran out: {count} log lines say so{most}"),
         facts: map(json!({
             "count": count, "first_at": first_at, "last_at": last_at, "template": first.template,
-            "example": first.example, "path": path.map(|(path, _)| path), "cut": answer.cut,
+            "since": facts.from, "example": first.example, "path": path.map(|(path, _)| path), "cut": answer.cut,
         })),
         citations: vec![cite(answer, facts, &shown)],
     })
@@ -183,7 +183,7 @@ fn error_lines(groups: &[&Group], answer: &LogAnswer, facts: &Facts) -> Option<F
             first.template
         ),
         facts: map(json!({
-            "count": all, "kinds": groups.len(), "first_at": first_at, "last_at": last_at,
+            "count": all, "kinds": groups.len(), "since": facts.from, "first_at": first_at, "last_at": last_at,
             "templates": told, "cut": answer.cut,
         })),
         citations: vec![cite(answer, facts, &excerpt.join(" | "))],

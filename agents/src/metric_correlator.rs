@@ -134,7 +134,7 @@ pub fn recent_changes(suspects: &[Suspect], onset: DateTime<Utc>, window: TimeDe
         .map(|suspect| (suspect, onset - suspect.at))
         .filter(|(_, before)| TimeDelta::zero() <= *before && *before <= window)
         .collect();
-    recent.sort_by(|a, b| (a.1, a.0.signal).cmp(&(b.1, b.0.signal)));
+    recent.sort_by_key(|(suspect, before)| (*before, suspect.signal));
     recent
 }
 

@@ -100,7 +100,7 @@ impl Symptom {
             let known = |known: &&str| words.iter().any(|word| matches(known, word));
             WORDS
                 .iter()
-                .find(|(_, list)| list.iter().any(|word| known(&word)))
+                .find(|(_, list)| list.iter().any(known))
                 .map(|(symptom, _)| *symptom)
         })
     }

@@ -11,9 +11,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use model::evidence::{Citation, Finding, FindingKind};
 use model::investigation::Evidence;
 use model::{Action, WorkloadKind};
+use tools::observe::Revision;
 
 use super::Seen;
-use crate::findings::{about, bad_level, collect, number, of_kind, time, yes};
+use crate::findings::{about, bad_level, began_after, collect, number, of_kind, time, yes};
 use crate::measure::span;
 use crate::metric_correlator::recent_changes;
 use crate::pods::Health;
@@ -82,27 +83,13 @@ fn by_change(
         return None;
     }
     let window = span(settings.change_window.get());
-    let (suspect, before) = *recent_changes(&evidence.suspects, known.onset, window).first()?;
     let (current, previous) = seen.last_two()?;
-    let rose_after: Vec<&Finding> = of_kind(known.findings, FindingKind::MetricChange)
-        .filter(|finding| time(finding, "onset").is_some_and(|at| at >= suspect.at))
-        .collect();
-    let logged_after: Vec<&Finding> = known
-        .findings
-        .iter()
-        .filter(|finding| matches!(finding.kind, FindingKind::ErrorLines | FindingKind::OutOfMemory))
-        .filter(|finding| time(finding, "first_at").is_some_and(|at| at >= suspect.at))
-        .collect();
-    let rolled_out = current
-        .created_at
-        .map(|at| suspect.at - SKEW <= at && at <= known.onset + SKEW);
-    // A change that the cluster saw nothing of (of another workload, or only announced) cannot be rolled back.
-    let witnessed = rolled_out.unwrap_or(!rose_after.is_empty());
-    if !witnessed || (rose_after.is_empty() && logged_after.is_empty()) {
-        return None;
-    }
+    // The nearest may be of something else, which the cluster saw nothing of: then the next one counts.
+    let (suspect, before, trouble) = recent_changes(&evidence.suspects, known.onset, window)
+        .into_iter()
+        .find_map(|(suspect, before)| Some((suspect, before, trouble_after(suspect.at, current, known)?)))?;
     let mut citations = vec![cite_change(suspect), seen.cite_revisions(current, previous, now)];
-    cite(&mut citations, rose_after.into_iter().chain(logged_after));
+    cite(&mut citations, trouble);
     Some(Planned {
         action: Action::Rollback {
             target: seen.workload.clone(),
@@ -116,6 +103,20 @@ fn by_change(
         ),
         citations,
     })
+}
+
+/// What began after a change at `at`; `None` where nothing did, or the cluster does not bear the change out.
+fn trouble_after<'a>(at: DateTime<Utc>, current: &Revision, known: &Known<'a>) -> Option<Vec<&'a Finding>> {
+    let trouble: Vec<&Finding> = known
+        .findings
+        .iter()
+        .filter(|finding| began_after(finding, at))
+        .collect();
+    let witnessed = match current.created_at {
+        Some(created) => at - SKEW <= created && created <= known.onset + SKEW,
+        None => trouble.iter().any(|finding| finding.kind == FindingKind::MetricChange),
+    };
+    (witnessed && !trouble.is_empty()).then_some(trouble)
 }
 
 /// What outside the log shows that memory is short.

@@ -4,7 +4,7 @@ use model::evidence::{Citation, Finding, FindingKind};
 use model::investigation::Evidence;
 
 use super::NOT_KNOWN;
-use crate::findings::{about, bad_level, collect, number, of_kind, word};
+use crate::findings::{about, bad_level, began_after, collect, number, of_kind, time, word};
 use crate::symptom::Symptom;
 use crate::text;
 
@@ -34,8 +34,10 @@ pub fn of(evidence: &Evidence) -> Cause {
         let shown: Vec<&Finding> = [ran_out, killed, measured].into_iter().flatten().collect();
         return memory(&service, ran_out, ran_out.or(killed).is_some(), &shown, traffic, change);
     }
-    match (change, traffic, trouble) {
-        (Some(change), _, Some(trouble)) => Cause {
+    let changed_at = change.and_then(|change| time(change, "at"));
+    let after = changed_at.and_then(|at| findings.iter().find(|finding| began_after(finding, at)));
+    match (change.zip(after), traffic, trouble) {
+        (Some((change, trouble)), _, _) => Cause {
             text: format!(
                 "Probably a change of {service}: the trouble began {} after it{}",
                 minutes(change, "before_s"),

@@ -65,8 +65,11 @@ fn texts() -> Vec<String> {
     texts
 }
 
+/// Puts a text into a world.
+type Put = fn(&mut World, &str);
+
 /// Where an outsider's text may stand.
-const PLACES: &[(&str, fn(&mut World, &str))] = &[
+const PLACES: &[(&str, Put)] = &[
     ("log lines", |world, text| {
         let line = |minute| LogLine {
             at: at(minute),
@@ -200,7 +203,7 @@ fn clean(told: &Told, case: &str) {
     for step in told.steps.iter().filter(|step| step.agent != Agent::Fixer) {
         assert_eq!(step.output.proposal, None, "{case}");
     }
-    let shown = serde_json::to_value(&told.steps.iter().map(|step| &step.output).collect::<Vec<_>>()).unwrap();
+    let shown = serde_json::to_value(told.steps.iter().map(|step| &step.output).collect::<Vec<_>>()).unwrap();
     walk(&shown, &mut |text| {
         let tricky = |c: char| {
             (c.is_control() && c != '\n' && c != '\t') || ('\u{202a}'..='\u{202e}').contains(&c) || c == '\u{200b}'

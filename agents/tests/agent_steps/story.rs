@@ -226,6 +226,28 @@ async fn other_causes_other_outcomes() {
     )
     .await;
     check(
+        "a later change of something else",
+        |w| {
+            w.suspects.push(suspect(-6, "a flag was set"));
+            w.curves.insert("http_requests_total", steady);
+        },
+        "roll deployment/api-server back to revision 6",
+        "Memory ran out in api-server",
+    )
+    .await;
+    check(
+        "errors that may be older than the change",
+        |w| {
+            w.title = "HighErrorRate api-server".into();
+            w.curves.clear();
+            w.pods.clear();
+            w.lines = (-20..5).map(|minute| line(minute, "connection refused")).collect();
+        },
+        "a change is suspected, but",
+        "Not known. What was seen: 20 error lines",
+    )
+    .await;
+    check(
         "a change of long ago",
         |w| {
             w.suspects = vec![suspect(-120, "api-server v2 rolled out")];

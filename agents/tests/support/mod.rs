@@ -32,6 +32,9 @@ pub enum Mood {
     Rubbish,
 }
 
+/// Value of a metric by minute.
+pub type ByMinute = fn(i64) -> f64;
+
 /// What is so in the world. `minute` 0 is when the alert began; the metrics' symptom began at -5, the traffic at -15.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -40,7 +43,7 @@ pub struct World {
     pub title: String,
     pub incident_severity: Severity,
     /// Metric name → values by minute.
-    pub curves: BTreeMap<&'static str, fn(i64) -> f64>,
+    pub curves: BTreeMap<&'static str, ByMinute>,
     pub lines: Vec<LogLine>,
     pub suspects: Vec<Suspect>,
     pub workloads: Vec<Workload>,
@@ -122,7 +125,7 @@ impl Default for World {
                 )
             })
             .collect();
-        let curves: [(&'static str, fn(i64) -> f64); 2] = [
+        let curves: [(&'static str, ByMinute); 2] = [
             (
                 "container_memory_working_set_bytes",
                 |m| if m < -5 { 0.5 } else { 0.95 },
@@ -237,7 +240,7 @@ impl World {
     }
 
     /// The curve that an expression is about, if this service is asked for.
-    fn curve(&self, expression: &str) -> Option<fn(i64) -> f64> {
+    fn curve(&self, expression: &str) -> Option<ByMinute> {
         let own = expression.contains(&format!("service=\"{}\"", self.service));
         let metric = |name: &&&str| expression.contains(&format!("{name}{{"));
         // A share of failed requests is not the requests.
@@ -283,7 +286,7 @@ impl Metrics for Tool {
             return Ok(vec![series(vec![Point { at, value: f64::NAN }])]);
         }
         let minute = (at - self::at(0)).num_minutes();
-        let point = |curve: fn(i64) -> f64| Point {
+        let point = |curve: ByMinute| Point {
             at,
             value: curve(minute),
         };
