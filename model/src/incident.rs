@@ -84,9 +84,7 @@ pub struct Member {
     pub title: String,
     pub severity: Severity,
     pub service: Option<String>,
-    /// Where it runs, in the words of its sender.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
+    /// Of the cluster, from the sender's structured labels; never from a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     pub starts_at: DateTime<Utc>,

@@ -206,7 +206,6 @@ fn opened(name: &str, severity: Severity, seconds: i64) -> IncidentEvent {
         title: format!("{name} is down"),
         severity,
         service: Some("api-server".into()),
-        cluster: None,
         namespace: Some("production".into()),
         starts_at: at(seconds),
         ends_at: None,

@@ -105,7 +105,6 @@ fn member(row: sql::MemberRow) -> Result<Member, ReadError> {
         title: row.title,
         severity: word(&row.severity)?,
         service: row.service,
-        cluster: None,
         namespace: None,
         starts_at: row.starts_at,
         ends_at: row.ends_at,

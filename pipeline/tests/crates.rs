@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("operators", &["model", "stream"]),
     ("sinks", &["model", "stream", "tools"]),
     ("tools", &["model"]),
-    ("agents", &["model", "tools"]),
+    ("agents", &["model", "stream", "tools"]),
     ("sql", &["model", "stream"]),
     ("gateway", &["model", "stream", "sql", "sinks"]),
     (

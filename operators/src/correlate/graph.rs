@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use stream::Table;
 use stream::time::Instant;
 
-use super::links::{Evidence, Index, Link, links_of, place_of};
+use super::links::{Evidence, Index, Link, links_of, namespace_of};
 use super::spoken::SpokenTable;
 
 /// One firing (or event), as a member of a component. What the sender says of it may change; the fields are chosen so
@@ -261,7 +261,6 @@ impl Graph {
     pub fn member(&self, id: EpisodeId) -> Option<Member> {
         let episode = self.episodes.get(&id)?;
         let evidence = episode.evidence.as_ref();
-        let place = place_of(&episode.links);
         let rule = match evidence {
             _ if episode.opened => "opened@1",
             Some(evidence) => evidence.rule.as_str(),
@@ -275,8 +274,7 @@ impl Graph {
             title: episode.title.clone(),
             severity: episode.severity,
             service: episode.service.clone(),
-            cluster: place.0.map(str::to_owned),
-            namespace: place.1.map(str::to_owned),
+            namespace: namespace_of(&episode.links, episode.service.as_deref()),
             starts_at: time(episode.starts_at),
             ends_at: episode.ends_at.map(time),
             rule: rule.to_owned(),

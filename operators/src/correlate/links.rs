@@ -78,15 +78,19 @@ pub fn links_of(row: &SignalRow<'_>) -> Vec<Link> {
     links
 }
 
-/// Cluster and namespace of the first service link, where they are named.
-pub fn place_of(links: &[Link]) -> (Option<&str>, Option<&str>) {
-    let service = links.iter().find(|link| link.rule == Rule::Service);
-    let mut parts = service
-        .and_then(|link| link.key.strip_prefix("service:"))
-        .into_iter()
-        .flat_map(|key| key.splitn(3, '/'));
-    let mut named = || parts.next().filter(|part| !part.is_empty());
-    (named(), named())
+/// The namespace in which the sender put `service`. None where it named none, several, or one that cannot be read back.
+pub fn namespace_of(links: &[Link], service: Option<&str>) -> Option<String> {
+    let service = service?;
+    let mut named = links.iter().filter_map(|link| {
+        let place = link
+            .key
+            .strip_prefix("service:")
+            .filter(|_| link.rule == Rule::Service)?;
+        let (_, namespace) = place.strip_suffix(service)?.strip_suffix('/')?.split_once('/')?;
+        Some(namespace).filter(|name| !name.is_empty() && !name.contains('/'))
+    });
+    let first = named.next()?;
+    named.all(|other| other == first).then(|| first.to_owned())
 }
 
 /// Starts of episodes in order, per domain and link key.
@@ -136,4 +140,33 @@ impl Index {
 /// The length keeps a domain that contains a separator from posing as another.
 fn slot(domain: &str, link: &Link) -> String {
     format!("{}:{domain}:{}", domain.len(), link.key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_are_read_back_from_links() {
+        let check = |keys: &[&str], expected: Option<&str>| {
+            let links: Vec<Link> = keys
+                .iter()
+                .map(|key| Link {
+                    rule: Rule::Service,
+                    key: (*key).to_owned(),
+                })
+                .collect();
+            assert_eq!(namespace_of(&links, Some("api")).as_deref(), expected, "{keys:?}");
+        };
+        check(&["service:eu/production/api"], Some("production"));
+        check(
+            &["service:/production/api", "service:eu/production/api"],
+            Some("production"),
+        );
+        check(&["service:eu//api"], None);
+        check(&["service:eu/production/api", "service:eu/staging/api"], None);
+        check(&["service:eu/production/other"], None);
+        check(&["service:a/b/production/api"], None);
+        check(&[], None);
+    }
 }

@@ -125,7 +125,6 @@ pub fn member(name: &str) -> Member {
         title: format!("{name} is down"),
         severity: Severity::Warning,
         service: Some("checkout".into()),
-        cluster: None,
         namespace: None,
         starts_at: at(0),
         ends_at: None,

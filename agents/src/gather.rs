@@ -1,0 +1,243 @@
+//! The edge of an agent: asks the tools, keeps the time, and writes every use down.
+//!
+//! A question ends at its own timeout or when the step's time for asking is over, whichever comes first; a tool that hangs is left
+//! alone. After it was unreachable once, a tool is not asked again in the same step: the time is better spent on the others.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use model::investigation::ToolCall;
+use model::proposal::TargetState;
+use model::{Action, Workload};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tools::ToolError;
+use tools::observe::{DryRun, LogAnswer, LogQuery, Observe, Pod, Revision, Series};
+
+use crate::text;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Miss {
+    /// The tool is not configured, or the question could not be put.
+    #[error("{0}")]
+    Absent(String),
+    /// The tool answered no; another question may work.
+    #[error("{0}")]
+    Refused(String),
+    /// The tool failed.
+    #[error("{0}")]
+    Failed(String),
+    /// It did not answer in time.
+    #[error("{0}")]
+    TimedOut(String),
+}
+
+pub type Asked<T> = Result<T, Miss>;
+
+const METRICS: &str = "the metric store";
+const LOGS: &str = "the log store";
+const CLUSTER: &str = "the cluster";
+
+/// The tools of one step and what became of them.
+pub struct Gather<'a> {
+    tools: &'a Observe,
+    call_timeout: Duration,
+    until: Instant,
+    calls: Vec<ToolCall>,
+    unreachable: BTreeSet<&'static str>,
+    answered: u32,
+    late: u32,
+}
+
+impl<'a> Gather<'a> {
+    /// Nothing is asked after `until`.
+    pub fn new(tools: &'a Observe, call_timeout: Duration, until: Instant) -> Self {
+        Gather {
+            tools,
+            call_timeout,
+            until,
+            calls: Vec::new(),
+            unreachable: BTreeSet::new(),
+            answered: 0,
+            late: 0,
+        }
+    }
+
+    /// Tools were asked, and none answered.
+    pub fn all_failed(&self) -> bool {
+        !self.calls.is_empty() && self.answered == 0
+    }
+
+    /// Every failure was one of time.
+    pub fn all_late(&self) -> bool {
+        self.late > 0 && self.late as usize == self.calls.len()
+    }
+
+    pub fn into_calls(self) -> Vec<ToolCall> {
+        self.calls
+    }
+
+    pub async fn instant(&mut self, expression: &str, at: DateTime<Utc>) -> Asked<Vec<Series>> {
+        let tool = self.tools.metrics.clone().ok_or_else(|| absent(METRICS))?;
+        let arguments = json!({ "expression": expression, "at": at });
+        let call = tool.instant(expression, at);
+        self.ask(METRICS, "prometheus_query", arguments, call, |answer| series(answer))
+            .await
+    }
+
+    pub async fn range(
+        &mut self,
+        expression: &str,
+        (from, to): (DateTime<Utc>, DateTime<Utc>),
+        step: TimeDelta,
+    ) -> Asked<Vec<Series>> {
+        let tool = self.tools.metrics.clone().ok_or_else(|| absent(METRICS))?;
+        let arguments = json!({ "expression": expression, "from": from, "to": to, "step_s": step.num_seconds() });
+        let call = tool.range(expression, from, to, step);
+        self.ask(METRICS, "prometheus_query_range", arguments, call, |answer| {
+            series(answer)
+        })
+        .await
+    }
+
+    pub async fn logs(&mut self, query: &LogQuery) -> Asked<LogAnswer> {
+        let tool = self.tools.logs.clone().ok_or_else(|| absent(LOGS))?;
+        let name = format!("{}_query", tool.name());
+        let arguments = serde_json::to_value(query).unwrap_or_default();
+        let told = |answer: &LogAnswer| {
+            let more = if answer.cut { ", and there are more" } else { "" };
+            format!("{} lines{more}", answer.lines.len())
+        };
+        self.ask(LOGS, &name, arguments, tool.search(query), told).await
+    }
+
+    pub async fn find(&mut self, namespace: Option<&str>, name: &str) -> Asked<Vec<Workload>> {
+        let tool = self.tools.cluster.clone().ok_or_else(|| absent(CLUSTER))?;
+        let arguments = json!({ "namespace": namespace, "name": name });
+        let told = |found: &Vec<Workload>| format!("{} workloads", found.len());
+        self.ask(
+            CLUSTER,
+            "kubernetes_find_workloads",
+            arguments,
+            tool.find(namespace, name),
+            told,
+        )
+        .await
+    }
+
+    pub async fn pods(&mut self, workload: &Workload) -> Asked<Vec<Pod>> {
+        let tool = self.tools.cluster.clone().ok_or_else(|| absent(CLUSTER))?;
+        let told = |pods: &Vec<Pod>| format!("{} pods", pods.len());
+        self.ask(
+            CLUSTER,
+            "kubernetes_get_pods",
+            place(workload),
+            tool.pods(workload),
+            told,
+        )
+        .await
+    }
+
+    pub async fn revisions(&mut self, workload: &Workload) -> Asked<Vec<Revision>> {
+        let tool = self.tools.cluster.clone().ok_or_else(|| absent(CLUSTER))?;
+        let told = |revisions: &Vec<Revision>| format!("{} revisions", revisions.len());
+        let call = tool.revisions(workload);
+        self.ask(CLUSTER, "kubernetes_get_revisions", place(workload), call, told)
+            .await
+    }
+
+    pub async fn state(&mut self, action: &Action) -> Asked<TargetState> {
+        let tool = self.tools.cluster.clone().ok_or_else(|| absent(CLUSTER))?;
+        let told = |state: &TargetState| format!("{} of {} pods ready", state.ready, state.replicas);
+        self.ask(
+            CLUSTER,
+            "kubernetes_get_workload",
+            place(action.target()),
+            tool.state(action),
+            told,
+        )
+        .await
+    }
+
+    pub async fn dry_run(&mut self, action: &Action) -> Asked<DryRun> {
+        let tool = self.tools.cluster.clone().ok_or_else(|| absent(CLUSTER))?;
+        let arguments = serde_json::to_value(action).unwrap_or_default();
+        let told = |run: &DryRun| format!("would touch {} pods", run.blast_radius.pods);
+        self.ask(CLUSTER, "kubernetes_dry_run", arguments, tool.dry_run(action), told)
+            .await
+    }
+
+    async fn ask<T>(
+        &mut self,
+        system: &'static str,
+        tool: &str,
+        arguments: Value,
+        call: impl Future<Output = Result<T, ToolError>>,
+        told: impl Fn(&T) -> String,
+    ) -> Asked<T> {
+        if self.unreachable.contains(system) {
+            return Err(Miss::Failed(format!(
+                "{system} was not asked again: it did not answer before"
+            )));
+        }
+        let started = Instant::now();
+        let limit = self.call_timeout.min(self.until.saturating_duration_since(started));
+        if limit.is_zero() {
+            return Err(Miss::TimedOut(format!(
+                "{system} was not asked: the time of the step was over"
+            )));
+        }
+        let answer = match tokio::time::timeout(limit, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(miss(&error)),
+            Err(_) => Err(Miss::TimedOut(format!(
+                "{system} did not answer within {} ms",
+                limit.as_millis()
+            ))),
+        };
+        match &answer {
+            Ok(_) => self.answered += 1,
+            Err(Miss::TimedOut(_)) => self.late += 1,
+            Err(_) => {}
+        }
+        if let Err(Miss::Failed(_) | Miss::TimedOut(_)) = &answer {
+            self.unreachable.insert(system);
+        }
+        self.calls.push(ToolCall {
+            tool: tool.to_owned(),
+            arguments,
+            outcome: match &answer {
+                Ok(answer) => Ok(told(answer)),
+                Err(miss) => Err(miss.to_string()),
+            },
+            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+        answer
+    }
+}
+
+fn absent(system: &str) -> Miss {
+    Miss::Absent(format!("{system} is not configured"))
+}
+
+fn miss(error: &ToolError) -> Miss {
+    // A cause may quote what the system said, which may be anything.
+    let said = text::line(&error.to_string(), 300);
+    match error {
+        ToolError::Absent { .. } => Miss::Absent(said),
+        ToolError::Refused { .. } => Miss::Refused(said),
+        ToolError::DidNotHappen { .. } | ToolError::MayHaveHappened { .. } => Miss::Failed(said),
+    }
+}
+
+fn series(series: &[Series]) -> String {
+    let points: usize = series.iter().map(|one| one.points.len()).sum();
+    format!("{} series, {points} points", series.len())
+}
+
+fn place(workload: &Workload) -> Value {
+    json!({ "cluster": workload.cluster, "namespace": workload.namespace, "workload": workload.to_string() })
+}
