@@ -65,6 +65,7 @@ async fn its_failures_change_nothing() {
         change(&mut settings);
         let told = investigate(&World::default(), &settings).await;
         assert_eq!(plain(&told), plain(&without), "{manner:?}");
+        assert!(!format!("{:?}", told.steps).contains("[model:"), "{manner:?}");
         assert_eq!(told.action(), without.action());
         for step in &told.steps {
             assert_eq!(step.status, StepStatus::Success);
