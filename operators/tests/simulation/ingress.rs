@@ -94,8 +94,9 @@ pub fn plan_of(partitions: u32, script: Vec<Step>, punctual: bool) -> Plan {
         ],
         topics,
         sinks: vec![("pairs", vec!["pairs".into(), topics::LATE.into()])],
+        // Every window with an alert of the script in it is closed.
+        final_at: clock(script.last().map_or(Duration::ZERO, |step| step.at)).saturating_add(WINDOW),
         script,
-        settle: POLICY.lateness + WINDOW + Duration::from_secs(10),
         starts_at: START,
         punctual,
         rows,
