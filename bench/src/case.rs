@@ -46,8 +46,7 @@ pub async fn core(arguments: &CaseArguments) -> anyhow::Result<()> {
     let chain = Chain::open(arguments, POLICY).await?;
     let (cpu, began) = (cpu_time(), Instant::now());
     let joined_topic = topics::INCIDENTS;
-    let mut input = in_step(&alerts, &deploys);
-    feed(&chain, input.by_ref().take(chain.first_round())).await?;
+    let input = in_step(&alerts, &deploys);
     let mut running = chain.start();
     running.ingress(topics::EVENTS_RAW, topics::SIGNALS, || {
         Normalize::new(Default::default())
@@ -104,8 +103,7 @@ pub async fn pipeline(arguments: &CaseArguments) -> anyhow::Result<()> {
     let alerts = read(&arguments.folder, "alerts.jsonl")?;
     let chain = Chain::open(arguments, POLICY).await?;
     let (cpu, began) = (cpu_time(), Instant::now());
-    let mut input = in_step(&alerts, &Bytes::new());
-    feed(&chain, input.by_ref().take(chain.first_round())).await?;
+    let input = in_step(&alerts, &Bytes::new());
     let mut running = chain.start();
     running.ingress(topics::EVENTS_RAW, topics::SIGNALS, || {
         Normalize::new(Default::default())

@@ -107,6 +107,12 @@ pub const DETERMINISM: Invariant = Invariant {
     in_production: "",
 };
 
+pub const EVENT_TIME_GOES_ON: Invariant = Invariant {
+    id: "I16-event-time-goes-on",
+    says: "Once faults are over, event time goes on at every stage without help, and without another alert.",
+    in_production: "`aegis_stage_watermark_lag_seconds`",
+};
+
 /// All of them, in order of id.
 pub const ALL: &[Invariant] = &[
     BALANCE,
@@ -124,6 +130,7 @@ pub const ALL: &[Invariant] = &[
     ENDS,
     NO_STOP,
     DETERMINISM,
+    EVENT_TIME_GOES_ON,
 ];
 
 /// A promise that was found broken, and where.

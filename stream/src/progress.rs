@@ -142,7 +142,7 @@ impl StateCell for Upstreams {
 /// ```text
 ///   a sender's newest event        counts as                        which keeps
 ///   ─────────────────────────────────────────────────────────────────────────────────────────────
-///   later than the wall clock      the arrival clock                2100 from closing every window
+///   later than what is read        what is read                     2100 from closing every window
 ///   on time                        itself
 ///   max_hold behind what is read   max_hold behind what is read     one who lags, or is silent, from stalling the rest
 ///   nothing for idle_after         nothing (once input is drained)  the same, for those that are gone
@@ -156,7 +156,7 @@ pub struct Senders {
     seen: BTreeMap<String, (Instant, Instant)>,
     watermark: Option<Instant>,
     /// Newest receive time among the records read: the wall clock as far as the input has been read. Behind an outage it
-    /// lags as the input does. Not saved: what is read next sets it.
+    /// lags as the input does. Not saved: what is read next sets it, and until then no sender counts.
     #[serde(skip)]
     arrived_at: Option<Instant>,
     /// Who is out of the ordinary now, so that each is counted when it becomes so. Not saved: a restart counts again.
@@ -218,7 +218,7 @@ impl Default for IngressPolicy {
 }
 
 impl Senders {
-    /// A record of the input was received then.
+    /// A record of the input was received then. To be called before [`Senders::observe`] for what stands in it.
     pub fn arrived(&mut self, at: Instant) {
         self.arrived_at = self.arrived_at.max(Some(at));
     }
@@ -255,10 +255,9 @@ impl Senders {
             .filter(|(_, last)| !drained || now.since(*last) < policy.idle_after)
             .map(|(at, _)| self.counted(*at, now))
             .collect();
-        let read_to = match (drained, self.arrived_at) {
-            (true, _) => now,
-            (false, Some(arrived)) => arrived.min(now),
-            (false, None) => Instant::MIN,
+        let read_to = match drained {
+            true => now,
+            false => self.counted(Instant::MAX, now),
         };
         let least = busy
             .iter()
@@ -272,13 +271,11 @@ impl Senders {
         (self.raise(held.saturating_sub(policy.lateness)), busy.is_empty())
     }
 
-    /// A sender's time as it counts for the watermark: no later than the input has been read.
+    /// A sender's time as it counts for the watermark: no later than the input has been read. In a backlog that is not the
+    /// clock: one whose time runs minutes ahead would count for what it says there, and make late what the others said at
+    /// the same time. After a restart nobody knows how far the input was read before the first record of it.
     fn counted(&self, at: Instant, now: Instant) -> Instant {
-        if at > now {
-            self.arrived_at.map_or(now, |arrived| arrived.min(now))
-        } else {
-            at
-        }
+        at.min(now).min(self.arrived_at.unwrap_or(Instant::MIN))
     }
 
     /// Who has become out of the ordinary since the last call, and why. Walks all senders.
@@ -384,14 +381,15 @@ mod tests {
     #[test]
     fn a_lagging_sender_holds_the_others_by_max_hold_at_most_and_is_told_once() {
         let mut senders = Senders::default();
+        senders.arrived(Instant(400));
         senders.observe("lagging", Instant(400), Instant(1_000), &POLICY);
         assert_eq!(
             senders.tick(Instant(1_000), false, &POLICY).0,
             Instant(350),
             "alone, it is the clock"
         );
-        senders.observe("quick", Instant(1_000), Instant(1_000), &POLICY);
         senders.arrived(Instant(1_000));
+        senders.observe("quick", Instant(1_000), Instant(1_000), &POLICY);
         assert_eq!(senders.tick(Instant(1_000), false, &POLICY).0, Instant(948));
         let cause = |senders: &mut Senders| senders.new_trouble(Instant(1_000), true, &POLICY);
         assert_eq!(cause(&mut senders), [("lagging".to_owned(), SenderTrouble::Lagging)]);
@@ -401,8 +399,9 @@ mod tests {
     #[test]
     fn a_sender_in_the_future_moves_time_no_further_than_the_input_is_read() {
         let mut senders = Senders::default();
-        senders.observe("future", Instant(1_000_000), Instant(5_000), &POLICY);
         senders.arrived(Instant(900));
+        senders.observe("future", Instant(1_000_000), Instant(5_000), &POLICY);
+        senders.observe("minutes ahead", Instant(1_200), Instant(5_000), &POLICY);
         senders.observe("backlog", Instant(899), Instant(5_000), &POLICY);
         assert_eq!(
             senders.tick(Instant(5_000), false, &POLICY).0,
@@ -413,6 +412,25 @@ mod tests {
             senders.new_trouble(Instant(5_000), false, &POLICY),
             [("future".to_owned(), SenderTrouble::Ahead)]
         );
+    }
+
+    #[test]
+    fn senders_ahead_do_not_make_late_what_came_in_during_a_restart() {
+        let mut senders = Senders::default();
+        senders.arrived(Instant(900));
+        senders.observe("future", Instant(1_000_000), Instant(900), &POLICY);
+        senders.observe("minutes ahead", Instant(1_200), Instant(900), &POLICY);
+        assert_eq!(senders.tick(Instant(900), false, &POLICY).0, Instant(850));
+        let mut restored = Senders::default();
+        restored.load(&senders.save().unwrap()).unwrap();
+        assert_eq!(
+            restored.tick(Instant(5_000), false, &POLICY).0,
+            Instant(850),
+            "nothing has been read yet"
+        );
+        restored.arrived(Instant(1_000));
+        restored.observe("backlog", Instant(990), Instant(5_000), &POLICY);
+        assert_eq!(restored.tick(Instant(5_000), false, &POLICY).0, Instant(948));
     }
 
     #[test]
@@ -433,9 +451,11 @@ mod tests {
             ..IngressPolicy::default()
         };
         let mut senders = Senders::default();
+        senders.arrived(Instant(100));
         senders.observe("slow", Instant(20), Instant(100), &policy);
         senders.observe("quick", Instant(100), Instant(100), &policy);
         assert_eq!(senders.tick(Instant(100), true, &policy), (Instant(15), false));
+        senders.arrived(Instant(112));
         senders.observe("quick", Instant(112), Instant(112), &policy);
         assert_eq!(
             senders.tick(Instant(112), false, &policy),

@@ -16,7 +16,7 @@ use stream::{Log, NewRecord, Operator, TopicPartition, TopicSpec};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::feeder::{self, Feeder};
+use super::feeder::Feeder;
 use crate::{CaseArguments, LogKind};
 
 /// Past the newest event by more than any window or join of the cases reaches.
@@ -83,12 +83,6 @@ impl Chain {
             chain: self,
             stages: Vec::new(),
         }
-    }
-
-    /// Lines to append before the stages start, so that no partition is empty then. The ingress stage calls an empty one
-    /// idle; what arrives there a moment later is late if the others are further than the lateness by then.
-    pub fn first_round(&self) -> usize {
-        feeder::PIECE * self.partitions as usize
     }
 
     pub fn feeder(&self) -> Feeder {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
 /// Lines handed on together, as a producer with a small linger does.
-pub const PIECE: usize = 512;
+const PIECE: usize = 512;
 /// Pieces that may wait for their partition. Fewer: a partition starves while the other one holds the producer back.
 /// More: the partitions drift apart in event time, and the state of the operators grows by it.
 const WAITING: usize = 16;

@@ -95,7 +95,7 @@ pub fn plan_of(dice: &mut Dice, shape: &Shape) -> Plan {
             ("survivors", vec!["deduped".into(), topics::DEAD_LETTER.into()]),
         ],
         script: scribe.steps,
-        settle: Duration::ZERO,
+        final_at: Instant::MIN,
         starts_at: Instant(2_000 * SECOND),
         punctual: true,
         rows,

@@ -9,11 +9,11 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use model::{SignalBatch, topics};
 use stream::accounting::AccountingRecord;
-use stream::progress::{Upstreams, progress_of};
-use stream::simulation::{Contents, Step, simulate_calm};
+use stream::progress::{IngressPolicy, Upstreams, progress_of};
+use stream::simulation::{Contents, Plan, Step, simulate_calm};
 use stream::{Instant, TopicPartition};
 
-use crate::ingress::{WINDOW, alert, body, clock, plan_of};
+use crate::ingress::{POLICY, WINDOW, alert, body, clock, plan_of, plan_under};
 use crate::rows::data;
 
 /// Counts `aegis_sender_trouble_total` by cause.
@@ -64,10 +64,12 @@ struct Seen {
 
 fn run(partitions: u32, mut script: Vec<Step>) -> Seen {
     script.sort_by_key(|step| step.at);
+    run_plan(&plan_of(partitions, script, false))
+}
+
+fn run_plan(plan: &Plan) -> Seen {
     let causes = Causes::default();
-    let ran = metrics::with_local_recorder(&causes, || {
-        simulate_calm(1, |_| plan_of(partitions, script.clone(), false))
-    });
+    let ran = metrics::with_local_recorder(&causes, || simulate_calm(1, |_| plan.clone()));
     let (_, contents) = ran.unwrap_or_else(|failure| panic!("{failure}"));
     let counted = causes.0.into_inner().unwrap();
     Seen {
@@ -214,4 +216,59 @@ fn a_window_closes_without_a_later_alert() {
         .filter_map(progress_of)
         .find(|word| word.watermark >= clock(at).saturating_add(WINDOW));
     assert!(first_close.is_some());
+}
+
+/// A row is late by its age when it comes, the same in a partition that was empty until then as in a busy one.
+#[test]
+fn the_first_row_of_an_empty_partition_is_as_late_as_any_other() {
+    // The event clock shows what the wall clock shows, less lateness and hold: a minute and a half second.
+    let (event_at, window_closes) = (Duration::from_millis(539_900), Duration::from_millis(600_500));
+    for (at, late) in [
+        (window_closes - Duration::from_millis(500), 0),
+        (window_closes + Duration::from_millis(1_500), 1),
+    ] {
+        for busy in [false, true] {
+            let mut script = steady();
+            if busy {
+                script.extend(every_ten_seconds(MINUTES, 1, clock));
+            }
+            script.push(body(at, 1, &[alert("first", "first", "first", clock(event_at))]));
+            let seen = run(2, script);
+            let found = (seen.count("deduped", "first"), seen.count(topics::LATE, "first"));
+            assert_eq!(found, (1 - late, late), "at {at:?}, busy: {busy}");
+        }
+    }
+}
+
+/// A replay faster than life through a running daemon: with a hold as long as the recording nobody leaves anybody behind, and
+/// a partition that is empty when it starts holds the others like every other one.
+#[test]
+fn a_replay_faster_than_life_may_begin_with_empty_partitions() {
+    let recorded = |i: u32| {
+        clock(Duration::ZERO)
+            .saturating_sub(Duration::from_secs(7_200))
+            .saturating_add(EVERY * i)
+    };
+    // An hour in each partition, told in three seconds, one after the other.
+    let script = (0..3u32).flat_map(|partition| {
+        (0..720u32).map(move |i| {
+            let at = Duration::from_secs(5) * (partition + 1) + Duration::from_millis(4) * i;
+            let name = format!("replayed-{partition}-{}", i % 7);
+            body(at, partition, &[alert("replay", &name, &name, recorded(i))])
+        })
+    });
+    let year = Duration::from_secs(365 * 86_400);
+    let policy = IngressPolicy {
+        max_hold: year,
+        idle_after: year,
+        ..POLICY
+    };
+    let plan = Plan {
+        // Event time is the recording's, and ends with it.
+        final_at: Instant::MIN,
+        ..plan_under(policy, 3, script.collect(), false)
+    };
+    let seen = run_plan(&plan);
+    let [forwarded, merged, late, held] = seen.dispositions();
+    assert_eq!((forwarded + merged + held, late), (3 * 720, 0));
 }

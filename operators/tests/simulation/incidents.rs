@@ -1,7 +1,5 @@
 //! `dedupe` → `correlate`: the incidents' canonical form does not depend on what went wrong.
 
-use std::time::Duration;
-
 use model::{IncidentEvent, topics};
 use operators::correlate::{Correlate, CorrelateSettings, canonical};
 use operators::dedupe::{Dedupe, DedupeSettings};
@@ -70,7 +68,7 @@ pub fn plan(dice: &mut Dice) -> Plan {
             ],
         )],
         script: scribe.steps,
-        settle: Duration::ZERO,
+        final_at: Instant::MIN,
         starts_at: Instant(10_000_000_000),
         punctual: true,
         rows,

@@ -63,6 +63,10 @@ pub fn body(at: Duration, partition: u32, elements: &[Value]) -> Step {
 
 /// The three stages over a script.
 pub fn plan_of(partitions: u32, script: Vec<Step>, punctual: bool) -> Plan {
+    plan_under(POLICY, partitions, script, punctual)
+}
+
+pub fn plan_under(policy: IngressPolicy, partitions: u32, script: Vec<Step>, punctual: bool) -> Plan {
     let topics: Vec<(stream::log::Topic, u32)> = [
         (topics::EVENTS_RAW, partitions),
         (topics::SIGNALS, 2),
@@ -81,7 +85,7 @@ pub fn plan_of(partitions: u32, script: Vec<Step>, punctual: bool) -> Plan {
             PlanStage::new(
                 topics::EVENTS_RAW,
                 topics::SIGNALS,
-                Role::Ingress(POLICY),
+                Role::Ingress(policy),
                 &topics,
                 || Normalize::new(NormalizeSettings::default()),
             ),
@@ -94,8 +98,9 @@ pub fn plan_of(partitions: u32, script: Vec<Step>, punctual: bool) -> Plan {
         ],
         topics,
         sinks: vec![("pairs", vec!["pairs".into(), topics::LATE.into()])],
+        // Every window with an alert of the script in it is closed.
+        final_at: clock(script.last().map_or(Duration::ZERO, |step| step.at)).saturating_add(WINDOW),
         script,
-        settle: POLICY.lateness + WINDOW + Duration::from_secs(10),
         starts_at: START,
         punctual,
         rows,

@@ -20,6 +20,8 @@ use crate::invariants::{POSITIONS, Violation};
 use crate::log::local::FetchLimit;
 use crate::log::membership::{Groups, lock};
 use crate::log::{Bounds, Commit, LogError, NewRecord, Offset, Record, Topic, TopicPartition};
+use crate::progress::progress_of;
+use crate::time::Instant;
 
 /// The log's content. It outlives processes.
 pub struct SimLog {
@@ -219,6 +221,24 @@ impl SimLog {
             .filter(|p| &*p.topic == topic)
             .cloned()
             .collect()
+    }
+
+    /// The event time that all `writers` have told in `partition`, by the last word of each; [`Instant::MIN`] while one of
+    /// them has not spoken.
+    pub fn told(&self, partition: &TopicPartition, writers: usize) -> Instant {
+        let state = lock(&self.state);
+        let mut last: Vec<Option<Instant>> = vec![None; writers];
+        let records = state.partitions.get(partition).map_or(&[][..], |found| &found.records);
+        for word in records.iter().rev().filter_map(progress_of) {
+            if let Some(slot) = last.get_mut(word.partition as usize) {
+                slot.get_or_insert(word.watermark);
+            }
+            if last.iter().all(Option::is_some) {
+                break;
+            }
+        }
+        let least = last.into_iter().map(|word| word.unwrap_or(Instant::MIN)).min();
+        least.unwrap_or(Instant::MAX)
     }
 
     /// Records `[from, to)` of a partition, trimmed or not.

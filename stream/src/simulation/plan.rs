@@ -46,9 +46,9 @@ pub struct Plan {
     /// Name and topics.
     pub sinks: Vec<(&'static str, Vec<Topic>)>,
     pub script: Vec<Step>,
-    /// Simulated time that must pass after script and faults before the result is final (ingress plans: event time follows
-    /// the clock).
-    pub settle: Duration,
+    /// Event time that every stage must have told before the result is final; [`Instant::MIN`] where the script itself tells
+    /// all there is. A span of time would not do: what a fault delays may come back long after the faults are over.
+    pub final_at: Instant,
     /// The wall clock when the script starts.
     pub starts_at: Instant,
     /// No sender says anything later than its lateness allows, so no row may stand behind a watermark anywhere. Without it

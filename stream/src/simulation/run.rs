@@ -114,22 +114,19 @@ async fn produce(world: Arc<World>) {
     world.scripted.store(true, Ordering::SeqCst);
 }
 
-/// Waits until everything is read, twice in a row; says so when it takes too long.
-async fn read_all(world: &World) -> bool {
+/// Waits until everything is read and event time is where the result is final, twice in a row; says so when it takes too
+/// long.
+async fn read_all(world: &World) {
     let deadline = world.executor.now() + PATIENCE;
     let mut in_a_row = 0;
     while in_a_row < 2 {
         world.executor.sleep(Duration::from_millis(700)).await;
-        match world.drained() {
+        match world.drained().and_then(|()| world.told()) {
             Ok(()) => in_a_row += 1,
             Err(_) if world.executor.now() < deadline => in_a_row = 0,
-            Err(behind) => {
-                world.violated(ENDS.broken(behind));
-                return false;
-            }
+            Err(behind) => return world.violated(behind),
         }
     }
-    true
 }
 
 /// Waits until the script is told, the faults are over and everything is read; then stops everybody.
@@ -139,12 +136,7 @@ async fn conduct(world: Arc<World>, calm_from: Duration) {
     while !world.scripted.load(Ordering::SeqCst) {
         world.executor.sleep(Duration::from_secs(1)).await;
     }
-    // Once to have everybody back and reading; then, where event time follows the clock, as long as it takes to close what
-    // is open; then again.
-    if read_all(&world).await {
-        world.executor.sleep(world.plan.settle).await;
-        read_all(&world).await;
-    }
+    read_all(&world).await;
     world.over.store(true, Ordering::SeqCst);
     for (stop, _) in lock(&world.lives).iter() {
         stop.cancel();

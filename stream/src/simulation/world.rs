@@ -17,7 +17,7 @@ use super::store::{Store, Stores};
 use super::weather::{Draw, Op, Weather};
 use crate::driver::Runtime;
 use crate::health::Health;
-use crate::invariants::Violation;
+use crate::invariants::{ENDS, EVENT_TIME_GOES_ON, Violation};
 use crate::log::membership::lock;
 
 /// What outlives processes, and the rules of this run.
@@ -115,26 +115,41 @@ impl World {
     }
 
     /// Whether everybody is up and all is read: every stage at the end of its input, every store at the end of its topics.
-    pub fn drained(&self) -> Result<(), String> {
+    pub fn drained(&self) -> Result<(), Violation> {
         let (up, alive) = (self.up.load(Ordering::SeqCst), self.alive.load(Ordering::SeqCst));
-        if up < alive {
-            return Err(format!("{up} of {alive} processes are up"));
-        }
+        ENDS.check(up == alive, || format!("{up} of {alive} processes are up"))?;
         for stage in &self.plan.stages {
             for partition in self.log.partitions_of(&stage.input) {
                 let (at, end) = (self.log.committed(&stage.group(), &partition), self.log.end(&partition));
-                if at.unwrap_or_default() != end {
-                    return Err(format!("{} stands at {at:?} of {end:?} in {partition}", stage.name));
-                }
+                ENDS.check(at.unwrap_or_default() == end, || {
+                    format!("{} stands at {at:?} of {end:?} in {partition}", stage.name)
+                })?;
             }
         }
         for (sink, topics) in &self.plan.sinks {
             for partition in topics.iter().flat_map(|topic| self.log.partitions_of(topic)) {
                 let at = self.with_store(sink, |store| store.positions.get(&partition).copied());
                 let end = self.log.end(&partition);
-                if at.unwrap_or_default() != end {
-                    return Err(format!("sink {sink} stands at {at:?} of {end:?} in {partition}"));
-                }
+                ENDS.check(at.unwrap_or_default() == end, || {
+                    format!("sink {sink} stands at {at:?} of {end:?} in {partition}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every stage has told the event time at which the plan's result is final, in every partition of its output.
+    pub fn told(&self) -> Result<(), Violation> {
+        for stage in &self.plan.stages {
+            let writers = self.log.partitions_of(&stage.input).len();
+            for partition in self.log.partitions_of(&stage.output) {
+                let told = self.log.told(&partition, writers);
+                EVENT_TIME_GOES_ON.check(told >= self.plan.final_at, || {
+                    format!(
+                        "{} has told {told} in {partition}, not {}",
+                        stage.name, self.plan.final_at
+                    )
+                })?;
             }
         }
         Ok(())
