@@ -13,3 +13,4 @@ pub mod late;
 pub mod normalize;
 pub mod signals_out;
 pub mod window_dedupe;
+pub mod window_join;

@@ -24,6 +24,8 @@ mod rows;
 mod script;
 #[path = "simulation/senders.rs"]
 mod senders;
+#[path = "simulation/windows.rs"]
+mod windows;
 
 use std::str::FromStr;
 
@@ -37,11 +39,12 @@ const PARTS: u64 = 2;
 type Make = fn(&mut Dice) -> Plan;
 
 /// Every plan, and how many percent of the schedules are its.
-const PLANS: [(&str, Make, u64); 4] = [
+const PLANS: [(&str, Make, u64); 5] = [
     ("chain", chain::plan, 35),
     ("incidents", incidents::plan, 35),
-    ("ingress", ingress::plan, 15),
-    ("senders", senders::plan, 15),
+    ("ingress", ingress::plan, 12),
+    ("senders", senders::plan, 10),
+    ("windows", windows::plan, 8),
 ];
 
 fn setting<T: FromStr>(name: &str) -> Option<T> {
@@ -131,6 +134,16 @@ fn senders_part_1() {
 #[test]
 fn senders_part_2() {
     check("senders", 1);
+}
+
+#[test]
+fn windows_part_1() {
+    check("windows", 0);
+}
+
+#[test]
+fn windows_part_2() {
+    check("windows", 1);
 }
 
 /// Every pair of the reference, over random windows, reaches, jitters and partition counts.

@@ -5,6 +5,7 @@
 //! A cell knows what changed since it was last saved or restored, so that a snapshot costs what changed and not what is
 //! there: an entry is encoded once per change, plus once per base (see [`crate::snapshot`]).
 
+mod entries;
 mod entry;
 mod saved;
 mod table;

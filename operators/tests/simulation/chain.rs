@@ -105,7 +105,7 @@ pub fn plan_of(dice: &mut Dice, shape: &Shape) -> Plan {
 }
 
 /// Alerts with some seconds of jitter, and changes before them.
-fn input(dice: &mut Dice, shape: &Shape) -> Vec<Signal> {
+pub fn input(dice: &mut Dice, shape: &Shape) -> Vec<Signal> {
     let jitter = shape.jitter.max(1);
     let pace = 1 + dice.below(8);
     let line = |i: usize, dice: &mut Dice| {
@@ -122,18 +122,9 @@ fn input(dice: &mut Dice, shape: &Shape) -> Vec<Signal> {
 
 /// The pairs, by comparing every alert with every change: no code in common with the operators.
 fn reference(input: &[Signal], shape: &Shape) -> BTreeSet<Pair> {
-    let (changes, alerts): (Vec<&Signal>, Vec<&Signal>) = input.iter().partition(|s| s.kind == SignalKind::Change);
-    let mut survivors: BTreeMap<(&str, i64), &Signal> = BTreeMap::new();
-    for alert in alerts {
-        let slot = survivors
-            .entry((&alert.dedup_key, alert.event_at.div_euclid(shape.window * SECOND)))
-            .or_insert(alert);
-        if (alert.event_at, alert.id) < (slot.event_at, slot.id) {
-            *slot = alert;
-        }
-    }
+    let (changes, survivors) = survivors(input, shape.window);
     let mut pairs = BTreeSet::new();
-    for left in survivors.values() {
+    for left in &survivors {
         for right in &changes {
             let apart = left.event_at - right.event_at;
             if left.service.is_some() && left.service == right.service && (0..=shape.before * SECOND).contains(&apart) {
@@ -148,6 +139,21 @@ fn reference(input: &[Signal], shape: &Shape) -> BTreeSet<Pair> {
         }
     }
     pairs
+}
+
+/// The changes, and of every dedup key and window the earliest alert.
+pub fn survivors(input: &[Signal], window: i64) -> (Vec<&Signal>, Vec<&Signal>) {
+    let (changes, alerts): (Vec<&Signal>, Vec<&Signal>) = input.iter().partition(|s| s.kind == SignalKind::Change);
+    let mut survivors: BTreeMap<(&str, i64), &Signal> = BTreeMap::new();
+    for alert in alerts {
+        let slot = survivors
+            .entry((&alert.dedup_key, alert.event_at.div_euclid(window * SECOND)))
+            .or_insert(alert);
+        if (alert.event_at, alert.id) < (slot.event_at, slot.id) {
+            *slot = alert;
+        }
+    }
+    (changes, survivors.into_values().collect())
 }
 
 fn shown(pairs: BTreeSet<Pair>, late: &[Signal]) -> String {

@@ -1,16 +1,14 @@
 //! A hash map that knows what changed since it was last saved: the inside of tables, windows and timers.
 //!
-//! Entries lie in one vector in order of insertion (a removal moves the last one into the gap), found through a table of
-//! positions. So a base is written by walking that vector, without sorting and without hash order, and a change costs one
+//! Entries lie in one vector ([`Entries`]). So a base is written by walking that vector, without sorting and without hash order, and a change costs one
 //! mark beside its entry; no key is copied.
 
 use std::hash::Hash;
 
-use indexmap::IndexMap;
-use indexmap::map::Entry as Raw;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::entries::Entries;
 use super::{Cursor, Key, PART_BYTES, Scope, StateError};
 
 /// What is known of an entry since the last save.
@@ -33,11 +31,13 @@ struct Slot<V> {
 /// See the module header.
 #[derive(Clone, Debug)]
 pub struct Tracked<K, V> {
-    map: IndexMap<K, Slot<V>>,
+    map: Entries<K, Slot<V>>,
     /// Positions of entries that are not clean; may name some twice, or clean ones, because removals move entries.
     dirty: Vec<usize>,
     /// Saved keys that are gone.
     removed: Vec<K>,
+    /// While the first scope of a restore comes in: how many entries it has. None of them is there twice.
+    restoring: usize,
 }
 
 /// Stale positions tolerated before [`Tracked::dirty`] is tidied. It bounds the list under churn between two saves.
@@ -49,9 +49,10 @@ const MOST_RESERVED: usize = 1 << 26;
 impl<K, V> Default for Tracked<K, V> {
     fn default() -> Self {
         Tracked {
-            map: IndexMap::default(),
+            map: Entries::default(),
             dirty: Vec::new(),
             removed: Vec::new(),
+            restoring: 0,
         }
     }
 }
@@ -62,7 +63,8 @@ impl<K: Key, V> Tracked<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.map.get(key).map(|slot| &slot.value)
+        let (_, slot) = self.map.get(self.map.find(key)?)?;
+        Some(&slot.value)
     }
 
     /// Counts as a change.
@@ -71,25 +73,17 @@ impl<K: Key, V> Tracked<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let (at, _, slot) = self.map.get_full_mut(key)?;
+        let at = self.map.find(key)?;
+        let slot = self.map.get_mut(at)?;
         touch(slot, at, &mut self.dirty);
         Some(&mut slot.value)
     }
 
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        match self.map.entry(key) {
-            Raw::Occupied(mut entry) => {
-                let at = entry.index();
-                let slot = entry.get_mut();
-                touch(slot, at, &mut self.dirty);
-                Some(std::mem::replace(&mut slot.value, value))
-            }
-            Raw::Vacant(entry) => {
-                self.dirty.push(entry.index());
-                entry.insert(Slot {
-                    value,
-                    mark: Mark::Fresh,
-                });
+        match self.get_mut(&key) {
+            Some(there) => Some(std::mem::replace(there, value)),
+            None => {
+                self.add(key, value);
                 None
             }
         }
@@ -97,22 +91,20 @@ impl<K: Key, V> Tracked<K, V> {
 
     /// The value of `key`, made by `make` where there is none. Counts as a change.
     pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
-        match self.map.entry(key) {
-            Raw::Occupied(entry) => {
-                let at = entry.index();
-                let slot = entry.into_mut();
-                touch(slot, at, &mut self.dirty);
-                &mut slot.value
-            }
-            Raw::Vacant(entry) => {
-                self.dirty.push(entry.index());
-                let slot = entry.insert(Slot {
-                    value: make(),
-                    mark: Mark::Fresh,
-                });
-                &mut slot.value
-            }
-        }
+        let at = match self.map.find(&key) {
+            Some(at) => at,
+            None => self.add(key, make()),
+        };
+        let slot = self.map.at_mut(at);
+        touch(slot, at, &mut self.dirty);
+        &mut slot.value
+    }
+
+    fn add(&mut self, key: K, value: V) -> usize {
+        let mark = Mark::Fresh;
+        let at = self.map.push(key, Slot { value, mark });
+        self.dirty.push(at);
+        at
     }
 
     pub fn remove<Q>(&mut self, key: &Q) -> Option<V>
@@ -120,15 +112,12 @@ impl<K: Key, V> Tracked<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let (at, key, slot) = self.map.swap_remove_full(key)?;
+        let at = self.map.find(key)?;
+        let (key, slot) = self.map.swap_remove(at)?;
         if slot.mark != Mark::Fresh {
             self.removed.push(key);
         }
-        if self
-            .map
-            .get_index(at)
-            .is_some_and(|(_, moved)| moved.mark != Mark::Clean)
-        {
+        if self.map.get(at).is_some_and(|(_, moved)| moved.mark != Mark::Clean) {
             self.dirty.push(at);
         }
         if self.dirty.len() > 2 * self.map.len() + SLACK {
@@ -167,16 +156,23 @@ impl<K: Key, V> Tracked<K, V> {
 
     /// Whether every key here is unknown to the last save.
     pub fn all_fresh(&self) -> bool {
-        self.removed.is_empty() && self.map.values().all(|slot| slot.mark == Mark::Fresh)
+        self.removed.is_empty() && self.map.iter().all(|(_, slot)| slot.mark == Mark::Fresh)
     }
 
     pub fn settle(&mut self) {
+        self.restored();
         for at in self.dirty.drain(..) {
-            if let Some((_, slot)) = self.map.get_index_mut(at) {
+            if let Some(slot) = self.map.get_mut(at) {
                 slot.mark = Mark::Clean;
             }
         }
         self.removed = Vec::new();
+    }
+
+    /// What comes from here on may be there already.
+    fn restored(&mut self) {
+        self.restoring = 0;
+        self.map.complete();
     }
 
     /// Each position that is not clean, once, in order.
@@ -189,7 +185,7 @@ impl<K: Key, V> Tracked<K, V> {
     }
 
     fn unsaved(&self, at: usize) -> bool {
-        self.map.get_index(at).is_some_and(|(_, slot)| slot.mark != Mark::Clean)
+        self.map.get(at).is_some_and(|(_, slot)| slot.mark != Mark::Clean)
     }
 }
 
@@ -198,7 +194,12 @@ impl<K: Key, V> Tracked<K, V> {
 impl<K: Key, V: Serialize + DeserializeOwned> Tracked<K, V> {
     /// Entries of the map as a postcard sequence of pairs in key order: the form of format 1.
     pub fn load_pairs(&mut self, pairs: Vec<(K, V)>) {
-        self.map = pairs.into_iter().map(|(key, value)| (key, clean(value))).collect();
+        self.map = Entries::default();
+        self.map.reserve(pairs.len());
+        pairs
+            .into_iter()
+            .for_each(|(key, value)| self.map.append(key, clean(value)));
+        self.restored();
         self.dirty.clear();
         self.removed.clear();
     }
@@ -228,7 +229,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Tracked<K, V> {
                     Scope::Base => nth,
                     Scope::Delta => self.dirty.get(nth).copied().unwrap_or(usize::MAX),
                 };
-                if let Some((key, slot)) = self.map.get_index(index) {
+                if let Some((key, slot)) = self.map.get(index) {
                     out.push(CHANGED);
                     append(&(key, &slot.value), out)?;
                 }
@@ -242,18 +243,34 @@ impl<K: Key, V: Serialize + DeserializeOwned> Tracked<K, V> {
     pub fn load_part(&mut self, part: &[u8]) -> Result<(), StateError> {
         let (hint, mut rest) = postcard::take_from_bytes::<u64>(part)?;
         if self.map.is_empty() {
-            self.map.reserve((hint as usize).min(MOST_RESERVED));
+            self.restoring = (hint as usize).min(MOST_RESERVED);
+            self.map.reserve(self.restoring);
         }
         while let Some((kind, after)) = rest.split_first() {
             if *kind == REMOVED {
                 let (key, after) = postcard::take_from_bytes::<K>(after)?;
-                self.map.swap_remove(&key);
+                if let Some(at) = self.map.find(&key) {
+                    self.map.swap_remove(at);
+                }
                 rest = after;
             } else {
                 let ((key, value), after) = postcard::take_from_bytes::<(K, V)>(after)?;
-                self.map.insert(key, clean(value));
+                if self.map.len() < self.restoring {
+                    self.map.append(key, clean(value));
+                } else {
+                    self.restored();
+                    match self.map.find(&key).and_then(|at| self.map.get_mut(at)) {
+                        Some(slot) => *slot = clean(value),
+                        None => {
+                            self.map.push(key, clean(value));
+                        }
+                    }
+                }
                 rest = after;
             }
+        }
+        if self.map.len() >= self.restoring {
+            self.restored();
         }
         Ok(())
     }
