@@ -181,3 +181,54 @@ async fn config(settings: &KubernetesSettings) -> Result<Config, ToolError> {
     config.root_cert_file = settings.ca_file.clone();
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn patched(url: String) -> Failure {
+        let settings = KubernetesSettings {
+            url: Some(url),
+            ..KubernetesSettings::default()
+        };
+        let api = Api::connect(&settings).await.unwrap();
+        api.patch("/x", &json!({}), Mode::Act).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_not_made_carried_nothing_and_one_that_broke_may_have() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let hangs_up = tokio::spawn(async move {
+            loop {
+                drop(listener.accept().await.unwrap());
+            }
+        });
+        let broken = patched(url.clone()).await;
+        assert!(matches!(broken, Failure::NoAnswer(_)), "{broken:?}");
+        hangs_up.abort();
+        assert!(hangs_up.await.unwrap_err().is_cancelled(), "the listener is dropped");
+        let refused = patched(url).await;
+        assert!(matches!(refused, Failure::NotSent(_)), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn credentials_that_cannot_be_had_stop_a_request() {
+        let settings = KubernetesSettings {
+            url: Some("http://127.0.0.1:1".to_owned()),
+            token_file: Some("/none/of/this/name".into()),
+            ..KubernetesSettings::default()
+        };
+        let fault = match Api::connect(&settings).await {
+            Err(fault) => fault.to_string(),
+            Ok(api) => api.patch("/x", &json!({}), Mode::Act).await.unwrap_err().to_string(),
+        };
+        assert!(
+            fault.contains("/none/of/this/name") || fault.contains("token"),
+            "{fault}"
+        );
+    }
+}
