@@ -6,8 +6,10 @@ mod measure;
 mod snapshots;
 mod storm;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Generators and end-to-end benchmarks of Aegis.
@@ -45,6 +47,16 @@ enum Command {
     },
     /// Write the demo's storm (one capture per line).
     Storm { file: PathBuf },
+    /// Stand-ins for the systems beside Aegis, until interrupted: Kubernetes, Loki, Slack, an exporter for Prometheus.
+    ///
+    /// One address for all: the API server and Loki at its root, metrics at /metrics, Slack at /api, faults at /_world/faults.
+    World {
+        #[arg(long, default_value = "127.0.0.1:8090")]
+        listen: SocketAddr,
+        /// A scenario as JSON; without it, a service that runs out of memory and one whose newest release fails.
+        #[arg(long)]
+        scenario: Option<PathBuf>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -79,7 +91,26 @@ fn main() -> anyhow::Result<()> {
         Command::Core(arguments) => runtime.block_on(case::core(&arguments))?,
         Command::Pipeline(arguments) => runtime.block_on(case::pipeline(&arguments))?,
         Command::Snapshots { keys, folder } => println!("{}", runtime.block_on(snapshots::run(keys, folder))?),
+        Command::World { listen, scenario } => runtime.block_on(serve_world(listen, scenario))?,
         Command::Storm { file } => std::fs::write(file, storm::lines().join("\n") + "\n")?,
     }
+    Ok(())
+}
+
+async fn serve_world(listen: SocketAddr, scenario: Option<PathBuf>) -> anyhow::Result<()> {
+    let scenario = match scenario {
+        None => world::Scenario::default(),
+        Some(file) => {
+            let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            serde_json::from_str(&text).with_context(|| format!("{} is no scenario", file.display()))?
+        }
+    };
+    let world = world::World::new(scenario);
+    let running = world
+        .start(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    println!("the world is at {}", running.url());
+    tokio::signal::ctrl_c().await?;
     Ok(())
 }

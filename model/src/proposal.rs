@@ -1,6 +1,7 @@
 //! A proposal: a typed plan with everything that is needed to judge it.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use crate::{IncidentId, ids};
 
 /// The target as it stood when it was looked at. A grant is bound to the first three; the last is the precondition of the
 /// call itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetState {
     pub uid: String,
     /// `metadata.generation`: rises when the spec changes.
@@ -27,7 +28,7 @@ pub struct TargetState {
 }
 
 /// How much the plan touches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlastRadius {
     pub workloads: u32,
     /// Pods that are replaced, started or stopped.

@@ -42,8 +42,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tools",
             "agents",
             "pipeline",
+            "world",
         ],
     ),
+    ("world", &[]),
 ];
 
 struct Package {

@@ -19,3 +19,10 @@ pub enum ToolError {
     #[error("{tool}: it may have happened: {cause}")]
     MayHaveHappened { tool: &'static str, cause: String },
 }
+
+impl ToolError {
+    pub(crate) fn refused(tool: &'static str, cause: impl Into<String>) -> Self {
+        let cause = cause.into();
+        ToolError::Refused { tool, cause }
+    }
+}

@@ -1,9 +1,28 @@
 //! The systems beside Aegis, as tools.
 //!
 //! `observe` and `act` are different worlds: an agent is given [`observe::Observe`], which cannot change anything; what changes
-//! something takes a `model::approval::Approved` and lives in `act`, which `sinks::remediate` alone holds.
+//! something takes a `model::approval::Approved` and lives in [`act`], which `sinks::remediate` alone holds.
+//!
+//! ```text
+//! settings ─ connect::observe ─► Observe { prometheus, loki, kubernetes::Observer }      agents, MCP, REST
+//!          └ connect::act ─────► Act { kubernetes::Actor }                               the executor alone
+//! ```
+//!
+//! Every call keeps a deadline, takes in a bounded number of bytes, follows no redirect, is never repeated by itself, and hides
+//! secrets in what it answers ([`redact`]).
 
+pub mod act;
+pub mod catalog;
+pub mod connect;
 pub mod error;
+pub mod kubernetes;
+pub mod loki;
 pub mod observe;
+pub mod prometheus;
+pub mod redact;
+pub mod secret;
+pub mod settings;
+pub mod wire;
 
 pub use error::ToolError;
+pub use settings::ToolsSettings;

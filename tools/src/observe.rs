@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use model::proposal::{BlastRadius, TargetState};
 use model::{Action, Workload};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,21 +23,21 @@ pub struct Observe {
 }
 
 /// A sample of a series.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
     pub at: DateTime<Utc>,
     pub value: f64,
 }
 
 /// A series; an instant query gives one point each.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Series {
     pub labels: BTreeMap<String, String>,
     pub points: Vec<Point>,
 }
 
 /// An alert that the rules of the metric store hold active.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ActiveAlert {
     pub labels: BTreeMap<String, String>,
     /// `pending` or `firing`.
@@ -61,7 +62,7 @@ pub trait Metrics: Send + Sync {
 }
 
 /// Which lines are asked for. All conditions must hold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LogQuery {
     pub service: String,
     pub from: DateTime<Utc>,
@@ -76,7 +77,7 @@ pub struct LogQuery {
 }
 
 /// A log line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     pub at: DateTime<Utc>,
     pub level: Option<String>,
@@ -84,7 +85,7 @@ pub struct LogLine {
 }
 
 /// The answer to a [`LogQuery`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LogAnswer {
     /// The question in the words of the system that answered (LogQL, or SQL).
     pub query: String,
@@ -103,7 +104,7 @@ pub trait Logs: Send + Sync {
 }
 
 /// A pod, as far as a diagnosis needs it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pod {
     pub name: String,
     pub uid: String,
@@ -116,7 +117,7 @@ pub struct Pod {
 }
 
 /// An event of the cluster about an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterEvent {
     pub reason: String,
     pub message: String,
@@ -127,7 +128,7 @@ pub struct ClusterEvent {
 }
 
 /// A revision of a workload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revision {
     pub number: i64,
     pub images: Vec<String>,
@@ -136,7 +137,7 @@ pub struct Revision {
 }
 
 /// What an action would do, by the API server's own dry run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DryRun {
     pub diff: String,
     pub inverse: Option<Action>,

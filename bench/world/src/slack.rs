@@ -1,0 +1,106 @@
+//! Slack's Web API, as far as messages go: `chat.postMessage` and `chat.update`. Like Slack, it answers 200 with `ok: false`.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::World;
+
+/// The messages of a workspace, oldest first.
+#[derive(Default)]
+pub struct Workspace {
+    pub messages: Vec<Message>,
+}
+
+/// A message as it reads now.
+#[derive(Clone, Debug, Serialize)]
+pub struct Message {
+    pub channel: String,
+    pub ts: String,
+    /// The whole request that made it what it is.
+    pub content: Value,
+    /// How often it was changed.
+    pub updates: u32,
+}
+
+#[derive(Deserialize)]
+struct Arguments {
+    channel: Option<String>,
+    ts: Option<String>,
+    text: Option<String>,
+    blocks: Option<Value>,
+    attachments: Option<Value>,
+}
+
+pub(crate) fn router() -> Router<World> {
+    Router::new()
+        .route("/api/chat.postMessage", post(post_message))
+        .route("/api/chat.update", post(update))
+}
+
+/// The arguments and the content, or Slack's word for what is wrong.
+fn read(headers: &HeaderMap, body: &[u8]) -> Result<(Arguments, Value), &'static str> {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    if text(AUTHORIZATION).strip_prefix("Bearer ").is_none_or(str::is_empty) {
+        return Err("not_authed");
+    }
+    if !text(CONTENT_TYPE).starts_with("application/json") {
+        return Err("invalid_post_type");
+    }
+    let content: Value = serde_json::from_slice(body).map_err(|_| "invalid_json")?;
+    let arguments: Arguments = serde_json::from_value(content.clone()).map_err(|_| "invalid_arguments")?;
+    if arguments.text.is_none() && arguments.blocks.is_none() && arguments.attachments.is_none() {
+        return Err("no_text");
+    }
+    Ok((arguments, content))
+}
+
+fn answer(result: Result<Value, &'static str>) -> Json<Value> {
+    Json(result.unwrap_or_else(|error| json!({"ok": false, "error": error})))
+}
+
+async fn post_message(State(world): State<World>, headers: HeaderMap, body: Bytes) -> Json<Value> {
+    answer(read(&headers, &body).and_then(|(arguments, content)| {
+        let channel = arguments
+            .channel
+            .filter(|channel| !channel.is_empty())
+            .ok_or("channel_not_found")?;
+        let mut state = world.state();
+        // Slack's ts is seconds and a counter; it names the message within its channel.
+        let ts = format!(
+            "{}.{:06}",
+            chrono::Utc::now().timestamp(),
+            state.slack.messages.len() + 1
+        );
+        state.slack.messages.push(Message {
+            channel: channel.clone(),
+            ts: ts.clone(),
+            content: content.clone(),
+            updates: 0,
+        });
+        Ok(json!({"ok": true, "channel": channel, "ts": ts, "message": content}))
+    }))
+}
+
+async fn update(State(world): State<World>, headers: HeaderMap, body: Bytes) -> Json<Value> {
+    answer(read(&headers, &body).and_then(|(arguments, content)| {
+        let mut state = world.state();
+        let known = state.slack.messages.iter_mut().find(|message| {
+            Some(&message.channel) == arguments.channel.as_ref() && Some(&message.ts) == arguments.ts.as_ref()
+        });
+        let message = known.ok_or("message_not_found")?;
+        message.content = content.clone();
+        message.updates += 1;
+        Ok(json!({"ok": true, "channel": message.channel, "ts": message.ts, "message": content}))
+    }))
+}

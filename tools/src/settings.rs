@@ -1,0 +1,351 @@
+//! Where the systems beside Aegis are: the doc comments here are the configuration's reference.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::secret::Secret;
+
+/// The systems that agents may look at and that approved remediations may change. All are absent unless configured.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ToolsSettings {
+    /// A Prometheus, or what speaks its HTTP API (Thanos, Mimir, VictoriaMetrics).
+    pub prometheus: Option<PrometheusSettings>,
+    /// A Loki.
+    pub loki: Option<LokiSettings>,
+    /// A Kubernetes cluster.
+    pub kubernetes: Option<KubernetesSettings>,
+}
+
+/// A metric store.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrometheusSettings {
+    /// Address, with a path where the API stands under one: `http://127.0.0.1:9090`.
+    pub url: String,
+    /// Bearer token.
+    pub token: Option<Secret>,
+    /// Seconds that one question may take.
+    pub timeout_s: u64,
+    /// Most bytes taken in of one answer. Larger answers are refused.
+    pub max_answer_bytes: usize,
+    /// Most series handed on. More are refused: aggregate, or select by more labels.
+    pub max_series: usize,
+    /// Most points of one series handed on. More are refused: take a larger step.
+    pub max_points: usize,
+}
+
+/// A store of log lines.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LokiSettings {
+    /// Address: `http://127.0.0.1:3100`.
+    pub url: String,
+    /// Sent as `X-Scope-OrgID`, which a Loki for several tenants needs.
+    pub tenant: Option<String>,
+    /// Bearer token.
+    pub token: Option<Secret>,
+    /// Seconds that one question may take.
+    pub timeout_s: u64,
+    /// Labels that may hold a service's name. They are tried in order until one has lines.
+    pub service_labels: Vec<String>,
+    /// Most bytes taken in of one answer. Larger answers are refused.
+    pub max_answer_bytes: usize,
+    /// Most lines handed on.
+    pub max_lines: u32,
+    /// Most characters of one line handed on.
+    pub max_line_chars: usize,
+}
+
+/// A Kubernetes cluster: one of `kubeconfig`, `in_cluster` and `url`.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubernetesSettings {
+    /// What actions and policies call this cluster.
+    pub cluster: String,
+    /// A kubeconfig file. A command that it names for its credentials is run.
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one where none is given.
+    pub context: Option<String>,
+    /// Aegis runs in the cluster and uses its service account.
+    pub in_cluster: bool,
+    /// Address of the API server.
+    pub url: Option<String>,
+    /// File with a bearer token for `url`; it is read again when it changes.
+    pub token_file: Option<PathBuf>,
+    /// File with the certificates (PEM) that the API server at `url` is trusted by.
+    pub ca_file: Option<PathBuf>,
+    /// Seconds that one request may take.
+    pub timeout_s: u64,
+    /// Most bytes taken in of one answer. Larger answers are refused.
+    pub max_answer_bytes: usize,
+    /// Most objects of one list looked through: pods, revisions, events of a namespace. Longer lists are refused.
+    pub max_items: usize,
+}
+
+impl Default for PrometheusSettings {
+    fn default() -> Self {
+        PrometheusSettings {
+            url: String::new(),
+            token: None,
+            timeout_s: 10,
+            max_answer_bytes: 4 << 20,
+            max_series: 200,
+            max_points: 2_000,
+        }
+    }
+}
+
+impl Default for LokiSettings {
+    fn default() -> Self {
+        LokiSettings {
+            url: String::new(),
+            tenant: None,
+            token: None,
+            timeout_s: 10,
+            service_labels: ["service_name", "app", "service"].map(str::to_owned).to_vec(),
+            max_answer_bytes: 8 << 20,
+            max_lines: 1_000,
+            max_line_chars: 2_000,
+        }
+    }
+}
+
+impl Default for KubernetesSettings {
+    fn default() -> Self {
+        KubernetesSettings {
+            cluster: "default".to_owned(),
+            kubeconfig: None,
+            context: None,
+            in_cluster: false,
+            url: None,
+            token_file: None,
+            ca_file: None,
+            timeout_s: 10,
+            max_answer_bytes: 8 << 20,
+            max_items: 5_000,
+        }
+    }
+}
+
+impl ToolsSettings {
+    /// Every fault of these settings, each with its remedy; empty when they can be used.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut of = |tool: &str, found: Vec<String>| {
+            faults.extend(found.into_iter().map(|fault| format!("{tool}.{fault}")));
+        };
+        if let Some(prometheus) = &self.prometheus {
+            of("prometheus", prometheus.faults());
+        }
+        if let Some(loki) = &self.loki {
+            of("loki", loki.faults());
+        }
+        if let Some(kubernetes) = &self.kubernetes {
+            of("kubernetes", kubernetes.faults());
+        }
+        faults
+    }
+}
+
+impl PrometheusSettings {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        faults.extend(url_fault("url", &self.url, self.token.is_some()));
+        faults.extend(token_fault(self.token.as_ref()));
+        faults.extend(zeros(&[
+            ("timeout_s", self.timeout_s),
+            ("max_answer_bytes", self.max_answer_bytes as u64),
+            ("max_series", self.max_series as u64),
+            ("max_points", self.max_points as u64),
+        ]));
+        faults
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
+    }
+}
+
+impl LokiSettings {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        faults.extend(url_fault("url", &self.url, self.token.is_some()));
+        faults.extend(token_fault(self.token.as_ref()));
+        let header = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if self.tenant.as_ref().is_some_and(|tenant| !header(tenant)) {
+            faults.push("tenant is empty or holds blanks or control characters: no header can carry it".to_owned());
+        }
+        if self.service_labels.is_empty() {
+            faults.push("service_labels is empty: name the label that holds a service's name".to_owned());
+        }
+        for label in self.service_labels.iter().filter(|label| !label_name(label)) {
+            faults.push(format!(
+                "service_labels holds `{label}`, which is no label of Loki: letters, digits and _, and no digit first"
+            ));
+        }
+        faults.extend(zeros(&[
+            ("timeout_s", self.timeout_s),
+            ("max_answer_bytes", self.max_answer_bytes as u64),
+            ("max_lines", self.max_lines.into()),
+            ("max_line_chars", self.max_line_chars as u64),
+        ]));
+        faults
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
+    }
+}
+
+impl KubernetesSettings {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let ways = [self.kubeconfig.is_some(), self.in_cluster, self.url.is_some()];
+        if ways.iter().filter(|way| **way).count() != 1 {
+            faults.push("kubeconfig, in_cluster and url: set exactly one of them".to_owned());
+        }
+        if self.cluster.is_empty() {
+            faults.push("cluster is empty: give it a name, such as `default`".to_owned());
+        }
+        if self.context.is_some() && self.kubeconfig.is_none() {
+            faults.push("context is set without kubeconfig: set kubeconfig, or remove context".to_owned());
+        }
+        if let Some(url) = &self.url {
+            faults.extend(url_fault("url", url, self.token_file.is_some()));
+        } else if self.token_file.is_some() || self.ca_file.is_some() {
+            faults.push("token_file and ca_file belong to url: set url, or remove them".to_owned());
+        }
+        faults.extend(zeros(&[
+            ("timeout_s", self.timeout_s),
+            ("max_answer_bytes", self.max_answer_bytes as u64),
+            ("max_items", self.max_items as u64),
+        ]));
+        faults
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
+    }
+}
+
+fn zeros(values: &[(&str, u64)]) -> Vec<String> {
+    let zero = values.iter().filter(|(_, value)| *value == 0);
+    zero.map(|(name, _)| format!("{name} is 0: set at least 1")).collect()
+}
+
+fn token_fault(token: Option<&Secret>) -> Option<String> {
+    token.filter(|token| !token.sendable()).map(|_| {
+        "token is empty or holds blanks or control characters: no header can carry it; remove it, or set the whole token"
+            .to_owned()
+    })
+}
+
+/// Credentials in clear text leave the machine only where somebody chose a loopback address.
+fn url_fault(name: &str, url: &str, token: bool) -> Option<String> {
+    let parsed = match Url::parse(url) {
+        Ok(parsed) => parsed,
+        Err(fault) => {
+            return Some(format!(
+                "{name} is no address ({fault}): write it as `http://127.0.0.1:9090`"
+            ));
+        }
+    };
+    if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
+        return Some(format!("{name} must begin with http:// or https:// and name a host"));
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Some(format!(
+            "{name} holds a user or a password: remove them and set a token"
+        ));
+    }
+    if parsed.query().is_some() || parsed.fragment().is_some() {
+        return Some(format!("{name} holds a query or a fragment: remove it"));
+    }
+    let loopback = match parsed.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(domain)) => domain == "localhost",
+        None => false,
+    };
+    (token && parsed.scheme() == "http" && !loopback).then(|| {
+        format!("{name} is http and not a loopback address, so the token would cross the network readable: use https")
+    })
+}
+
+fn label_name(label: &str) -> bool {
+    let mut bytes = label.bytes();
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(settings: serde_json::Value, expected: &[&str]) {
+        let settings: ToolsSettings = serde_json::from_value(settings).unwrap();
+        let faults = settings.faults();
+        assert_eq!(faults.len(), expected.len(), "{faults:?}");
+        for (fault, expected) in faults.iter().zip(expected) {
+            assert!(fault.contains(expected), "{fault}");
+        }
+        let shown = format!("{settings:?}{}", serde_json::to_string(&settings).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn faults() {
+        check(json!({}), &[]);
+        check(
+            json!({"prometheus": {"url": "http://127.0.0.1:9090", "token": "hunter2"}}),
+            &[],
+        );
+        check(
+            json!({"prometheus": {"url": "http://prometheus:9090", "token": "hunter2"}}),
+            &["use https"],
+        );
+        check(json!({"prometheus": {}}), &["prometheus.url is no address"]);
+        check(json!({"prometheus": {"url": "ftp://x"}}), &["must begin with http"]);
+        check(json!({"prometheus": {"url": "http://u:hunter3@x"}}), &["set a token"]);
+        check(
+            json!({"prometheus": {"url": "http://x", "timeout_s": 0}}),
+            &["timeout_s is 0"],
+        );
+        check(
+            json!({"loki": {"url": "http://x", "service_labels": []}}),
+            &["service_labels is empty"],
+        );
+        check(
+            json!({"loki": {"url": "http://x", "service_labels": ["a\"b"]}}),
+            &["no label of Loki"],
+        );
+        check(json!({"loki": {"url": "http://x", "tenant": "a b"}}), &["tenant"]);
+        check(json!({"kubernetes": {}}), &["exactly one"]);
+        check(
+            json!({"kubernetes": {"in_cluster": true, "url": "https://x"}}),
+            &["exactly one"],
+        );
+        check(
+            json!({"kubernetes": {"in_cluster": true, "token_file": "/t"}}),
+            &["belong to url"],
+        );
+        check(
+            json!({"kubernetes": {"in_cluster": true, "context": "c"}}),
+            &["without kubeconfig"],
+        );
+        check(
+            json!({"kubernetes": {"in_cluster": true, "cluster": ""}}),
+            &["cluster is empty"],
+        );
+        check(json!({"kubernetes": {"kubeconfig": "/k", "context": "c"}}), &[]);
+    }
+}

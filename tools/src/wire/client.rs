@@ -1,0 +1,113 @@
+//! A client for reading: GET, a bearer token, a deadline, a bound on the answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http_body_util::Empty;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::{Failure, taken_in};
+use crate::ToolError;
+use crate::redact::REDACTED;
+use crate::secret::Secret;
+
+/// Asks one server. It follows no redirect, so the token goes nowhere else, and reads no proxy from the environment.
+pub struct Http {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    base: Url,
+    headers: HeaderMap,
+    token: Option<Secret>,
+    deadline: Duration,
+    limit: usize,
+}
+
+impl Http {
+    /// `limit`: most bytes taken in of one answer.
+    pub fn new(
+        tool: &'static str,
+        url: &str,
+        token: Option<Secret>,
+        deadline: Duration,
+        limit: usize,
+    ) -> Result<Self, ToolError> {
+        let base = Url::parse(url).map_err(|fault| ToolError::refused(tool, format!("url is no address: {fault}")))?;
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(token) = &token {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+                .map_err(|_| ToolError::refused(tool, "no header can carry the token"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Ok(Http {
+            client: Client::builder(TokioExecutor::new()).build(connector(tool, deadline)?),
+            base,
+            headers,
+            token,
+            deadline,
+            limit,
+        })
+    }
+
+    /// A header of every request.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The JSON at `path` below the configured address.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Failure> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = http::Request::get(url.as_str())
+            .body(Empty::new())
+            .map_err(|fault| Failure::NotSent(format!("no request can be made of it: {fault}")))?;
+        request.headers_mut().extend(self.headers.clone());
+
+        let answer = async {
+            let response = self.client.request(request).await;
+            let response = response.map_err(|fault| Failure::of_client(&fault))?;
+            taken_in(response, self.limit).await
+        };
+        let answer = tokio::time::timeout(self.deadline, answer).await;
+        let late = |_| Failure::NoAnswer(format!("no answer within {} s", self.deadline.as_secs_f32()));
+        let body = answer.map_err(late)?.map_err(|failure| self.without_token(failure))?;
+        serde_json::from_slice(&body).map_err(|fault| Failure::Garbled(fault.to_string()))
+    }
+
+    /// A server that repeats what it was sent does not get the token into an error.
+    fn without_token(&self, failure: Failure) -> Failure {
+        match (failure, &self.token) {
+            (Failure::Status { status, text }, Some(token)) => Failure::Status {
+                status,
+                text: text.replace(token.expose(), REDACTED),
+            },
+            (failure, _) => failure,
+        }
+    }
+}
+
+/// TLS trusts what the machine trusts; where it has no certificates at all, the roots of the web.
+fn connector(tool: &'static str, deadline: Duration) -> Result<HttpsConnector<HttpConnector>, ToolError> {
+    let ring = rustls::crypto::ring::default_provider;
+    let tls = HttpsConnectorBuilder::new();
+    let tls = match tls.with_provider_and_native_roots(ring()) {
+        Ok(tls) => tls,
+        Err(_) => HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(ring())
+            .map_err(|fault| ToolError::refused(tool, format!("TLS cannot be set up: {fault}")))?,
+    };
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(deadline));
+    Ok(tls.https_or_http().enable_http1().wrap_connector(http))
+}

@@ -1,0 +1,406 @@
+//! What every observing tool promises, on the stand-ins: one table of questions, every fault put to each of them.
+
+mod support;
+
+use chrono::{TimeDelta, Utc};
+use model::WorkloadKind;
+use serde_json::{Value, json};
+use support::{Bench, TOKEN, api_server, bench, line, restart, workload};
+use tools::ToolError;
+use tools::catalog::{Purpose, call, catalog};
+use world::{Fault, FaultKind, Scenario, System};
+
+/// Arguments for every observing tool of the catalog. A tool that is not here fails the tests.
+fn question(name: &str) -> (System, Value) {
+    let (from, to) = (Utc::now() - TimeDelta::minutes(10), Utc::now() + TimeDelta::minutes(1));
+    match name {
+        "prometheus_query" => (System::Prometheus, json!({"expression": "up", "at": Utc::now()})),
+        "prometheus_query_range" => (
+            System::Prometheus,
+            json!({"expression": "up", "from": from, "to": to, "step_s": 15}),
+        ),
+        "prometheus_alerts" => (System::Prometheus, json!({})),
+        "logs_search" => (
+            System::Loki,
+            json!({"service": "api-server", "from": from, "to": to, "min_level": null, "contains": null, "limit": 10}),
+        ),
+        "kubernetes_find" => (System::Kubernetes, json!({"namespace": null, "name": "api-server"})),
+        "kubernetes_pods" | "kubernetes_events" | "kubernetes_revisions" => {
+            (System::Kubernetes, json!({"workload": api_server()}))
+        }
+        "kubernetes_dry_run" => (System::Kubernetes, json!({"action": restart()})),
+        other => panic!("no question for {other}"),
+    }
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    catalog()
+        .into_iter()
+        .filter(|tool| tool.purpose == Purpose::Observe)
+        .map(|tool| tool.name)
+}
+
+async fn filled() -> Bench {
+    let bench = bench(Scenario::fast()).await;
+    let mut state = bench.world.state();
+    let now = Utc::now().timestamp() as f64;
+    state.prometheus.series.push(world::prometheus::Stored {
+        labels: [("__name__", "up"), ("job", "api"), ("api_token", "hunter2")]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into(),
+        points: vec![(now - 300.0, 1.0), (now - 60.0, f64::NAN), (now - 1.0, 0.0)],
+    });
+    state.prometheus.alerts.push(json!({
+        "labels": {"alertname": "HighMemory", "password": "hunter2"},
+        "annotations": {},
+        "state": "firing",
+        "activeAt": "2026-11-25T06:00:00.5Z",
+        "value": "1e+00",
+    }));
+    state.loki.lines.extend([
+        line(
+            json!({"app": "api-server", "level": "error"}),
+            3,
+            "java.lang.OutOfMemoryError password=hunter2",
+        ),
+        line(json!({"app": "api-server"}), 2, "Authorization: Bearer hunter2hunter2"),
+    ]);
+    drop(state);
+    bench
+}
+
+async fn ask(bench: &Bench, name: &str) -> Result<Value, ToolError> {
+    call(&bench.observe, name, question(name).1).await
+}
+
+/// Every tool under `fault`; each must end as `expected` says, and nothing of the credentials may show.
+async fn check(fault: impl Fn(System) -> Fault, expected: impl Fn(&ToolError) -> bool) {
+    let bench = filled().await;
+    for name in names() {
+        bench.world.fail(fault(question(name).0));
+        let failure = ask(&bench, name).await.expect_err(name);
+        assert!(expected(&failure), "{name}: {failure:?}");
+        assert!(!failure.to_string().contains("hunter2"), "{failure}");
+        assert!(!failure.to_string().contains(TOKEN), "{failure}");
+        bench.world.heal();
+        ask(&bench, name)
+            .await
+            .unwrap_or_else(|failure| panic!("{name}, healed: {failure}"));
+    }
+}
+
+fn later(failure: &ToolError) -> bool {
+    matches!(failure, ToolError::DidNotHappen { retry: true, .. })
+}
+
+fn refused(failure: &ToolError) -> bool {
+    matches!(failure, ToolError::Refused { .. })
+}
+
+#[tokio::test]
+async fn success_without_secrets() {
+    let bench = filled().await;
+    for name in names() {
+        let answer = ask(&bench, name)
+            .await
+            .unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        let text = answer.to_string();
+        assert!(!text.contains("hunter2"), "{name}: {text}");
+        assert!(!answer.as_array().is_some_and(Vec::is_empty), "{name} found nothing");
+    }
+}
+
+#[tokio::test]
+async fn hanging() {
+    check(|system| Fault::new(system, FaultKind::Hang), later).await;
+}
+
+#[tokio::test]
+async fn answers_that_are_lost_or_break_off() {
+    check(|system| Fault::new(system, FaultKind::Lost), later).await;
+    check(|system| Fault::new(system, FaultKind::Cut), later).await;
+}
+
+#[tokio::test]
+async fn server_errors_are_not_repeated() {
+    for status in [500, 503, 504, 429] {
+        check(
+            move |system| Fault::new(system, FaultKind::Error).answer(status, "password=hunter2"),
+            later,
+        )
+        .await;
+    }
+    let bench = filled().await;
+    let fault = Fault::new(System::Kubernetes, FaultKind::Error)
+        .answer(503, "")
+        .times(1);
+    bench.world.fail(fault);
+    ask(&bench, "kubernetes_pods").await.unwrap_err();
+    assert_eq!(bench.world.count(System::Kubernetes, "GET"), 1);
+}
+
+#[tokio::test]
+async fn refusals_show_no_credentials() {
+    // A server that repeats the token: a plain word where the tool knows it, a JWT (as service accounts have) where it does not.
+    let jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJodW50ZXIyaHVudGVyMiJ9.c2lnbmF0dXJl";
+    let body = |system| {
+        let token = if system == System::Kubernetes { jwt } else { TOKEN };
+        format!(r#"{{"message":"no rights for token {token}, password: hunter2","error":"not for {token}"}}"#)
+    };
+    for status in [400, 401, 403, 404, 422, 302] {
+        let refusal = |system| Fault::new(system, FaultKind::Error).answer(status, &body(system));
+        check(refusal, |failure| {
+            refused(failure) && !failure.to_string().contains("eyJ")
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn rubbish_and_too_much() {
+    check(|system| Fault::new(system, FaultKind::Rubbish), later).await;
+    check(|system| Fault::new(system, FaultKind::Huge), refused).await;
+    for body in ["[]", "{}", "null", r#"{"items":7,"data":7,"status":"success"}"#] {
+        check(
+            move |system| Fault::new(system, FaultKind::Error).answer(200, body),
+            later,
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_there() {
+    let Bench {
+        running,
+        observe,
+        world,
+        ..
+    } = filled().await;
+    let gone = running.url();
+    drop(running);
+    // A tool of its own: connections that are open already may live on.
+    let settings = support::settings(&gone);
+    let fresh = tools::connect::observe(&settings).await.unwrap();
+    drop((observe, world));
+    support::until("the port to be closed", async || {
+        tokio::net::TcpStream::connect(gone.trim_start_matches("http://"))
+            .await
+            .err()
+    })
+    .await;
+    for name in names() {
+        let failure = call(&fresh, name, question(name).1).await.unwrap_err();
+        assert!(later(&failure), "{name}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn late_and_twice_are_answers_all_the_same() {
+    let bench = filled().await;
+    for name in names() {
+        let system = question(name).0;
+        let late = Fault {
+            delay_ms: 30,
+            ..Fault::new(system, FaultKind::Late)
+        };
+        for fault in [late, Fault::new(system, FaultKind::Twice)] {
+            bench.world.fail(fault);
+            ask(&bench, name)
+                .await
+                .unwrap_or_else(|failure| panic!("{name}: {failure}"));
+            bench.world.heal();
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_dry_runs_are_patched_and_they_change_nothing() {
+    let bench = filled().await;
+    let before = bench.cluster().state(&restart()).await.unwrap();
+    for name in names() {
+        ask(&bench, name).await.unwrap();
+    }
+    let requests = bench.world.state().requests.clone();
+    for seen in requests.iter().filter(|seen| seen.method != "GET") {
+        assert!(
+            seen.method == "PATCH" && seen.uri.contains("dryRun=All"),
+            "{} {}",
+            seen.method,
+            seen.uri
+        );
+    }
+    let after = bench.cluster().state(&restart()).await.unwrap();
+    assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn more_than_is_handed_on_is_refused_not_cut() {
+    let bench = filled().await;
+    for index in 0..20 {
+        let labels = [
+            ("__name__".to_owned(), "up".to_owned()),
+            ("pod".to_owned(), index.to_string()),
+        ];
+        bench.world.state().prometheus.series.push(world::prometheus::Stored {
+            labels: labels.into(),
+            points: vec![(Utc::now().timestamp() as f64 - 1.0, 1.0)],
+        });
+    }
+    let failure = ask(&bench, "prometheus_query").await.unwrap_err();
+    assert!(failure.to_string().contains("21 series, at most 20"), "{failure}");
+    let span = json!({"expression": "up", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "step_s": 1});
+    let failure = call(&bench.observe, "prometheus_query_range", span).await.unwrap_err();
+    assert!(failure.to_string().contains("take a larger step"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_wrong_expression_is_refused_with_the_servers_words() {
+    let bench = filled().await;
+    for expression in ["up{", "", "rate(up[5m])"] {
+        let arguments = json!({"expression": expression, "at": Utc::now()});
+        let failure = call(&bench.observe, "prometheus_query", arguments).await.unwrap_err();
+        assert!(refused(&failure), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn samples_that_are_no_numbers_are_left_out() {
+    let bench = filled().await;
+    let answer = ask(&bench, "prometheus_query_range").await.unwrap();
+    let points = answer[0]["points"].as_array().unwrap();
+    assert!(
+        !points.is_empty() && points.iter().all(|point| point["value"].is_number()),
+        "{points:?}"
+    );
+    let alerts = ask(&bench, "prometheus_alerts").await.unwrap();
+    assert_eq!(alerts[0]["state"], "firing");
+    assert_eq!(alerts[0]["labels"]["alertname"], "HighMemory");
+}
+
+async fn logs(bench: &Bench, change: Value) -> Value {
+    let mut arguments = question("logs_search").1;
+    for (name, value) in change.as_object().unwrap() {
+        arguments[name] = value.clone();
+    }
+    call(&bench.observe, "logs_search", arguments).await.unwrap()
+}
+
+fn texts(answer: &Value) -> Vec<&str> {
+    answer["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["text"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn logs_by_label_level_and_text() {
+    let bench = filled().await;
+    bench.world.state().loki.lines.extend([
+        line(json!({"service": "checkout", "level": "INFO"}), 9, "started"),
+        line(json!({"service": "checkout", "detected_level": "warn"}), 8, "slow"),
+        line(json!({"service": "checkout", "level": "fatal"}), 7, r#"panic at "x\y""#),
+        line(json!({"service": "checkout"}), 6, "no level"),
+        line(json!({"service_name": "other"}), 5, "other"),
+    ]);
+    let all = logs(&bench, json!({"service": "checkout"})).await;
+    assert_eq!(texts(&all), ["no level", r#"panic at "x\y""#, "slow", "started"]);
+    assert_eq!(all["query"], r#"{service="checkout"}"#);
+    assert_eq!(all["lines"][2]["level"], "warn");
+    assert_eq!(all["cut"], false);
+
+    let errors = logs(&bench, json!({"service": "checkout", "min_level": "error"})).await;
+    assert_eq!(texts(&errors), ["no level", r#"panic at "x\y""#]);
+    let one = logs(&bench, json!({"service": "checkout", "limit": 1})).await;
+    assert_eq!((texts(&one), &one["cut"]), (vec!["no level"], &json!(true)));
+    let found = logs(&bench, json!({"service": "checkout", "contains": r#"at "x\y"#})).await;
+    assert_eq!(texts(&found), [r#"panic at "x\y""#]);
+
+    // Whoever writes a text into a query stays within it.
+    let injected = logs(&bench, json!({"service": r#"x"} or {service_name="other"#})).await;
+    assert_eq!(texts(&injected), [""; 0]);
+    assert_eq!(injected["query"].as_str().unwrap().lines().count(), 3);
+
+    let state = bench.world.state();
+    let seen = state.requests.iter().find(|seen| seen.system == System::Loki).unwrap();
+    assert_eq!(seen.header("x-scope-orgid"), Some("shop"));
+    assert_eq!(seen.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
+}
+
+#[tokio::test]
+async fn long_lines_are_cut_after_their_secrets_are_hidden() {
+    let bench = filled().await;
+    let text = format!("{} password=hunter2 {}", "x".repeat(185), "y".repeat(500));
+    bench
+        .world
+        .state()
+        .loki
+        .lines
+        .push(line(json!({"app": "long"}), 1, &text));
+    let answer = logs(&bench, json!({"service": "long"})).await;
+    let shown = texts(&answer)[0];
+    assert!(
+        shown.contains("password=[r") && shown.contains("more characters"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn workloads_are_found_by_name_and_by_label() {
+    let bench = filled().await;
+    let cluster = bench.cluster();
+    assert_eq!(cluster.find(None, "api-server").await.unwrap(), [api_server()]);
+    assert_eq!(
+        cluster.find(Some("production"), "postgres").await.unwrap(),
+        [workload(WorkloadKind::StatefulSet, "postgres")]
+    );
+    assert_eq!(
+        cluster.find(None, "node-agent").await.unwrap(),
+        [workload(WorkloadKind::DaemonSet, "node-agent")]
+    );
+    assert_eq!(cluster.find(Some("staging"), "api-server").await.unwrap(), []);
+    let failure = cluster.find(None, "../secrets").await.unwrap_err();
+    assert!(refused(&failure), "{failure:?}");
+}
+
+#[tokio::test]
+async fn what_the_cluster_says_of_a_workload() {
+    let bench = filled().await;
+    for (kind, name, pods, revisions) in [
+        (WorkloadKind::Deployment, "api-server", 3, 2),
+        (WorkloadKind::Deployment, "checkout", 2, 3),
+        (WorkloadKind::StatefulSet, "postgres", 2, 2),
+        (WorkloadKind::DaemonSet, "node-agent", 2, 2),
+    ] {
+        let target = workload(kind, name);
+        let found = bench.cluster().pods(&target).await.unwrap();
+        assert_eq!(found.len(), pods, "{name}");
+        assert!(
+            found.iter().all(|pod| pod.ready && pod.started_at.is_some()),
+            "{found:?}"
+        );
+        let kept = bench.cluster().revisions(&target).await.unwrap();
+        let numbers: Vec<i64> = kept.iter().map(|revision| revision.number).collect();
+        assert_eq!(numbers, (1..=revisions).rev().collect::<Vec<i64>>(), "{name}");
+        let state = bench.cluster().state(&model::Action::Restart { target }).await.unwrap();
+        assert_eq!((state.replicas, state.ready), (pods as u32, pods as u32), "{name}");
+        assert_eq!(
+            state.detail["revision"].as_i64().unwrap_or(revisions),
+            revisions,
+            "{name}"
+        );
+    }
+    let leaking = bench.cluster().pods(&api_server()).await.unwrap();
+    assert_eq!(
+        (leaking[0].restarts, leaking[0].last_terminated.as_deref()),
+        (4, Some("OOMKilled"))
+    );
+    let events = bench.cluster().events(&api_server()).await.unwrap();
+    assert_eq!(events[0].reason, "OOMKilling");
+    assert!(
+        events.iter().all(|event| event.object.contains("api-server")),
+        "{events:?}"
+    );
+}
