@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test, in tiers: services, build, unit, integration. A failing tier does not hide the others; only a build
+# Every test, in tiers: services, build, unit, integration, examples. A failing tier does not hide the others; only a build
 # that fails ends the run, as there is nothing to run then. The servers are stopped whatever happens. The last line
 # is "N passed, N failed" and nothing else.
 #
@@ -42,7 +42,7 @@ tier() {
     return "$rc"
 }
 
-# Both tiers see the servers, so that no test skips itself for want of one. `--test '*'` is the files of the tests/
+# All tiers see the servers, so that no test skips itself for want of one. `--test '*'` is the files of the tests/
 # folders alone: --tests would run the unit tests a second time.
 tier services scripts/test-services.sh up
 # A server that did not start leaves its variables unset, and every test that needs it fails by name.
@@ -52,8 +52,10 @@ export AEGIS_TEST_REQUIRE=1
 if tier build cargo test --release --workspace --no-run; then
     tier unit cargo test --release --workspace --lib --bins --no-fail-fast
     tier integration cargo test --release --workspace --test '*' --no-fail-fast
+    # Among them what must not compile: an approval that somebody forged.
+    tier examples cargo test --release --workspace --doc --no-fail-fast
 else
-    summary+=("unit, integration: not run, the workspace does not compile")
+    summary+=("unit, integration, examples: not run, the workspace does not compile")
 fi
 
 printf '\n'

@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use support::{Bench, TOKEN, api_server, bench, line, restart, workload};
 use tools::ToolError;
 use tools::catalog::{Purpose, call, catalog};
+use tools::observe::Observe;
 use world::{Fault, FaultKind, Scenario, System};
+
+/// What only the executor asks, so it is in no catalog.
+const STATE: &str = "kubernetes_state";
 
 /// Arguments for every observing tool of the catalog. A tool that is not here fails the tests.
 fn question(name: &str) -> (System, Value) {
@@ -29,15 +33,14 @@ fn question(name: &str) -> (System, Value) {
             (System::Kubernetes, json!({"workload": api_server()}))
         }
         "kubernetes_dry_run" => (System::Kubernetes, json!({"action": restart()})),
+        STATE => (System::Kubernetes, Value::Null),
         other => panic!("no question for {other}"),
     }
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
-    catalog()
-        .into_iter()
-        .filter(|tool| tool.purpose == Purpose::Observe)
-        .map(|tool| tool.name)
+    let observing = catalog().into_iter().filter(|tool| tool.purpose == Purpose::Observe);
+    observing.map(|tool| tool.name).chain([STATE])
 }
 
 async fn filled() -> Bench {
@@ -70,7 +73,15 @@ async fn filled() -> Bench {
 }
 
 async fn ask(bench: &Bench, name: &str) -> Result<Value, ToolError> {
-    call(&bench.observe, name, question(name).1).await
+    ask_of(&bench.observe, name).await
+}
+
+async fn ask_of(observe: &Observe, name: &str) -> Result<Value, ToolError> {
+    if name == STATE {
+        let state = observe.cluster.as_deref().unwrap().state(&restart()).await?;
+        return Ok(serde_json::to_value(state).unwrap());
+    }
+    call(observe, name, question(name).1).await
 }
 
 /// Every tool under `fault`; each must end as `expected` says, and nothing of the credentials may show.
@@ -190,7 +201,7 @@ async fn nobody_there() {
     })
     .await;
     for name in names() {
-        let failure = call(&fresh, name, question(name).1).await.unwrap_err();
+        let failure = ask_of(&fresh, name).await.unwrap_err();
         assert!(later(&failure), "{name}: {failure:?}");
     }
 }

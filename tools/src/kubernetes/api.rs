@@ -88,8 +88,10 @@ impl Api {
             let mut page = self
                 .send(http::Request::get(uri).header(ACCEPT, accept), Vec::new())
                 .await?;
-            match page["items"].take() {
-                Value::Array(more) => items.extend(more),
+            match page.get_mut("items").map(Value::take) {
+                Some(Value::Array(more)) => items.extend(more),
+                // An empty list of Go.
+                Some(Value::Null) => {}
                 _ => return Err(Failure::Garbled("a list without items".to_owned())),
             }
             if items.len() > self.max_items {
