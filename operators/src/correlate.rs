@@ -20,13 +20,15 @@ mod facts;
 mod graph;
 mod links;
 
+use std::collections::BTreeMap;
+
 use model::{EpisodeId, Fact, IncidentId, Severity, SignalBatch, SignalKind, SignalRow, TransitionKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::human::HumanDuration;
 use stream::log::{Record, TopicPartition};
-use stream::operator::JsonRows;
-use stream::state::StateCell;
+use stream::operator::{JsonRows, MigrateError};
+use stream::state::{SavedCells, StateCell};
 use stream::time::{Instant, micros};
 use stream::{Context, Disposition, Operator, Reject, Timers};
 
@@ -363,6 +365,44 @@ impl Operator for Correlate {
             ("index", &mut index.0),
             ("due", &mut self.due),
         ]
+    }
+
+    /// A component lies in one domain, by which `transitions` is partitioned; its members, what finds them, and its timer go with it.
+    fn carry(&mut self, cells: &SavedCells, mine: &dyn Fn(&[u8]) -> bool) -> Result<(), MigrateError> {
+        let mut from = Correlate::new(&self.settings);
+        for (name, cell) in from.cells() {
+            cells.read(name, cell)?;
+        }
+        let mut due: BTreeMap<EpisodeId, Instant> = BTreeMap::new();
+        while let Some((at, name)) = from.due.pop_due(Instant::MAX) {
+            due.insert(name, at);
+        }
+        for (name, component) in from.graph.components.sorted() {
+            let domain = component.domain();
+            if !mine(domain.as_bytes()) {
+                continue;
+            }
+            for (starts_at, id) in &component.members {
+                let Some(episode) = from.graph.episodes.get(id) else {
+                    continue;
+                };
+                for link in &episode.links {
+                    self.graph.index.insert(&domain, link, *starts_at, *id);
+                }
+                self.graph.episodes.insert(*id, episode.clone());
+            }
+            self.graph.components.insert(*name, component.clone());
+            if let Some(at) = due.get(name) {
+                self.due.set(*name, *at);
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits for an incident, by component.
+    fn held(&self) -> u64 {
+        let components = self.graph.components.sorted();
+        components.into_iter().map(|(_, component)| component.held).sum()
     }
 
     fn on_batch(&mut self, batch: &SignalBatch, cx: &mut Cx<'_>) {

@@ -13,6 +13,7 @@ pub mod exit;
 mod incidents;
 mod ingest;
 pub mod render;
+pub mod repartition;
 mod run;
 mod sql;
 pub mod upgrade;
@@ -32,6 +33,7 @@ pub use dead_letters::{DeadLettersArgs, DeadLettersCommand, DropArgs, ListArgs, 
 pub use exit::Exit;
 pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
+pub use repartition::RepartitionArgs;
 pub use run::{DemoArgs, Role, RunArgs};
 pub use sql::SqlArgs;
 pub use upgrade::UpgradeArgs;
@@ -95,6 +97,7 @@ pub enum Command {
     Audit(AuditArgs),
     Demo(DemoArgs),
     Upgrade(UpgradeArgs),
+    Repartition(RepartitionArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -110,6 +113,7 @@ pub enum Work {
     Audit(AuditArgs),
     Demo(DemoArgs),
     Upgrade(UpgradeArgs),
+    Repartition(RepartitionArgs),
 }
 
 /// What every command gets.
@@ -175,6 +179,7 @@ fn carry_out(
         Command::Audit(args) => Work::Audit(args),
         Command::Demo(args) => Work::Demo(args),
         Command::Upgrade(args) => Work::Upgrade(args),
+        Command::Repartition(args) => Work::Repartition(args),
     };
     let (config, warnings) = match settings::load_from(inputs) {
         Ok(read) => read,
