@@ -256,7 +256,10 @@ async fn upgrade_command(session: Session, arguments: UpgradeArgs) -> anyhow::Re
         Topology::of(config, &opened.layout),
         snapshots_of(config, &opened.layout),
     );
-    let report = report(config, &topology, opened.log.as_ref(), &snapshots, true).await?;
+    let mut report = report(config, &topology, opened.log.as_ref(), &snapshots, true).await?;
+    if let Err(refusal) = opened.startable(config).await {
+        (report.starts, report.refused) = (false, Some(format!("{refusal:#}")));
+    }
     upgrade::show(&report, arguments.json, &session.screen, &mut io::stdout().lock())?;
     Ok(if report.starts { Exit::Done } else { Exit::Failed })
 }

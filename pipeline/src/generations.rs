@@ -134,10 +134,15 @@ impl Layout {
 
     /// The name of `topic` in the log.
     pub fn name(&self, topic: &str) -> Topic {
-        match self.topics.get(topic) {
-            Some(place) if place.generation > 0 => format!("{topic}.g{}", place.generation).into(),
-            _ => topic.into(),
-        }
+        name_in(topic, self.topics.get(topic).map_or(0, |place| place.generation))
+    }
+}
+
+/// The name of the `topic` that was made for `generation`.
+pub fn name_in(topic: &str, generation: u32) -> Topic {
+    match generation {
+        0 => topic.into(),
+        later => format!("{topic}.g{later}").into(),
     }
 }
 

@@ -12,26 +12,29 @@
 //! when it begins and when it ends, and between the two no other process starts.
 
 mod copy;
+mod old;
 mod positions;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use model::topics;
 use serde::Serialize;
+use sinks::archive::ArchiveSink;
+use sinks::sql::SqlSink;
 use stream::driver::{CarryFrom, Mode};
-use stream::log::{Bounds, Retention};
-use stream::{Log, LogError, Offset, TopicPartition, TopicSpec, failpoint};
+use stream::{Log, LogError, Offset, TopicPartition, failpoint};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::control::Client;
-use crate::generations::{self, Begun, GenerationLog, KEPT, Layout, Opening, Place, TOPOLOGY, What};
+use crate::generations::{self, Begun, GenerationLog, KEPT, Layout, Opening, TOPOLOGY, What};
 use crate::topology::{STAGES, Topology};
 use crate::world::{OpenLog, World, open_log, snapshots_of};
+use old::{Old, retire};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -101,11 +104,11 @@ pub async fn repartition(
     let old = Old::look(&opened).await?;
     let mut summary = old.summary(partitions);
     if begun.is_none() && old.right(partitions) {
-        old.retire(config, &opened).await?;
+        retire(config, &opened.raw, &opened.layout).await?;
         summary.outcome = Outcome::NothingToDo;
         return Ok(summary);
     }
-    let goes_on = begun.filter(|begun| begun.from == old.bounds());
+    let goes_on = begun.filter(|begun| begun.from == old.bounds);
     summary.resumed = goes_on.is_some();
     if order.dry_run {
         return Ok(summary);
@@ -137,7 +140,7 @@ pub async fn repartition(
         };
         failpoint::hit("repartition.begun");
         let layout = move_all(&world, &old, &begun, stop, tell).await?;
-        require_alone(&raw, &world).await?;
+        no_strangers(&raw, &groups()).await?;
         generations::write(&raw, What::Switched(layout.clone())).await?;
         failpoint::hit("repartition.switched");
         anyhow::Ok(layout)
@@ -146,7 +149,7 @@ pub async fn repartition(
     let done = match moved {
         Ok(layout) => {
             let held = layout.opening.as_ref().map_or(0, |opening| opening.held.values().sum());
-            old.retire_in(config, &raw).await.map(|()| (layout.generation, held))
+            retire(config, &raw, &layout).await.map(|()| (layout.generation, held))
         }
         Err(error) => Err(error),
     };
@@ -192,15 +195,8 @@ async fn open_alone(config: &Config) -> anyhow::Result<OpenLog> {
 /// Every group that reads a topic which moves.
 fn groups() -> Vec<String> {
     let stages = STAGES.iter().map(|stage| format!("aegis.{}", stage.name));
-    stages
-        .chain(["sql", "archive"].map(|sink| format!("aegis.sink.{sink}")))
-        .collect()
-}
-
-async fn require_alone(raw: &Arc<dyn Log>, world: &World) -> anyhow::Result<()> {
-    let sinks = world.sinks()?;
-    let names = sinks.iter().map(|sink| format!("aegis.sink.{}", sink.name()));
-    no_strangers(raw, &groups().into_iter().chain(names).collect::<Vec<_>>()).await
+    let sinks = [SqlSink::NAME, ArchiveSink::NAME].map(|sink| format!("aegis.sink.{sink}"));
+    stages.chain(sinks).collect()
 }
 
 async fn no_strangers(raw: &Arc<dyn Log>, groups: &[String]) -> anyhow::Result<()> {
@@ -228,155 +224,6 @@ fn wanted(order: Order, begun: Option<&Begun>) -> anyhow::Result<u32> {
             Err(Exit::Usage.because("how many partitions? `aegis repartition --partitions N`; none was begun before"))
         }
     }
-}
-
-/// The generation that is left.
-struct Old {
-    layout: Layout,
-    /// Partitions of every topic now, by the log.
-    counts: BTreeMap<String, u32>,
-    /// Of the topics that move.
-    bounds: BTreeMap<String, (u64, u64)>,
-}
-
-impl Old {
-    async fn look(opened: &OpenLog) -> anyhow::Result<Self> {
-        let mut counts = BTreeMap::new();
-        for topic in topics::ALL {
-            match opened.log.partitions(topic).await {
-                // One that this release is the first to have.
-                Err(LogError::UnknownTopic(_)) => {}
-                found => {
-                    counts.insert((*topic).to_owned(), found?);
-                }
-            }
-        }
-        Ok(Old {
-            bounds: Old::bounds_of(&opened.log, &counts).await?,
-            layout: opened.layout.clone(),
-            counts,
-        })
-    }
-
-    async fn bounds_of(
-        log: &Arc<dyn Log>,
-        counts: &BTreeMap<String, u32>,
-    ) -> Result<BTreeMap<String, (u64, u64)>, LogError> {
-        let mut all = BTreeMap::new();
-        for (topic, partitions) in counts.iter().filter(|(topic, _)| moves(topic)) {
-            for number in 0..*partitions {
-                let partition = TopicPartition::new(topic.as_str(), number);
-                let Bounds { start, end } = log.bounds(&partition).await?;
-                all.insert(partition.to_string(), (start.0, end.0));
-            }
-        }
-        Ok(all)
-    }
-
-    fn bounds(&self) -> BTreeMap<String, (u64, u64)> {
-        self.bounds.clone()
-    }
-
-    /// Whether every keyed topic has that many partitions, and the topology says so.
-    fn right(&self, partitions: u32) -> bool {
-        let counts = self.counts.iter().filter(|(topic, _)| *topic != topics::EVENTS_RAW);
-        self.layout.keyed() == partitions
-            && counts
-                .into_iter()
-                .all(|(topic, found)| *found == self.layout.partitions(topic))
-    }
-
-    fn summary(&self, partitions: u32) -> Summary {
-        let moved = self.counts.iter().filter(|(topic, _)| moves(topic));
-        Summary {
-            outcome: Outcome::Planned,
-            generation: self.layout.generation,
-            partitions_before: self.layout.keyed(),
-            partitions,
-            resumed: false,
-            topics: moved
-                .map(|(topic, before)| Moved {
-                    topic: topic.clone(),
-                    partitions_before: *before,
-                    partitions,
-                    records: (0..*before)
-                        .filter_map(|number| self.bounds.get(&format!("{topic}/{number}")))
-                        .map(|(start, end)| end - start)
-                        .sum(),
-                })
-                .collect(),
-            held: 0,
-        }
-    }
-
-    /// The generation that follows, without its opening.
-    fn next(&self, begun: &Begun) -> Layout {
-        let place = |topic: &&str| match moves(topic) {
-            true => Place {
-                partitions: begun.partitions,
-                generation: begun.generation,
-            },
-            false => Place {
-                partitions: self
-                    .counts
-                    .get(*topic)
-                    .copied()
-                    .unwrap_or_else(|| self.layout.partitions(topic)),
-                generation: self.layout.topics.get(*topic).map_or(0, |place| place.generation),
-            },
-        };
-        Layout {
-            generation: begun.generation,
-            partitioner: self.layout.partitioner.clone(),
-            topics: topics::ALL
-                .iter()
-                .map(|topic| ((*topic).to_owned(), place(topic)))
-                .collect(),
-            opening: None,
-        }
-    }
-
-    async fn retire(&self, config: &Config, opened: &OpenLog) -> anyhow::Result<()> {
-        // What is current is not retired; the one before it may still have to be.
-        let previous = opened.layout.generation.checked_sub(1);
-        match previous {
-            Some(0) => {
-                let founding = Layout::founding(1);
-                retire(config, &opened.raw, &founding, &self.layout).await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn retire_in(&self, config: &Config, raw: &Arc<dyn Log>) -> anyhow::Result<()> {
-        let mut next = self.layout.clone();
-        next.topics.clear();
-        retire(config, raw, &self.layout, &next).await
-    }
-}
-
-/// The topics of an old generation are kept no longer than signals are, whatever was asked for their successors.
-async fn retire(config: &Config, raw: &Arc<dyn Log>, old: &Layout, current: &Layout) -> anyhow::Result<()> {
-    let retention: Retention = config.retention(topics::SIGNALS);
-    let mut specs = Vec::new();
-    for topic in old.topics.keys().filter(|topic| moves(topic)) {
-        let name = old.name(topic);
-        if current.topics.contains_key(topic) && current.name(topic) == name {
-            continue;
-        }
-        match raw.partitions(&name).await {
-            Ok(partitions) => specs.push(TopicSpec {
-                name,
-                partitions,
-                retention,
-            }),
-            Err(LogError::UnknownTopic(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    raw.ensure_topics(&specs)
-        .await
-        .context("the topics were switched; retiring the old ones failed: run the command again")
 }
 
 /// Whether a topic is rewritten.

@@ -20,6 +20,8 @@ use crate::topology::{STAGES, Topology};
 pub struct Report {
     /// Whether `aegis run` would start.
     pub starts: bool,
+    /// Why not, where it is not the state of a stage: topics that are being moved, or have other partitions than they should.
+    pub refused: Option<String>,
     pub log: LogKind,
     pub log_id: String,
     /// Of the embedded log's files; a broker's are its own business.
@@ -102,6 +104,7 @@ pub async fn report(
         }
     }
     Ok(Report {
+        refused: None,
         starts: partitions.iter().all(|one| one.verdict != Verdict::Refused),
         log: config.log.kind,
         log_id: log.id().0,

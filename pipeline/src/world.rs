@@ -44,6 +44,23 @@ pub struct OpenLog {
     pub layout: Layout,
 }
 
+impl OpenLog {
+    /// Refuses to start on topics that are being moved, or are not as the configuration or the topology says. Writes nothing.
+    pub async fn startable(&self, config: &Config) -> anyhow::Result<()> {
+        self.history.refuse_open()?;
+        let (recorded, configured) = (self.layout.keyed(), config.partitions());
+        if recorded != configured {
+            return Err(Exit::Configuration.because(format!(
+                "not started, nothing was written: topics.partitions is {configured}, and the topology of this log has {recorded}: \
+                 set topics.partitions = {recorded}, or move records and state with `aegis repartition --partitions {configured}`"
+            )));
+        }
+        generations::require_counts(self.log.as_ref(), &self.layout)
+            .await
+            .context("not started, nothing was written")
+    }
+}
+
 impl World {
     /// Opens the log (making topics that are missing), the snapshot folder and the SQL store (migrating it). State that this
     /// program cannot take over, an unfinished repartition, and keyed topics with other numbers of partitions than the topology
@@ -52,17 +69,7 @@ impl World {
         let data_dir = &config.data.dir;
         std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make data folder {}", data_dir.display()))?;
         let opened = open_log(config).await?;
-        opened.history.refuse_open()?;
-        let (recorded, configured) = (opened.layout.keyed(), config.partitions());
-        if recorded != configured {
-            return Err(Exit::Configuration.because(format!(
-                "not started, nothing was written: topics.partitions is {configured}, and the topology of this log has {recorded}: \
-                 set topics.partitions = {recorded}, or move records and state with `aegis repartition --partitions {configured}`"
-            )));
-        }
-        generations::require_counts(opened.log.as_ref(), &opened.layout)
-            .await
-            .context("not started, nothing was written")?;
+        opened.startable(config).await?;
         let topology = Topology::of(config, &opened.layout);
         let snapshots = snapshots_of(config, &opened.layout);
         upgrade::refuse_early(config, &topology, opened.log.as_ref(), &snapshots).await?;

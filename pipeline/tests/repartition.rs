@@ -121,6 +121,8 @@ fn check(aegis: &mut Aegis) {
                 assert!(err.contains("aegis repartition --partitions 4"), "{err}");
                 let (code, _, err) = aegis.run(&["repartition", "--partitions", "3"]);
                 assert_eq!(code, 2, "{err}");
+                let (code, out, _) = aegis.run(&["upgrade", "--check"]);
+                assert!(code == 1 && out.contains("has not ended"), "{out}");
             }
         }
     }

@@ -92,6 +92,9 @@ pub fn show(report: &Report, json: bool, screen: &Screen, out: &mut impl Write) 
             writeln!(out, "{}/{}: {}", one.stage, one.partition, one.detail)?;
         }
     }
+    if let Some(refusal) = &report.refused {
+        writeln!(out, "{refusal}")?;
+    }
     let verdict = if report.starts {
         "aegis run starts"
     } else {
