@@ -243,11 +243,8 @@ async fn drain(world: &World, order: Order, stop: &CancellationToken) -> anyhow:
             report.findings.len()
         )));
     }
-    let behind = report
-        .stages
-        .iter()
-        .filter(|one| one.topic != topics::EVENTS_RAW && one.unread > 0);
-    if let Some(one) = behind.into_iter().next() {
+    let mut behind = report.stages.iter().filter(|one| one.topic != topics::EVENTS_RAW);
+    if let Some(one) = behind.find(|one| one.unread > 0) {
         return Err(Exit::Unavailable.because(format!(
             "nothing was moved: {} has {} records that {} has not read, somebody else writes to it",
             one.topic, one.unread, one.stage

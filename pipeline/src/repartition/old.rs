@@ -58,11 +58,8 @@ impl Old {
 
     /// Whether every keyed topic has that many partitions, and the topology says so.
     pub fn right(&self, partitions: u32) -> bool {
-        let counts = self.counts.iter().filter(|(topic, _)| *topic != topics::EVENTS_RAW);
-        self.layout.keyed() == partitions
-            && counts
-                .into_iter()
-                .all(|(topic, found)| *found == self.layout.partitions(topic))
+        let mut counts = self.counts.iter().filter(|(topic, _)| *topic != topics::EVENTS_RAW);
+        self.layout.keyed() == partitions && counts.all(|(topic, found)| *found == self.layout.partitions(topic))
     }
 
     pub fn summary(&self, partitions: u32) -> Summary {
