@@ -35,6 +35,7 @@ const POLICY: IngressPolicy = IngressPolicy {
     // The changes and the alerts are two files, told one after the other: neither may be left behind.
     max_hold: Duration::from_secs(100 * 365 * 86_400),
     max_senders: 10_000,
+    founding_partitions: u32::MAX,
 };
 
 /// Decode → window_dedupe → interval_join.

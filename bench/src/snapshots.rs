@@ -189,6 +189,7 @@ fn stage() -> Stage<Keys> {
         },
         make: Box::new(|_| Keys::default()),
         call: None,
+        keyed: None,
     }
 }
 

@@ -29,6 +29,8 @@ mod naming;
 mod spoken;
 mod suspects;
 
+use std::collections::BTreeMap;
+
 use model::command::IncidentCommand;
 use model::{EpisodeId, Fact, IncidentId, Severity, SignalBatch, SignalKind, SignalRow, TransitionKind, topics};
 use schemars::JsonSchema;
@@ -406,6 +408,45 @@ impl Operator for Correlate {
             ("alerts", &mut self.suspects.alerts),
             ("change_expiry", &mut self.suspects.expiry),
         ]
+    }
+
+    /// A component lies in one domain, by which `transitions` is partitioned; its members, what finds them, and its timer go with it.
+    fn carry(&mut self, cells: &SavedCells, mine: &dyn Fn(&[u8]) -> bool) -> Result<(), MigrateError> {
+        let mut from = Correlate::new(&self.settings);
+        for (name, cell) in from.cells() {
+            cells.read(name, cell)?;
+        }
+        let mut due: BTreeMap<EpisodeId, Instant> = BTreeMap::new();
+        while let Some((at, name)) = from.due.pop_due(Instant::MAX) {
+            due.insert(name, at);
+        }
+        for (name, component) in from.graph.components.sorted() {
+            let domain = component.domain();
+            if !mine(domain.as_bytes()) {
+                continue;
+            }
+            for (starts_at, id) in &component.members {
+                let Some(episode) = from.graph.episodes.get(id) else {
+                    continue;
+                };
+                for link in &episode.links {
+                    self.graph.index.insert(&domain, link, *starts_at, *id);
+                }
+                self.graph.episodes.insert(*id, episode.clone());
+            }
+            self.graph.components.insert(*name, component.clone());
+            if let Some(at) = due.get(name) {
+                self.due.set(*name, *at);
+            }
+        }
+        self.carry_words(&mut from, mine);
+        Ok(())
+    }
+
+    /// What waits for an incident, by component.
+    fn held(&self) -> u64 {
+        let components = self.graph.components.sorted();
+        components.into_iter().map(|(_, component)| component.held).sum()
     }
 
     fn on_batch(&mut self, entry: &Entry, cx: &mut Cx<'_>) {

@@ -28,8 +28,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::human::HumanDuration;
 use stream::log::{Record, TopicPartition};
-use stream::operator::JsonRows;
-use stream::state::StateCell;
+use stream::operator::{JsonRows, MigrateError};
+use stream::state::{SavedCells, StateCell};
 use stream::time::Instant;
 use stream::{Context, Disposition, Operator, Reject, Table, Timers};
 use uuid::Uuid;
@@ -163,6 +163,40 @@ impl Operator for Crew {
             ("queue", &mut self.queue),
             ("due", &mut self.due),
         ]
+    }
+
+    /// A case goes with its incident's domain, and its timers and its place in the queue with it.
+    fn carry(&mut self, cells: &SavedCells, mine: &dyn Fn(&[u8]) -> bool) -> Result<(), MigrateError> {
+        let mut from = Crew::new(&self.settings);
+        for (name, cell) in from.cells() {
+            cells.read(name, cell)?;
+        }
+        for (id, case) in from.cases.sorted() {
+            if mine(case.0.domain().as_bytes()) {
+                self.cases.insert(*id, case.clone());
+            }
+        }
+        let theirs = std::mem::take(from.queue());
+        let running: Vec<IncidentId> = theirs
+            .running
+            .into_iter()
+            .filter(|id| self.cases.contains(id))
+            .collect();
+        let waiting: Vec<_> = theirs
+            .waiting
+            .into_iter()
+            .filter(|(_, _, id)| self.cases.contains(id))
+            .collect();
+        let queue = self.queue();
+        queue.running.extend(running);
+        queue.waiting.extend(waiting);
+        while let Some((at, due)) = from.due.pop_due(Instant::MAX) {
+            let (Due::Step(id, _) | Due::Forget(id)) = &due;
+            if self.cases.contains(id) {
+                self.due.set(due, at);
+            }
+        }
+        Ok(())
     }
 
     fn on_batch(&mut self, entry: &Entry, cx: &mut Cx<'_>) {

@@ -21,7 +21,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::human::HumanDuration;
 use stream::log::{Record, TopicPartition};
-use stream::state::StateCell;
+use stream::operator::MigrateError;
+use stream::state::{SavedCells, StateCell};
 use stream::time::{Instant, micros};
 use stream::{Context, Disposition, Operator, Reject, Table, Timers};
 
@@ -181,6 +182,35 @@ impl Operator for Dedupe {
             ("parked", &mut self.parked),
             ("forget", &mut self.forget),
         ]
+    }
+
+    /// Alerts, waits and timers are all named by the dedup key, by which `signals` is partitioned.
+    fn carry(&mut self, cells: &SavedCells, mine: &dyn Fn(&[u8]) -> bool) -> Result<(), MigrateError> {
+        let mut from = Dedupe::new(&self.settings);
+        for (name, cell) in from.cells() {
+            cells.read(name, cell)?;
+        }
+        for (key, alert) in from.alerts.sorted() {
+            if mine(key.as_bytes()) {
+                self.alerts.insert(key.clone(), alert.clone());
+            }
+        }
+        while let Some((at, key)) = from.parked.pop_due(Instant::MAX) {
+            if mine(key.0.as_bytes()) {
+                self.parked.set(key, at);
+            }
+        }
+        while let Some((at, key)) = from.forget.pop_due(Instant::MAX) {
+            if mine(key.as_bytes()) {
+                self.forget.set(key, at);
+            }
+        }
+        Ok(())
+    }
+
+    /// The parked resolves.
+    fn held(&self) -> u64 {
+        self.parked.len() as u64
     }
 
     fn on_batch(&mut self, batch: &SignalBatch, cx: &mut Cx<'_>) {

@@ -29,8 +29,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::human::HumanDuration;
 use stream::log::{Record, TopicPartition};
-use stream::operator::JsonRows;
-use stream::state::StateCell;
+use stream::operator::{JsonRows, MigrateError};
+use stream::state::{SavedCells, StateCell};
 use stream::time::{Instant, micros};
 use stream::{Context, Disposition, Operator, Reject, Table, Timers};
 use uuid::Uuid;
@@ -94,12 +94,12 @@ type Cx<'a> = Context<'a, JsonRows>;
 const REMEMBER: i64 = 24 * 3_600 * 1_000_000;
 
 impl Gate {
-    /// `partition` names the ledger's chain.
-    pub fn new(settings: &GateSettings, policy: Policy, partition: u32) -> Self {
+    /// `chain` names the ledger's chain: the topic as the log knows it, and the partition.
+    pub fn new(settings: &GateSettings, policy: Policy, chain: &str) -> Self {
         Gate {
             settings: settings.clone(),
             policy,
-            chain: format!("remediations-{partition}"),
+            chain: chain.to_owned(),
             proposals: Table::default(),
             usage: Table::default(),
             ledger: Table::default(),
@@ -142,6 +142,30 @@ impl Operator for Gate {
             ("ledger", &mut self.ledger),
             ("due", &mut self.due),
         ]
+    }
+
+    /// Proposals and budgets go with their namespace. A chain of the ledger belongs to the old topic and ends with it.
+    fn carry(&mut self, cells: &SavedCells, mine: &dyn Fn(&[u8]) -> bool) -> Result<(), MigrateError> {
+        let mut from = Gate::new(&self.settings, self.policy.clone(), &self.chain);
+        for (name, cell) in from.cells() {
+            cells.read(name, cell)?;
+        }
+        for (id, followed) in from.proposals.sorted() {
+            if mine(followed.0.proposal.key().as_bytes()) {
+                self.proposals.insert(*id, followed.clone());
+            }
+        }
+        for (key, usage) in from.usage.sorted() {
+            if mine(key.as_bytes()) {
+                self.usage.insert(key.clone(), usage.clone());
+            }
+        }
+        while let Some((at, id)) = from.due.pop_due(Instant::MAX) {
+            if self.proposals.contains(&id) {
+                self.due.set(id, at);
+            }
+        }
+        Ok(())
     }
 
     fn on_batch(&mut self, (event, source): &Self::In, cx: &mut Cx<'_>) {

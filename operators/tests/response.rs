@@ -51,7 +51,7 @@ impl Theatre {
         let policy = Policy::new(rules).unwrap();
         Theatre {
             crew: Rig::new(move || Crew::new(&crew)).mortal(),
-            gate: Rig::new(move || Gate::new(&GateSettings::default(), policy.clone(), 3)).mortal(),
+            gate: Rig::new(move || Gate::new(&GateSettings::default(), policy.clone(), "remediations-3")).mortal(),
             now: 0,
             asked: Vec::new(),
             commands: Vec::new(),

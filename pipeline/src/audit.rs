@@ -19,6 +19,9 @@
 //! about incidents do not, so for correlate the number of facts and notifications is compared, and a lost fact shows by its
 //! revision.
 //!
+//! Audited is the current generation of topics, from where it opened: what was copied out of the one before is in the books of
+//! that one, which had to balance when it was closed (`repartition`). Items that were held then are an opening balance.
+//!
 //! Not decided, and said so: the digest of a range in which something was held, released, suppressed, refused or produced
 //! (whose ids nobody wrote down); what retention has dropped, with the offset from which the audit could begin.
 //!
@@ -162,6 +165,12 @@ async fn at_moment(log: &Arc<dyn Log>, cut: &Cut) -> anyhow::Result<Report> {
     correlate::audit(log, cut, &mut books, &letters, &mut report).await?;
     response::audit(log, cut, &mut books, &letters, &mut report).await?;
     letters::late(log, cut, &books, &mut report).await?;
+    if cut.generation() > 0 {
+        report.note(format!(
+            "generation {} of the topics, from its opening; the one before balanced when it was closed, or was closed with --unbalanced",
+            cut.generation()
+        ));
+    }
     for book in books.values() {
         report.stages.push(book.audited());
     }

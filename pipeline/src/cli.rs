@@ -13,6 +13,7 @@ pub mod exit;
 mod incidents;
 mod ingest;
 pub mod render;
+pub mod repartition;
 mod response;
 mod run;
 mod sql;
@@ -33,6 +34,7 @@ pub use dead_letters::{DeadLettersArgs, DeadLettersCommand, DropArgs, ListArgs, 
 pub use exit::Exit;
 pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
+pub use repartition::RepartitionArgs;
 pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
 pub use sql::SqlArgs;
@@ -102,6 +104,7 @@ pub enum Command {
     Audit(AuditArgs),
     Demo(DemoArgs),
     Upgrade(UpgradeArgs),
+    Repartition(RepartitionArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -122,6 +125,7 @@ pub enum Work {
     Audit(AuditArgs),
     Demo(DemoArgs),
     Upgrade(UpgradeArgs),
+    Repartition(RepartitionArgs),
 }
 
 /// What every command gets.
@@ -192,6 +196,7 @@ fn carry_out(
         Command::Audit(args) => Work::Audit(args),
         Command::Demo(args) => Work::Demo(args),
         Command::Upgrade(args) => Work::Upgrade(args),
+        Command::Repartition(args) => Work::Repartition(args),
     };
     let (config, warnings) = match settings::load_from(inputs) {
         Ok(read) => read,

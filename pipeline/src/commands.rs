@@ -3,16 +3,15 @@
 mod audit;
 mod dead_letters;
 mod logs;
+mod repartition;
 mod response;
 
 use std::io::{self, Read as _, Write as _};
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use sinks::sql::{IncidentFilter, Store};
 use stream::failpoint;
-use stream::snapshot::SnapshotStore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -22,7 +21,7 @@ use crate::config::{Config, LogKind};
 use crate::run::{Addresses, signalled};
 use crate::topology::Topology;
 use crate::upgrade::report;
-use crate::world::{World, open_log};
+use crate::world::{World, open_log, snapshots_of};
 use crate::{demo, ingest, run};
 
 /// Carries out a command that needs the pipeline.
@@ -43,6 +42,7 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Audit(arguments) => audit::carry_out(session, arguments).await,
             Work::DeadLetters(arguments) => dead_letters::carry_out(session, arguments).await,
             Work::Upgrade(arguments) => upgrade_command(session, arguments).await,
+            Work::Repartition(arguments) => repartition::carry_out(session, arguments).await,
         }
     })
 }
@@ -77,10 +77,15 @@ fn stop_on_signal() -> CancellationToken {
 /// Set by the crash tests alone: where this process is to end. See [`stream::failpoint`].
 const FAILPOINT_VARIABLE: &str = "AEGIS_TEST_FAILPOINT";
 
-async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exit> {
-    if let Ok(place) = std::env::var(FAILPOINT_VARIABLE) {
-        failpoint::arm(&place).map_err(anyhow::Error::msg)?;
+fn arm_failpoint() -> anyhow::Result<()> {
+    match std::env::var(FAILPOINT_VARIABLE) {
+        Ok(place) => failpoint::arm(&place).map_err(anyhow::Error::msg),
+        Err(_) => Ok(()),
     }
+}
+
+async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exit> {
+    arm_failpoint()?;
     let stop = stop_on_signal();
     let metrics = recorder()?;
     let world = World::open(&session.config).await?;
@@ -252,9 +257,15 @@ async fn upgrade_command(session: Session, arguments: UpgradeArgs) -> anyhow::Re
         );
         return Err(Exit::NotFound.because(problem));
     }
-    let (log, _) = open_log(config).await?;
-    let snapshots: Arc<dyn SnapshotStore> = Arc::new(config.snapshots.open(&config.data.dir));
-    let report = report(config, &Topology::new(config), log.as_ref(), &snapshots, true).await?;
+    let opened = open_log(config).await?;
+    let (topology, snapshots) = (
+        Topology::of(config, &opened.layout),
+        snapshots_of(config, &opened.layout),
+    );
+    let mut report = report(config, &topology, opened.log.as_ref(), &snapshots, true).await?;
+    if let Err(refusal) = opened.startable(config).await {
+        (report.starts, report.refused) = (false, Some(format!("{refusal:#}")));
+    }
     upgrade::show(&report, arguments.json, &session.screen, &mut io::stdout().lock())?;
     Ok(if report.starts { Exit::Done } else { Exit::Failed })
 }

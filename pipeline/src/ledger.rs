@@ -98,6 +98,24 @@ pub async fn verify(log: &Arc<dyn Log>) -> anyhow::Result<LedgerReport> {
     Ok(report)
 }
 
+fn topic_of(chain: &str) -> &str {
+    chain.rsplit_once('-').map_or(chain, |(topic, _)| topic)
+}
+
+/// The topic of the newest generation that has entries: `remediations`, `remediations.g2`, …
+fn generation_of<'a>(chains: impl Iterator<Item = &'a String>) -> String {
+    let number = |topic: &str| {
+        topic
+            .rsplit_once(".g")
+            .and_then(|(_, number)| number.parse::<u32>().ok())
+    };
+    chains
+        .map(|chain| topic_of(chain))
+        .max_by_key(|topic| number(topic).unwrap_or(0))
+        .unwrap_or(topics::REMEDIATIONS)
+        .to_owned()
+}
+
 async fn compare(
     log: &Arc<dyn Log>,
     partition: &TopicPartition,

@@ -13,20 +13,21 @@ use stream::snapshot::retention_floor;
 use stream::{Offset, TopicPartition};
 use tokio_util::sync::CancellationToken;
 
+use crate::generations::Layout;
 use crate::topology::STAGES;
 
 /// How often old segments are looked for.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Enforces retention until `stop`.
-pub async fn keep(log: EmbeddedLog, runtime: Runtime, stop: CancellationToken) {
+pub async fn keep(log: EmbeddedLog, runtime: Runtime, layout: Layout, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let floors = floors(&runtime).await;
+        let floors = floors(&runtime, &layout).await;
         let floor = |partition: &TopicPartition| floors.get(&partition.to_string()).copied();
         match log.enforce_retention(runtime.clock.now(), floor).await {
             Ok(dropped) if dropped.is_empty() => {}
@@ -36,8 +37,8 @@ pub async fn keep(log: EmbeddedLog, runtime: Runtime, stop: CancellationToken) {
     }
 }
 
-/// Per `topic/partition`, what retention must not pass.
-async fn floors(runtime: &Runtime) -> BTreeMap<String, Offset> {
+/// Per `topic/partition`, by the names of the log, what retention must not pass.
+async fn floors(runtime: &Runtime, layout: &Layout) -> BTreeMap<String, Offset> {
     let mut floors: BTreeMap<String, Offset> = BTreeMap::new();
     for ((stage, partition), health) in runtime.health.partitions() {
         let mut needed = Offset(health.position);
@@ -50,7 +51,10 @@ async fn floors(runtime: &Runtime) -> BTreeMap<String, Offset> {
             });
             needed = needed.min(floor.unwrap_or_default());
         }
-        let floor = floors.entry(partition).or_insert(needed);
+        let named = partition
+            .rsplit_once('/')
+            .map(|(topic, number)| format!("{}/{number}", layout.name(topic)));
+        let floor = floors.entry(named.unwrap_or(partition)).or_insert(needed);
         *floor = (*floor).min(needed);
     }
     floors

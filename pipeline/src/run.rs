@@ -23,6 +23,7 @@ use crate::readiness::watch_health;
 use crate::reads::StoreReads;
 use crate::retention;
 use crate::topology::{Drive, STAGES, dead_letters};
+use crate::watch;
 use crate::world::World;
 
 /// Bytes that may wait for their sync before senders are told to come back. Higher: more heap under a slow disk.
@@ -98,6 +99,7 @@ pub async fn run(
     }
 
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
+    let to_doors = ingress.clone();
     let mut addresses = Addresses::default();
     if roles.has(Role::Dispatcher) {
         let dispatcher = WebhookSource::bind(world.config.dispatcher.clone()).await?;
@@ -153,8 +155,22 @@ pub async fn run(
     });
     if let Some(log) = world.embedded.clone() {
         let (runtime, closing) = (world.runtime.clone(), last.stop.clone());
+        let layout = world.topology.layout.clone();
         last.tasks.spawn(async move {
-            retention::keep(log, runtime, closing).await;
+            retention::keep(log, runtime, layout, closing).await;
+            Ok(())
+        });
+    } else {
+        let (log, layout, closing) = (
+            world.runtime.log.clone(),
+            world.topology.layout.clone(),
+            last.stop.clone(),
+        );
+        last.tasks
+            .spawn(async move { watch::partitions(log, layout, closing).await });
+        let closing = doors.stop.clone();
+        doors.tasks.spawn(async move {
+            watch::ingress(to_doors, closing).await;
             Ok(())
         });
     }

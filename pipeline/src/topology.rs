@@ -18,26 +18,32 @@ use operators::dedupe::Dedupe;
 use operators::gate::Gate;
 use operators::normalize::Normalize;
 use sha2::{Digest as _, Sha256};
-use stream::driver::{Mode, RestoreCheck, Runtime, Stage, StageError, Standing, check_restore, run_stage};
+use stream::driver::{
+    CarryFrom, Mode, RestoreCheck, Runtime, Stage, StageError, Standing, carry, check_restore, run_stage,
+};
 use stream::partition::PARTITIONER;
 use stream::progress::IngressPolicy;
 use stream::snapshot::{SnapshotError, SnapshotStore};
 use stream::task::{DeadLetters, Refused, Role, TaskSettings};
-use stream::{NewRecord, Operator, TopicPartition, TopicSpec};
+use stream::{NewRecord, Offset, Operator, TopicPartition, TopicSpec};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::generations::Layout;
 
 /// The shape of this run: what snapshots are named by and what topics must exist.
 #[derive(Clone)]
 pub struct Topology {
-    pub partitions: u32,
+    pub layout: Layout,
     ingress: IngressPolicy,
     policy: Policy,
     hash: String,
+    /// A keyed topic may have another number of partitions than the layout says: it is about to be read for the last time.
+    draining: bool,
 }
 
 type StageFuture = std::pin::Pin<Box<dyn Future<Output = Result<(), StageError>> + Send>>;
+type CarryFuture<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Vec<u64>, StageError>> + Send + 'a>>;
 type CheckFuture<'a> = std::pin::Pin<Box<dyn Future<Output = Result<RestoreCheck, SnapshotError>> + Send + 'a>>;
 
 /// A stage that can be run: the registration list below is the only place that names them.
@@ -60,6 +66,10 @@ pub trait AnyStage: Send {
         at: Standing,
         deep: bool,
     ) -> CheckFuture<'a>;
+
+    /// Divides the state of another partitioning among the partitions of this stage: see [`carry`].
+    fn carry<'a>(&'a self, from: CarryFrom<'a>, store: &'a dyn SnapshotStore, offsets: &'a [Offset])
+    -> CarryFuture<'a>;
 }
 
 impl<O: Operator> AnyStage for Stage<O> {
@@ -76,6 +86,15 @@ impl<O: Operator> AnyStage for Stage<O> {
     ) -> CheckFuture<'a> {
         let partition = TopicPartition::new(self.input.clone(), partition);
         Box::pin(async move { check_restore(self, store, &partition, at, deep).await })
+    }
+
+    fn carry<'a>(
+        &'a self,
+        from: CarryFrom<'a>,
+        store: &'a dyn SnapshotStore,
+        offsets: &'a [Offset],
+    ) -> CarryFuture<'a> {
+        Box::pin(carry(self, from, store, offsets))
     }
 }
 
@@ -103,7 +122,10 @@ pub const STAGES: &[StageEntry] = &[
         make: |topology, config| {
             let settings = config.dedupe.clone();
             let make = move || Dedupe::new(&settings);
-            topology.stage(topics::SIGNALS, topics::TRANSITIONS, Entry::Downstream, make)
+            let entry = Entry::Downstream {
+                upstream: topics::EVENTS_RAW,
+            };
+            topology.stage(topics::SIGNALS, topics::TRANSITIONS, entry, make)
         },
     },
     StageEntry {
@@ -112,7 +134,10 @@ pub const STAGES: &[StageEntry] = &[
         make: |topology, config| {
             let settings = config.correlate.clone();
             let make = move || Correlate::new(&settings);
-            topology.stage(topics::TRANSITIONS, topics::INCIDENTS, Entry::Downstream, make)
+            let entry = Entry::Downstream {
+                upstream: topics::SIGNALS,
+            };
+            topology.stage(topics::TRANSITIONS, topics::INCIDENTS, entry, make)
         },
     },
     StageEntry {
@@ -121,7 +146,10 @@ pub const STAGES: &[StageEntry] = &[
         make: |topology, config| {
             let settings = config.crew.clone();
             let make = move || Crew::new(&settings);
-            topology.stage(topics::INCIDENTS, topics::REMEDIATIONS, Entry::Downstream, make)
+            let entry = Entry::Downstream {
+                upstream: topics::TRANSITIONS,
+            };
+            topology.stage(topics::INCIDENTS, topics::REMEDIATIONS, entry, make)
         },
     },
     StageEntry {
@@ -129,8 +157,12 @@ pub const STAGES: &[StageEntry] = &[
         input: topics::REMEDIATIONS,
         make: |topology, config| {
             let (settings, policy) = (config.gate.clone(), topology.policy.clone());
-            let make = move |partition| Gate::new(&settings, policy.clone(), partition);
-            topology.stage_by_partition(topics::REMEDIATIONS, topics::NOTIFICATIONS, Entry::Downstream, make)
+            let topic = topology.layout.name(topics::REMEDIATIONS);
+            let make = move |partition| Gate::new(&settings, policy.clone(), &format!("{topic}-{partition}"));
+            let entry = Entry::Downstream {
+                upstream: topics::INCIDENTS,
+            };
+            topology.stage_by_partition(topics::REMEDIATIONS, topics::NOTIFICATIONS, entry, make)
         },
     },
 ];
@@ -161,14 +193,23 @@ const HASHED_TOPICS: &[&str] = &[
 ];
 const HASHED_STAGES: &[&str] = &["normalize", "dedupe", "correlate"];
 
+#[derive(Clone, Copy)]
 enum Entry {
     Ingress,
-    Downstream,
+    /// `upstream`: what the stage before reads.
+    Downstream {
+        upstream: &'static str,
+    },
 }
 
 impl Topology {
+    /// That of a log in which nothing has happened yet.
     pub fn new(config: &Config) -> Self {
-        let partitions = config.partitions();
+        Topology::of(config, &Layout::founding(config.partitions()))
+    }
+
+    pub fn of(config: &Config, layout: &Layout) -> Self {
+        let partitions = layout.keyed();
         let mut hash = Sha256::new();
         hash.update(PARTITIONER);
         for topic in HASHED_TOPICS {
@@ -184,11 +225,20 @@ impl Topology {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Topology {
-            partitions,
-            ingress: config.ingress_policy(),
+            layout: layout.clone(),
+            ingress: IngressPolicy {
+                founding_partitions: layout.partitions(topics::EVENTS_RAW),
+                ..config.ingress_policy()
+            },
             policy: config.policy.rules(),
             hash,
+            draining: false,
         }
+    }
+
+    /// For the drain before a repartition, which is also how a keyed topic gets right whose partitions were changed.
+    pub fn draining(self) -> Self {
+        Topology { draining: true, ..self }
     }
 
     /// Every topic that must exist.
@@ -197,7 +247,7 @@ impl Topology {
             .iter()
             .map(|name| TopicSpec {
                 name: (*name).into(),
-                partitions: self.partitions,
+                partitions: self.layout.partitions(name),
                 retention: config.retention(name),
             })
             .collect()
@@ -222,6 +272,10 @@ impl Topology {
     ) -> Box<dyn AnyStage> {
         Box::new(Stage {
             input: input.into(),
+            keyed: match entry {
+                Entry::Downstream { .. } if !self.draining => Some(self.layout.partitions(input)),
+                _ => None,
+            },
             settings: self.task_settings(output, entry),
             make: Box::new(make),
             call: None,
@@ -238,15 +292,15 @@ impl Topology {
             topology: self.hash.clone(),
             role: match entry {
                 Entry::Ingress => Role::Ingress(self.ingress),
-                // Every topic has the same number of partitions, so upstream has as many tasks as this stage.
-                Entry::Downstream => Role::Downstream {
-                    upstream_partitions: self.partitions,
+                // One task for each partition that the upstream stage reads.
+                Entry::Downstream { upstream } => Role::Downstream {
+                    upstream_partitions: self.layout.partitions(upstream),
                 },
             },
-            output: (output.into(), self.partitions),
+            output: (output.into(), self.layout.partitions(output)),
             sides: topics::ALL
                 .iter()
-                .map(|name| ((*name).into(), self.partitions))
+                .map(|name| ((*name).into(), self.layout.partitions(name)))
                 .collect(),
             accounting: topics::ACCOUNTING.into(),
             dead_letters: dead_letters(),

@@ -20,8 +20,15 @@ use crate::topology::{STAGES, Topology};
 pub struct Report {
     /// Whether `aegis run` would start.
     pub starts: bool,
+    /// Why not, where it is not the state of a stage: topics that are being moved, or have other partitions than they should.
+    pub refused: Option<String>,
     pub log: LogKind,
     pub log_id: String,
+    /// Of the embedded log's files; a broker's are its own business.
+    pub log_format: Option<u32>,
+    /// The generation of the topics, and how many partitions its keyed ones have.
+    pub generation: u32,
+    pub keyed_partitions: u32,
     pub topology: String,
     pub partitions: Vec<PartitionReport>,
 }
@@ -90,16 +97,20 @@ pub async fn report(
     let mut partitions = Vec::new();
     for entry in STAGES {
         let stage = (entry.make)(topology, config);
-        for number in 0..topology.partitions {
+        for number in 0..inputs_of(log, topology, entry.input).await? {
             let at = standing(log, entry.name, &TopicPartition::new(entry.input, number)).await?;
             let check = stage.check(snapshots, number, at, deep).await?;
             partitions.push(judge(entry.name, number, topology, at, check));
         }
     }
     Ok(Report {
+        refused: None,
         starts: partitions.iter().all(|one| one.verdict != Verdict::Refused),
         log: config.log.kind,
         log_id: log.id().0,
+        log_format: (config.log.kind == LogKind::Embedded).then_some(sources::embedded::FORMAT_VERSION),
+        generation: topology.layout.generation,
+        keyed_partitions: topology.layout.keyed(),
         topology: topology.hash().to_owned(),
         partitions,
     })
@@ -124,6 +135,18 @@ pub async fn refuse_early(
     match report.partitions.iter().find(|one| one.verdict == Verdict::Refused) {
         Some(refused) => Err(anyhow::anyhow!("not started, nothing was written: {}", refused.detail)),
         None => Ok(()),
+    }
+}
+
+/// Partitions of a stage's input: `events.raw` may have got more.
+async fn inputs_of(log: &dyn Log, topology: &Topology, input: &str) -> Result<u32, LogError> {
+    let recorded = topology.layout.partitions(input);
+    if *input != *model::topics::EVENTS_RAW {
+        return Ok(recorded);
+    }
+    match log.partitions(input).await {
+        Err(LogError::UnknownTopic(_)) => Ok(recorded),
+        found => Ok(found?.max(recorded)),
     }
 }
 

@@ -11,10 +11,12 @@ use stream::driver::{Mode, Runtime, run_sink};
 use stream::health::Health;
 use stream::snapshot::SnapshotStore;
 use stream::time::WallClock;
-use stream::{Log, Sink};
+use stream::{Log, LogError, Sink};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::Exit;
 use crate::config::{Config, LogKind};
+use crate::generations::{self, GenerationLog, GenerationSink, History, Layout, What};
 use crate::topology::{Drive, STAGES, Topology, dead_letters};
 use crate::upgrade;
 
@@ -26,19 +28,85 @@ pub struct World {
     pub store: Store,
     /// The embedded log, where that is the log: retention is ours to enforce.
     pub embedded: Option<EmbeddedLog>,
+    /// The log by its own names; the runtime's shows those of the generation.
+    pub raw: Arc<dyn Log>,
+}
+
+/// An opened log.
+pub struct OpenLog {
+    /// As the current generation sees it.
+    pub log: Arc<dyn Log>,
+    /// By its own names.
+    pub raw: Arc<dyn Log>,
+    pub embedded: Option<EmbeddedLog>,
+    pub history: History,
+    /// The current generation.
+    pub layout: Layout,
+}
+
+impl OpenLog {
+    /// Refuses to start on topics that are being moved, or are not as the configuration or the topology says. Writes nothing.
+    pub async fn startable(&self, config: &Config) -> anyhow::Result<()> {
+        self.history.refuse_open()?;
+        let (recorded, configured) = (self.layout.keyed(), config.partitions());
+        if recorded != configured {
+            return Err(Exit::Configuration.because(format!(
+                "not started, nothing was written: topics.partitions is {configured}, and the topology of this log has {recorded}: \
+                 set topics.partitions = {recorded}, or move records and state with `aegis repartition --partitions {configured}`"
+            )));
+        }
+        generations::require_counts(self.log.as_ref(), &self.layout)
+            .await
+            .context("not started, nothing was written")
+    }
 }
 
 impl World {
     /// Opens the log (making topics that are missing), the snapshot folder and the SQL store (migrating it). State that this
-    /// program cannot take over is refused before any of that is written.
+    /// program cannot take over, an unfinished repartition, and keyed topics with other numbers of partitions than the topology
+    /// says are refused before any of that is written.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let data_dir = &config.data.dir;
         std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make data folder {}", data_dir.display()))?;
-        let (log, embedded) = open_log(config).await?;
-        let topology = Topology::new(config);
-        let snapshots: Arc<dyn SnapshotStore> = Arc::new(config.snapshots.open(data_dir));
-        upgrade::refuse_early(config, &topology, log.as_ref(), &snapshots).await?;
-        log.ensure_topics(&topology.topics(config)).await?;
+        let opened = open_log(config).await?;
+        opened.startable(config).await?;
+        let topology = Topology::of(config, &opened.layout);
+        let snapshots = snapshots_of(config, &opened.layout);
+        upgrade::refuse_early(config, &topology, opened.log.as_ref(), &snapshots).await?;
+        let mut specs = topology.topics(config);
+        for spec in &mut specs {
+            // It may have got more since.
+            if *spec.name == *model::topics::EVENTS_RAW {
+                match opened.log.partitions(&spec.name).await {
+                    Ok(found) => spec.partitions = found,
+                    Err(LogError::UnknownTopic(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        opened.log.ensure_topics(&specs).await?;
+        if opened.history.current.is_none() {
+            generations::write(&opened.raw, What::Founded(opened.layout.clone())).await?;
+        }
+        World::assemble(config, opened, topology, snapshots).await
+    }
+
+    /// Opens what is there for the drain before a repartition: keyed topics may have any number of partitions. Makes no topics.
+    pub async fn open_to_drain(config: &Config, opened: OpenLog) -> anyhow::Result<Self> {
+        let topology = Topology::of(config, &opened.layout).draining();
+        let snapshots = snapshots_of(config, &opened.layout);
+        upgrade::refuse_early(config, &topology, opened.log.as_ref(), &snapshots).await?;
+        World::assemble(config, opened, topology, snapshots).await
+    }
+
+    async fn assemble(
+        config: &Config,
+        opened: OpenLog,
+        topology: Topology,
+        snapshots: Arc<dyn SnapshotStore>,
+    ) -> anyhow::Result<Self> {
+        let OpenLog { log, raw, embedded, .. } = opened;
+        let data_dir = &config.data.dir;
         let store = config.store.open(data_dir).await?;
         store.migrate().await?;
         let runtime = Runtime {
@@ -54,17 +122,26 @@ impl World {
             runtime,
             store,
             embedded,
+            raw,
         })
     }
 
     /// The sinks of this run: one line each.
     pub fn sinks(&self) -> anyhow::Result<Vec<Box<dyn Sink>>> {
+        self.sinks_of(&self.topology.layout)
+    }
+
+    /// The sinks as they write the records of generation `layout`.
+    pub fn sinks_of(&self, layout: &Layout) -> anyhow::Result<Vec<Box<dyn Sink>>> {
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(SqlSink::new(self.store.clone()))];
         if self.config.archive.enabled {
             let folder = self.config.archive.path_in(&self.config.data.dir);
             sinks.push(Box::new(ArchiveSink::open(&folder, self.config.archive.clone())?));
         }
-        Ok(sinks)
+        Ok(sinks
+            .into_iter()
+            .map(|sink| GenerationSink::over(sink, layout))
+            .collect())
     }
 
     /// Runs every stage, then every sink, until nothing is left to read.
@@ -101,13 +178,27 @@ impl World {
     }
 }
 
-/// The log of a configuration; its topics are as they are.
-pub async fn open_log(config: &Config) -> anyhow::Result<(Arc<dyn Log>, Option<EmbeddedLog>)> {
-    match config.log.kind {
+/// The log of a configuration as its current generation sees it; its topics are as they are.
+pub async fn open_log(config: &Config) -> anyhow::Result<OpenLog> {
+    let (raw, embedded): (Arc<dyn Log>, _) = match config.log.kind {
         LogKind::Embedded => {
             let log = EmbeddedLog::open(config.data.dir.join("log"), config.log.embedded.clone()).await?;
-            Ok((Arc::new(log.clone()), Some(log)))
+            (Arc::new(log.clone()), Some(log))
         }
-        LogKind::Kafka => Ok((KafkaLog::open_prefixed(config.log.kafka.clone()).await?, None)),
-    }
+        LogKind::Kafka => (KafkaLog::open_prefixed(config.log.kafka.clone()).await?, None),
+    };
+    let history = History::read(&raw).await?;
+    let layout = history.layout(&raw, config.partitions()).await?;
+    Ok(OpenLog {
+        log: GenerationLog::over(raw.clone(), &layout),
+        raw,
+        embedded,
+        history,
+        layout,
+    })
+}
+
+/// The snapshots of a generation: its offsets begin anew, so it has a folder of its own.
+pub fn snapshots_of(config: &Config, layout: &Layout) -> Arc<dyn SnapshotStore> {
+    Arc::new(config.snapshots.open_generation(&config.data.dir, layout.generation))
 }

@@ -55,6 +55,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use self::catalog::PartKey;
 use self::core::{Core, Partition};
 use self::partition::Found;
+pub use self::recovery::FORMAT_VERSION;
 pub use self::retention::Dropped;
 use self::writer::{Operation, Target, Work};
 

@@ -103,7 +103,12 @@ impl Log for KafkaLog {
 
     async fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         let (inner, topic) = (self.inner.clone(), topic.to_owned());
-        blocking(move || inner.catalog.partitions(&topic)).await
+        blocking(move || {
+            let found = inner.catalog.partitions(&topic)?;
+            inner.appender.learn(&topic, found)?;
+            Ok(found)
+        })
+        .await
     }
 
     async fn append(&self, to: &TopicPartition, records: Vec<NewRecord>) -> Result<Offset, LogError> {
@@ -137,6 +142,11 @@ impl Log for KafkaLog {
     async fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {
         let (inner, group, partition) = (self.inner.clone(), group.to_owned(), partition.clone());
         blocking(move || inner.catalog.committed(&group, &partition)).await
+    }
+
+    async fn strangers(&self, group: &str) -> Result<usize, LogError> {
+        let (inner, group) = (self.inner.clone(), group.to_owned());
+        blocking(move || inner.catalog.members(&group)).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! One driver per stage and process: one member of the stage's consumer group, one task per assigned partition. All
 //! partitions of a stage commit together, in one transaction, when the input is drained or after [`LINGER`].
 
+mod carry;
 mod sink;
 mod snapshots;
 mod stage;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+pub use carry::{CarryFrom, carry};
 pub use sink::{IDENTITY_HEADER, SinkDriverError, run_sink};
 pub use snapshots::{RestoreCheck, Standing, check_restore};
 pub use stage::{Stage, StageError, run_stage};

@@ -44,6 +44,31 @@ pub const PLACES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Places that only one-shot commands come to.
+pub const COMMAND_PLACES: &[(&str, &str)] = &[
+    (
+        "repartition.begun",
+        "a repartition is written down and no new topic exists",
+    ),
+    ("repartition.copying", "records are in a new topic, more are to follow"),
+    (
+        "repartition.copied",
+        "every record is in its new topic, no state is there yet",
+    ),
+    (
+        "repartition.carried",
+        "records, state and positions are there, the sinks still stand in the old topics",
+    ),
+    (
+        "repartition.sinks",
+        "the sinks stand in the new topics, which nobody uses yet",
+    ),
+    (
+        "repartition.switched",
+        "the new topics are in use, the old ones are not retired",
+    ),
+];
+
 struct Armed {
     place: &'static str,
     left: AtomicU64,
@@ -58,6 +83,7 @@ pub fn arm(text: &str) -> Result<(), String> {
     let left: u64 = count.parse().ok().filter(|count| *count > 0).ok_or_else(wanted)?;
     let (place, _) = PLACES
         .iter()
+        .chain(COMMAND_PLACES)
         .find(|(place, _)| *place == name)
         .ok_or_else(|| format!("there is no failpoint {name:?}"))?;
     let armed = Armed {

@@ -142,7 +142,9 @@ pub enum LogError {
     UnknownTopic(Topic),
     #[error("partition {0} does not exist")]
     UnknownPartition(TopicPartition),
-    #[error("topic {topic} has {found} partitions, {wanted} are configured: run `aegis repartition {topic}`")]
+    #[error(
+        "topic {topic} has {found} partitions, the topology says {wanted}, and its key decides which partition a record is in: run `aegis repartition --partitions N`, which moves records and state"
+    )]
     PartitionCount { topic: Topic, found: u32, wanted: u32 },
     #[error("record of {size} bytes is over the log's limit of {limit} bytes")]
     TooLarge { size: usize, limit: usize },
@@ -236,6 +238,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// The committed position of `group`, `None` if it never committed.
     async fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError>;
+
+    /// Members of `group` in other processes, as far as there can be any: a log that belongs to one process has none.
+    async fn strangers(&self, group: &str) -> Result<usize, LogError> {
+        let _ = group;
+        Ok(0)
+    }
 }
 
 /// One member of a consumer group, with transactional output. Not shared: one driver owns it.

@@ -76,6 +76,24 @@ pub trait Operator: Send + Sync + 'static {
         Err(MigrateError::NoWay { from })
     }
 
+    /// Takes over what one partition of another partitioning saved, exactly at its committed offset: of its cells, what belongs to
+    /// the keys that are `mine`. Called once for each of those partitions, on an operator that is empty before the first. Keys
+    /// are those that the records of its input are partitioned by.
+    fn carry(&mut self, cells: &SavedCells, mine: &dyn Fn(&[u8]) -> bool) -> Result<(), MigrateError> {
+        let _ = (cells, mine);
+        if self.cells().is_empty() {
+            return Ok(());
+        }
+        Err(MigrateError::Refused(
+            "this operator cannot divide its state among other partitions".to_owned(),
+        ))
+    }
+
+    /// Items that were accounted for as held and are not released yet.
+    fn held(&self) -> u64 {
+        0
+    }
+
     /// Reads a data record (settings and progress never come here).
     fn decode(&self, record: &Record, from: &TopicPartition) -> Result<Self::In, Reject>;
 

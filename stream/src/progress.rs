@@ -39,6 +39,21 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Says no more than that the partition is there, and that it must be waited for.
+    pub fn announcement(stage: &str, partition: u32) -> Self {
+        Progress {
+            stage: stage.to_owned(),
+            partition,
+            watermark: Instant::MIN,
+            idle: false,
+            tick_at: None,
+        }
+    }
+
+    fn announces(&self) -> bool {
+        self.watermark == Instant::MIN && !self.idle
+    }
+
     pub fn to_record(&self) -> NewRecord {
         NewRecord {
             key: None,
@@ -77,12 +92,20 @@ pub fn progress_of(record: &Record) -> Option<Progress> {
 }
 
 /// The newest word of every upstream partition of a stage.
+///
+/// The list begins with the partitions of the topology. Only the ingress topic may get more of them while everything runs: a
+/// word from a partition behind the end of the list makes the list longer, where it stands in the input, so a replay finds
+/// the same. What the new partition has not said yet then holds the watermark (ADR 19).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Upstreams {
     /// Index = upstream partition.
     heard: Vec<Option<(Instant, bool)>>,
     watermark: Option<Instant>,
 }
+
+/// Upstream partitions that a list may grow to. A word from beyond is no partition of any broker; taking it in would cost
+/// memory for each number below it.
+const MAX_UPSTREAMS: u32 = 100_000;
 
 impl Upstreams {
     pub fn new(partitions: u32) -> Self {
@@ -92,9 +115,31 @@ impl Upstreams {
         }
     }
 
+    /// The list of a stage whose event time stands at `watermark` already and whose upstream has `partitions` now.
+    pub fn carried(partitions: u32, watermark: Instant) -> Self {
+        if watermark == Instant::MIN {
+            return Upstreams::new(partitions);
+        }
+        Upstreams {
+            heard: vec![Some((watermark, false)); partitions as usize],
+            watermark: Some(watermark),
+        }
+    }
+
     /// Takes one record in; returns the new watermark if it rose. Watermarks never fall.
     pub fn hear(&mut self, progress: &Progress) -> Option<Instant> {
-        let slot = self.heard.get_mut(progress.partition as usize)?;
+        if progress.partition >= MAX_UPSTREAMS {
+            return None;
+        }
+        let index = progress.partition as usize;
+        if index >= self.heard.len() {
+            // Partitions are numbered without holes: those below it are there as well, and are waited for.
+            self.heard.resize(index + 1, None);
+        }
+        if progress.announces() {
+            return None;
+        }
+        let slot = self.heard.get_mut(index)?;
         let before = slot.map_or(Instant::MIN, |(at, _)| at);
         *slot = Some((before.max(progress.watermark), progress.idle));
         if self.heard.iter().any(Option::is_none) {
@@ -204,6 +249,9 @@ pub struct IngressPolicy {
     pub max_hold: Duration,
     /// Senders kept; beyond it the longest silent one is forgotten.
     pub max_senders: usize,
+    /// Partitions that the input had when the topology was made: later stages wait for these from the start. One that was
+    /// added since announces itself before its first row.
+    pub founding_partitions: u32,
 }
 
 impl Default for IngressPolicy {
@@ -213,6 +261,7 @@ impl Default for IngressPolicy {
             idle_after: Duration::from_secs(30),
             max_hold: Duration::from_millis(500),
             max_senders: 10_000,
+            founding_partitions: u32::MAX,
         }
     }
 }
@@ -371,11 +420,41 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_partition_that_is_added_holds_the_watermark_from_where_it_is_announced() {
+        let mut up = Upstreams::new(1);
+        assert_eq!(up.hear(&progress(0, 10, false)), Some(Instant(10)));
+        assert_eq!(up.hear(&Progress::announcement("s", 2)), None);
+        assert_eq!(up.hear(&progress(0, 20, false)), None, "1 and 2 have not spoken");
+        assert_eq!(up.hear(&progress(2, 15, false)), None, "1 must be there as well");
+        assert_eq!(up.watermark(), Instant(10), "it never falls");
+        assert_eq!(up.hear(&progress(1, 18, false)), Some(Instant(15)));
+        let mut again = Upstreams::new(1);
+        again.load(&up.save().unwrap()).unwrap();
+        assert_eq!(
+            again.hear(&progress(2, 30, false)),
+            Some(Instant(18)),
+            "it is part of the state"
+        );
+        assert_eq!(again.hear(&progress(u32::MAX, 30, false)), None);
+        assert_eq!(again.entries(), 3, "no broker has that many");
+    }
+
+    #[test]
+    fn what_is_carried_over_stands_where_it_stood_until_all_have_spoken() {
+        let mut up = Upstreams::carried(2, Instant(10));
+        assert_eq!(up.watermark(), Instant(10));
+        assert_eq!(up.hear(&progress(0, 20, false)), None);
+        assert_eq!(up.hear(&progress(1, 15, false)), Some(Instant(15)));
+        assert_eq!(Upstreams::carried(2, Instant::MIN).watermark(), Instant::MIN);
+    }
+
     const POLICY: IngressPolicy = IngressPolicy {
         lateness: Duration::from_micros(50),
         idle_after: Duration::from_micros(1_000),
         max_hold: Duration::from_micros(2),
         max_senders: 10,
+        founding_partitions: u32::MAX,
     };
 
     #[test]

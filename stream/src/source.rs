@@ -2,6 +2,7 @@
 //! is durable before it answers and refuses early when the pipeline is behind.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,8 @@ pub enum IngressError {
 pub struct Ingress {
     log: Arc<dyn Log>,
     topic: Topic,
-    partitions: u32,
+    /// Those that are written to; shared by all clones.
+    partitions: Arc<AtomicU32>,
     waiting: Arc<tokio::sync::Semaphore>,
     limit: usize,
 }
@@ -39,10 +41,28 @@ impl Ingress {
         Ok(Ingress {
             log,
             topic: topic.into(),
-            partitions,
+            partitions: Arc::new(AtomicU32::new(partitions)),
             waiting: Arc::new(tokio::sync::Semaphore::new(limit)),
             limit,
         })
+    }
+
+    /// Looks for partitions that were added to the topic, and writes to them as well from now on, each as soon as `reader`
+    /// (the group that reads the topic) has a position in it: then later stages wait for it, and nothing in it is late for
+    /// having been found late. Returns the number of partitions that are written to.
+    pub async fn look_for_partitions(&self, reader: &str) -> Result<u32, LogError> {
+        let there = self.log.partitions(&self.topic).await?;
+        let mut used = self.partitions.load(Ordering::Relaxed);
+        while used < there {
+            let next = TopicPartition::new(self.topic.clone(), used);
+            if self.log.committed(reader, &next).await?.is_none() {
+                break;
+            }
+            used += 1;
+            self.partitions.store(used, Ordering::Relaxed);
+            tracing::info!(partition = %next, "a new partition is written to");
+        }
+        Ok(used)
     }
 
     /// Append one record, durably. `spread` picks the partition of an unkeyed record (equal values meet in one partition).
@@ -52,7 +72,8 @@ impl Ingress {
             return Err(IngressError::Busy { retry_after_s: 1 });
         };
         let key = record.key.as_deref().unwrap_or(spread);
-        let to = TopicPartition::new(self.topic.clone(), partition_for(key, self.partitions));
+        let partitions = self.partitions.load(Ordering::Relaxed);
+        let to = TopicPartition::new(self.topic.clone(), partition_for(key, partitions));
         failpoint::hit("ingress.before");
         let offset = self.log.append(&to, vec![record]).await?;
         failpoint::hit("ingress.after");

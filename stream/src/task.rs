@@ -64,6 +64,12 @@ pub enum Event {
         from: u32,
         objects: Vec<Bytes>,
     },
+    /// Before `Assigned`: the objects of one snapshot for each partition of another partitioning of the same input, of which this
+    /// task has `partitions` now. What belongs to the keys of its own partition is taken over.
+    Carry {
+        from: Vec<Vec<Bytes>>,
+        partitions: u32,
+    },
     /// The partition is this task's. `start` is the first offset the log still has.
     Assigned {
         committed: Option<Offset>,
@@ -150,6 +156,12 @@ pub enum TaskError {
         to: u32,
         cause: MigrateError,
     },
+    #[error("{stage}/{partition}: state cannot be divided among other partitions: {cause}")]
+    Carry {
+        stage: &'static str,
+        partition: u32,
+        cause: MigrateError,
+    },
     #[error("{stage}/{partition}: fed while a snapshot is being taken")]
     Saving { stage: &'static str, partition: u32 },
     #[error("{stage}/{partition}: output cannot be encoded: {cause}")]
@@ -207,6 +219,8 @@ pub struct Task<O: Operator> {
     replay_until: Offset,
     outbox: Outbox<O::Out>,
     in_flight: Option<PartitionCommit>,
+    /// An ingress partition that the later stages do not know of yet: its first commit says that it is there.
+    unannounced: bool,
     held: Held,
 }
 
@@ -236,6 +250,7 @@ impl<O: Operator> Task<O> {
             replay_until: Offset(0),
             outbox,
             in_flight: None,
+            unannounced: false,
             held: Held::default(),
         }
     }
@@ -247,6 +262,7 @@ impl<O: Operator> Task<O> {
         match event {
             Event::Load(object) => self.load(&object)?,
             Event::Migrate { from, objects } => self.migrate(from, &objects)?,
+            Event::Carry { from, partitions } => self.carry(&from, partitions)?,
             Event::Assigned {
                 committed,
                 start,
@@ -332,7 +348,12 @@ impl<O: Operator> Task<O> {
     pub fn wants_flush(&self) -> bool {
         self.in_flight.is_none()
             && self.position >= self.replay_until
-            && (self.position > self.committed || !self.outbox.is_empty() || self.news().is_some())
+            && (self.unannounced || self.position > self.committed || !self.outbox.is_empty() || self.news().is_some())
+    }
+
+    /// Whether a flush must come before the first record: it tells later stages to wait for this partition.
+    pub fn unannounced(&self) -> bool {
+        self.unannounced
     }
 
     /// Entries per state cell, for metrics.
@@ -355,6 +376,11 @@ impl<O: Operator> Task<O> {
         }
     }
 
+    /// Items that are held by the operator.
+    pub fn held(&self) -> u64 {
+        self.operator.held()
+    }
+
     /// Whether the operator remembers nothing.
     pub fn stateless(&mut self) -> bool {
         self.operator.cells().is_empty()
@@ -373,6 +399,12 @@ impl<O: Operator> Task<O> {
         effects: &mut Vec<Effect>,
     ) -> Result<(), TaskError> {
         self.committed = committed.unwrap_or(start);
+        self.unannounced = match &self.time {
+            EventTime::Ingress { policy, .. } => {
+                committed.is_none() && self.input.partition >= policy.founding_partitions
+            }
+            EventTime::Downstream(_) => false,
+        };
         self.position = match snapshot {
             Some(snapshot) => {
                 let at = snapshot.offset;
@@ -544,11 +576,17 @@ impl<O: Operator> Task<O> {
                 _ => None,
             },
         });
+        // It says so with a position, even that of the first record: a sender of ours may write to the partition from then on.
+        let announces = std::mem::take(&mut self.unannounced);
+        let progress = match progress {
+            None if announces => Some(Progress::announcement(self.operator.name(), self.input.partition)),
+            other => other,
+        };
         let outputs = self.outbox.drain(self.committed, self.position, progress.as_ref())?;
         self.told = news.or(self.told);
         Ok(Some(PartitionCommit {
             outputs,
-            position: (self.position > self.committed).then_some(self.position),
+            position: (announces || self.position > self.committed).then_some(self.position),
         }))
     }
 

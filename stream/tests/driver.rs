@@ -82,6 +82,7 @@ fn stage() -> Stage<Count> {
         },
         make: Box::new(|_| Count::default()),
         call: None,
+        keyed: None,
     }
 }
 

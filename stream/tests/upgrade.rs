@@ -141,6 +141,7 @@ impl World {
                 new: Table::default(),
             }),
             call: None,
+            keyed: None,
         };
         let runtime = Runtime {
             log: Arc::new(self.log.clone()),

@@ -179,6 +179,7 @@ impl Running<'_> {
                 settings: settings.clone(),
                 make: Box::new(move |_| make()),
                 call: None,
+                keyed: None,
             };
             tokio::spawn(run_stage(stage, runtime.clone(), mode, stop))
         });

@@ -2,9 +2,11 @@
 
 use model::{EpisodeId, Fact, SignalRow, Suspect};
 
+use stream::time::Instant;
+
 use super::facts::{Cause, tell};
 use super::graph::time;
-use super::suspects::{Change, slot};
+use super::suspects::{Change, domain_of, slot};
 use super::{Correlate, Cx, cause};
 
 impl Correlate {
@@ -43,6 +45,30 @@ impl Correlate {
             let Some((slot, at)) = self.place_of(*id) else { continue };
             for change in self.suspects.preceding(&slot, at, self.suspect_window) {
                 self.tell_suspect(name, *id, &change, cause, cx);
+            }
+        }
+    }
+
+    /// What was said about incidents that are here, and the changes of the domains that are `mine`.
+    pub(super) fn carry_words(&mut self, from: &mut Correlate, mine: &dyn Fn(&[u8]) -> bool) {
+        for (incident, spoken) in from.graph.spoken.sorted() {
+            if self.graph.episodes.contains(&spoken.opener) {
+                self.graph.spoken.insert(*incident, spoken.clone());
+            }
+        }
+        for (slot, changes) in from.suspects.changes.sorted() {
+            if domain_of(slot).is_some_and(|domain| mine(domain.as_bytes())) {
+                self.suspects.changes.insert(slot.clone(), changes.clone());
+            }
+        }
+        for (slot, alerts) in from.suspects.alerts.sorted() {
+            if domain_of(slot).is_some_and(|domain| mine(domain.as_bytes())) {
+                self.suspects.alerts.insert(slot.clone(), alerts.clone());
+            }
+        }
+        while let Some((at, slot)) = from.suspects.expiry.pop_due(Instant::MAX) {
+            if self.suspects.changes.contains(&slot) {
+                self.suspects.expiry.set(slot, at);
             }
         }
     }

@@ -42,6 +42,12 @@ pub fn slot(domain: &str, service: &str) -> String {
     format!("{}:{domain}:{service}", domain.len())
 }
 
+/// The domain of a slot.
+pub fn domain_of(slot: &str) -> Option<&str> {
+    let (length, rest) = slot.split_once(':')?;
+    rest.get(..length.parse().ok()?)
+}
+
 impl Suspects {
     /// Takes a change in; returns the alerts that it precedes, or nothing if it is known.
     pub fn change(&mut self, row: &SignalRow<'_>, window: i64, lateness: i64) -> Vec<EpisodeId> {

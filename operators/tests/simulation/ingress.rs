@@ -22,6 +22,7 @@ pub const POLICY: IngressPolicy = IngressPolicy {
     idle_after: Duration::from_secs(30),
     max_hold: Duration::from_millis(500),
     max_senders: 100,
+    founding_partitions: u32::MAX,
 };
 
 /// The wall clock `at` after the start.

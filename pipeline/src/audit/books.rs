@@ -26,6 +26,9 @@ pub struct Book {
     pub lines: Vec<Line>,
     /// Whether the first line is the first that was ever written, and nothing of the input is gone.
     pub whole: bool,
+    /// Where this generation of topics begins in the input, and what was held then.
+    origin: Offset,
+    opening: u64,
     /// The first line whose input is all there.
     first: usize,
     unread: u64,
@@ -122,6 +125,8 @@ impl Book {
             input,
             lines: Vec::new(),
             whole: false,
+            origin: Offset(0),
+            opening: 0,
             first: 0,
             unread: 0,
         }
@@ -129,10 +134,12 @@ impl Book {
 
     /// What can be said of the records alone.
     fn open(&mut self, cut: &Cut, accounting_whole: bool, report: &mut Report) {
+        self.origin = cut.origin(&self.input);
+        self.opening = cut.held(&self.stage, self.input.partition);
         let start = cut.bounds(&self.input).start.0;
         self.first = self.lines.iter().take_while(|line| line.range().0 < start).count();
-        self.whole = accounting_whole && start == 0;
-        if !self.whole && cut.position(&self.stage, self.input.partition) > Offset(0) {
+        self.whole = accounting_whole && start == self.origin.0;
+        if !self.whole && cut.position(&self.stage, self.input.partition) > self.origin {
             report.note(format!(
                 "{} on {}: audited from offset {}; retention has dropped what was before",
                 self.stage,
@@ -141,7 +148,7 @@ impl Book {
             ));
         }
         let mut reached = self.lines.first().map_or(0, |line| line.range().0);
-        let mut held: i128 = 0;
+        let mut held = i128::from(self.opening);
         for line in &self.lines {
             let (range, counts) = (line.range(), &line.record.counts);
             if range.0 < reached || range.1 < range.0 {
@@ -191,7 +198,13 @@ impl Book {
 
     /// The first offset that can be audited.
     pub fn from(&self) -> u64 {
-        self.lines.get(self.first).map_or(0, |line| line.range().0)
+        let first = self.lines.get(self.first);
+        first.map_or(self.origin.0, |line| line.range().0)
+    }
+
+    /// Items that were held when this generation began.
+    pub fn opening(&self) -> u64 {
+        self.opening
     }
 
     /// The lines whose input is all there.
@@ -217,7 +230,7 @@ impl Book {
         let bounds = cut.bounds(&self.input);
         let position = cut.position(&self.stage, self.input.partition).0;
         // Where all records are there, what stands before the first range must be accounted for as well.
-        let from = if self.whole { 0 } else { self.from() };
+        let from = if self.whole { self.origin.0 } else { self.from() };
         let mut gaps: Vec<(u64, u64, u64)> = Vec::new();
         let mut nowhere = Line::nowhere(&self.input);
         let mut unread = 0;
@@ -299,7 +312,8 @@ impl Book {
             suppressed: sum(&Line::suppressed),
             late: sum(&|line| line.record.counts.late),
             dead_lettered: sum(&|line| line.record.counts.dead_lettered),
-            held: sum(&|line| line.record.counts.held).saturating_sub(sum(&|line| line.record.counts.released)),
+            held: (self.opening + sum(&|line| line.record.counts.held))
+                .saturating_sub(sum(&|line| line.record.counts.released)),
             produced: sum(&Line::produced),
             unread: self.unread,
         }

@@ -61,8 +61,9 @@ pub async fn audit(
 
 /// Counts the facts of one partition; each must carry the revision behind the one before, of its incident.
 async fn revisions(log: &Arc<dyn Log>, cut: &Cut, output: &TopicPartition, report: &mut Report) -> anyhow::Result<u64> {
-    let bounds = cut.bounds(output);
-    let whole = bounds.start.0 == 0;
+    // Facts that were copied count for their revisions only.
+    let (bounds, origin) = (cut.kept(output), cut.origin(output));
+    let whole = cut.complete(topics::INCIDENTS);
     let mut newest: BTreeMap<IncidentId, (u64, u64)> = BTreeMap::new();
     let mut facts = 0;
     scan(log, output, bounds.start, bounds.end, |record| {
@@ -70,7 +71,7 @@ async fn revisions(log: &Arc<dyn Log>, cut: &Cut, output: &TopicPartition, repor
         if others.iter().any(|name| record.header(name).is_some()) {
             return ControlFlow::Continue(());
         }
-        facts += 1;
+        facts += u64::from(record.offset >= origin);
         let Ok(fact) = serde_json::from_slice::<Fact>(&record.value) else {
             return ControlFlow::Continue(());
         };

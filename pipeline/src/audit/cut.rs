@@ -11,6 +11,7 @@ use stream::log::Bounds;
 use stream::{Log, LogError, Offset, TopicPartition};
 
 use crate::cli::Exit;
+use crate::generations::{self, History, Layout};
 use crate::topology::STAGES;
 
 /// Tries to find a moment between two commits. Thirty commits a second leave most of them free.
@@ -33,10 +34,13 @@ pub struct Cut {
     bounds: BTreeMap<TopicPartition, Bounds>,
     /// Stage and input partition to the next offset it would read.
     positions: BTreeMap<(String, u32), Offset>,
+    /// The generation of topics, and with what balance it opened.
+    layout: Option<Layout>,
 }
 
 impl Cut {
     pub async fn take(log: &Arc<dyn Log>) -> anyhow::Result<Self> {
+        let layout = History::read(log).await?.current;
         for _ in 0..TRIES {
             let before = bounds_of(log, topics::ACCOUNTING).await?;
             let mut bounds = BTreeMap::new();
@@ -57,7 +61,11 @@ impl Cut {
             let ends = |all: &BTreeMap<TopicPartition, Bounds>| all.values().map(|b| b.end).collect::<Vec<_>>();
             if ends(&before) == ends(&after) {
                 bounds.extend(after);
-                return Ok(Cut { bounds, positions });
+                return Ok(Cut {
+                    bounds,
+                    positions,
+                    layout,
+                });
             }
         }
         Err(Exit::Unavailable.because(
@@ -75,11 +83,49 @@ impl Cut {
         Ok(true)
     }
 
+    /// What of `partition` belongs to this generation of topics, as far as it is still there.
     pub fn bounds(&self, partition: &TopicPartition) -> Bounds {
+        let Bounds { start, end } = self.kept(partition);
+        let start = start.max(self.origin(partition));
+        Bounds {
+            start,
+            end: end.max(start),
+        }
+    }
+
+    /// All that is there, also what was copied out of the generation before.
+    pub fn kept(&self, partition: &TopicPartition) -> Bounds {
         self.bounds.get(partition).copied().unwrap_or(Bounds {
             start: Offset(0),
             end: Offset(0),
         })
+    }
+
+    /// Where this generation begins in `partition`: what is before is in the books of the one before.
+    pub fn origin(&self, partition: &TopicPartition) -> Offset {
+        generations::origin(self.layout.as_ref(), partition)
+    }
+
+    /// Items of `stage` that were held when this generation began.
+    pub fn held(&self, stage: &str, partition: u32) -> u64 {
+        let opening = self.layout.as_ref().and_then(|layout| layout.opening.as_ref());
+        let held = opening.and_then(|opening| opening.held.get(&format!("{stage}/{partition}")));
+        held.copied().unwrap_or(0)
+    }
+
+    /// Whether all that was ever on `topic` is still there, also before this generation.
+    pub fn complete(&self, topic: &str) -> bool {
+        let opening = self.layout.as_ref().and_then(|layout| layout.opening.as_ref());
+        let cut = opening.is_some_and(|opening| opening.incomplete.contains(topic));
+        !cut && self
+            .partitions(topic)
+            .iter()
+            .all(|one| self.kept(one).start == Offset(0))
+    }
+
+    /// The generation that is looked at.
+    pub fn generation(&self) -> u32 {
+        self.layout.as_ref().map_or(0, |layout| layout.generation)
     }
 
     /// The partitions of `topic`, in order.
@@ -88,11 +134,11 @@ impl Cut {
         self.bounds.keys().filter(of_topic).cloned().collect()
     }
 
-    /// Whether retention has dropped nothing of `topic` yet.
+    /// Whether retention has dropped nothing of this generation's records of `topic` yet.
     pub fn whole(&self, topic: &str) -> bool {
         self.partitions(topic)
             .iter()
-            .all(|partition| self.bounds(partition).start == Offset(0))
+            .all(|partition| self.kept(partition).start <= self.origin(partition))
     }
 
     /// How far `stage` had read.

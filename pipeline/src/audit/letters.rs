@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::{DeadLetter, topics};
 use stream::progress::KIND_HEADER;
-use stream::{Log, Offset, TopicPartition, partition_for};
+use stream::{Log, TopicPartition, partition_for};
 
 use super::books::{Book, Books};
 use super::cut::Cut;
@@ -38,7 +38,7 @@ impl Letters {
         };
         for partition in partitions {
             let bounds = cut.bounds(&partition);
-            if bounds.start > Offset(0) {
+            if cut.kept(&partition).start > cut.origin(&partition) {
                 letters.cut_off.push(partition.partition);
             }
             scan(log, &partition, bounds.start, bounds.end, |record| {

@@ -102,7 +102,7 @@ async fn count_rows(
             let range = (offset.0, offset.0 + 1);
             report.differs(STAGE, &output, range, Check::Outputs, (0, rows), detail);
         }
-        if bounds.start > Offset(0) {
+        if cut.kept(&output).start > cut.origin(&output) {
             note_cut_off(&output, report);
             for book in books.values().filter(|book| book.stage == STAGE) {
                 let partition = book.input.partition;

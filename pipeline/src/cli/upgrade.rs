@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::render::{self, Screen, Table, table::Value};
+use crate::config::LogKind;
 use crate::upgrade::{Report, Verdict};
 
 /// Tell whether this program can take over the state that is there
@@ -37,6 +38,20 @@ pub fn show(report: &Report, json: bool, screen: &Screen, out: &mut impl Write) 
     if json {
         return render::json_line(report, out);
     }
+    let format = report
+        .log_format
+        .map(|format| format!(" format {format}"))
+        .unwrap_or_default();
+    writeln!(
+        out,
+        "{}log{format}, topics of generation {} with {} partitions",
+        match report.log {
+            LogKind::Embedded => "embedded ",
+            LogKind::Kafka => "Kafka ",
+        },
+        report.generation,
+        report.keyed_partitions
+    )?;
     let mut table = Table::new([
         "stage",
         "partition",
@@ -76,6 +91,9 @@ pub fn show(report: &Report, json: bool, screen: &Screen, out: &mut impl Write) 
         if said.insert((one.stage, one.detail.as_str())) {
             writeln!(out, "{}/{}: {}", one.stage, one.partition, one.detail)?;
         }
+    }
+    if let Some(refusal) = &report.refused {
+        writeln!(out, "{refusal}")?;
     }
     let verdict = if report.starts {
         "aegis run starts"

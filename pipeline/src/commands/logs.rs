@@ -25,8 +25,7 @@ pub async fn reach(config: &Config) -> anyhow::Result<Reach> {
         }
         exists(config)?;
     }
-    let (log, _) = open_log(config).await?;
-    Ok(Reach::Open(log))
+    Ok(Reach::Open(open_log(config).await?.log))
 }
 
 /// Refuses a data folder without a log.

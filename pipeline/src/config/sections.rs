@@ -66,7 +66,15 @@ impl Default for SnapshotSettings {
 impl SnapshotSettings {
     /// The store they describe, with the default in `data_dir`.
     pub fn open(&self, data_dir: &Path) -> FolderSnapshots {
-        let folder = self.folder().unwrap_or_else(|| data_dir.join("snapshots"));
+        self.open_generation(data_dir, 0)
+    }
+
+    /// That of one generation of topics.
+    pub fn open_generation(&self, data_dir: &Path, generation: u32) -> FolderSnapshots {
+        let mut folder = self.folder().unwrap_or_else(|| data_dir.join("snapshots"));
+        if generation > 0 {
+            folder.push(format!("g{generation}"));
+        }
         FolderSnapshots::new(folder).with_chain_bound(ChainBound {
             max_deltas: self.max_deltas,
         })
@@ -105,8 +113,9 @@ pub enum LogKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TopicsSettings {
-    /// Partitions of every topic: how many cores (or processes, with Kafka) one stage can use. Fixed when the topics are
-    /// created; a log with another number is refused at the start.
+    /// Partitions of every topic: how many cores (or processes, with Kafka) one stage can use. Written down in the log when
+    /// the topics are created; afterwards `aegis repartition` alone can change it, and a start with another number is refused.
+    /// On Kafka `events.raw` may get more partitions at any time; they are found within seconds.
     #[schemars(range(min = 1, max = 1024))]
     pub partitions: u32,
     /// How long records are kept, or `"forever"`. The topics `incidents`, `remediations` and `ledger` are kept forever

@@ -24,6 +24,8 @@ use super::writer::Active;
 
 /// What the folder must say of itself. Version 1 kept the batches in the engine's own files.
 const FORMAT: &str = "aegis log, format 2\n";
+/// The number in it.
+pub const FORMAT_VERSION: u32 = 2;
 const FORMAT_FILE: &str = "FORMAT";
 const NEXT_FORMAT_FILE: &str = "FORMAT.next";
 

@@ -6,6 +6,7 @@
 //! An append whose acknowledgement is lost answers [`LogError::Unavailable`] although the records may be there:
 //! Kafka cannot tell. Who appends again may append twice.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use stream::log::{LogError, NewRecord, Offset, TopicPartition};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::catalog::ASK;
 use super::convert::{has_unsendable_header, offset, partition_number, to_kafka};
 use super::delivery::{Batch, DeliveryContext, InFlight, Outcome, Producer};
 use super::error::{code_error, log_error, unknown_partition};
@@ -37,6 +39,8 @@ pub(super) struct Appender {
     patience: Duration,
     in_flight: InFlight,
     producer: Mutex<Arc<Producer>>,
+    /// Partitions of each topic that was looked up.
+    learned: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Appender {
@@ -54,7 +58,20 @@ impl Appender {
             patience,
             in_flight: InFlight::default(),
             producer,
+            learned: Mutex::default(),
         })
+    }
+
+    /// Looks `topic` up where its number of partitions has grown: until it has, the client takes none of the new ones. Blocks.
+    pub fn learn(&self, topic: &str, partitions: u32) -> Result<(), LogError> {
+        if lock(&self.learned).get(topic).is_some_and(|known| *known >= partitions) {
+            return Ok(());
+        }
+        let producer = lock(&self.producer).clone();
+        let asked = producer.client().fetch_metadata(Some(topic), ASK);
+        asked.map_err(|error| log_error(format!("looking up topic {topic}"), &error))?;
+        lock(&self.learned).insert(topic.to_owned(), partitions);
+        Ok(())
     }
 
     /// Append to a partition that exists. `records` is not empty.

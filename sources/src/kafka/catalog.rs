@@ -174,6 +174,21 @@ impl Catalog {
         })
     }
 
+    /// Members of `group` now, as its coordinator knows them; one that died is among them until its session ends.
+    pub fn members(&self, group: &str) -> Result<usize, LogError> {
+        drain(&self.client);
+        let list = self
+            .client
+            .fetch_group_list(Some(group), ASK)
+            .map_err(|error| log_error(format!("asking for the members of group {group}"), &error))?;
+        Ok(list
+            .groups()
+            .iter()
+            .filter(|found| found.name() == group)
+            .map(|found| found.members().len())
+            .sum())
+    }
+
     fn group_client(&self, group: &str) -> Result<Arc<Client>, LogError> {
         let mut groups = lock(&self.groups);
         if let Some(client) = groups.get(group) {

@@ -81,6 +81,10 @@ impl Log for PrefixedLog {
             .await
     }
 
+    async fn strangers(&self, group: &str) -> Result<usize, LogError> {
+        self.inner.strangers(&self.topic(group)).await
+    }
+
     async fn sync(&self) -> Result<(), LogError> {
         self.inner.sync().await
     }

@@ -15,6 +15,9 @@ use stream::secret::Secret;
 /// The smallest size by which a batch on the wire is larger than the record in it (framing, one header more).
 const FRAMING_BYTES: usize = 64 << 10;
 
+const METADATA_REFRESH: &str = "topic.metadata.refresh.interval.ms";
+const METADATA_REFRESH_MS: &str = "5000";
+
 /// Connection and client settings of a Kafka log.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -335,6 +338,11 @@ impl KafkaSettings {
             if let Some(path) = path {
                 config.set(name, path.to_string_lossy());
             }
+        }
+        // How soon partitions that are added to a topic are found. The client's default, five minutes, is as long as a row of
+        // the product may be under way without being late; each look is one small request.
+        if !self.properties.contains_key(METADATA_REFRESH) {
+            config.set(METADATA_REFRESH, METADATA_REFRESH_MS);
         }
         config
     }

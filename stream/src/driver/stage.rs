@@ -24,6 +24,9 @@ pub struct Stage<O: Operator> {
     pub make: Box<dyn Fn(u32) -> O + Send + Sync>,
     /// Answers the operator's calls, if it makes any.
     pub call: Option<Arc<dyn Call>>,
+    /// Partitions of the input by the topology, where its key decides the partition: with another number the state of a key
+    /// would be elsewhere than its records, so the stage stops. `None`: the input has no key and may get more of them.
+    pub keyed: Option<u32>,
 }
 
 /// Why a stage stopped. The process should end; a supervisor starts it again, and it restores.
@@ -187,7 +190,12 @@ impl<O: Operator> Driver<O> {
                 }
                 Some(MemberEvent::Lost(partitions)) => self.drop_tasks(&partitions),
                 Some(MemberEvent::Fetched { partition, records }) => {
-                    self.fetched(&partition, records).await?;
+                    if self.tasks.get(&partition).is_some_and(Task::unannounced) {
+                        flow = self.flush(member, stop).await?;
+                    }
+                    if let Flow::Go = flow {
+                        self.fetched(&partition, records).await?;
+                    }
                 }
                 Some(MemberEvent::Drained) if !self.tasks.is_empty() => {
                     if let Mode::ToEnd { past } = mode {
@@ -223,6 +231,7 @@ impl<O: Operator> Driver<O> {
         partitions: Vec<(TopicPartition, Option<Offset>)>,
         stop: &CancellationToken,
     ) -> Result<(), StageError> {
+        self.require_partitions(&partitions, stop).await?;
         for (partition, committed) in partitions {
             let bounds = self.bounds(&partition, stop).await?;
             let standing = Standing {
@@ -250,6 +259,30 @@ impl<O: Operator> Driver<O> {
             failpoint::hit("stage.assigned");
         }
         Ok(())
+    }
+
+    /// Refuses a keyed input that has got another number of partitions, before anything of them is read.
+    async fn require_partitions(
+        &self,
+        assigned: &[(TopicPartition, Option<Offset>)],
+        stop: &CancellationToken,
+    ) -> Result<(), LogError> {
+        let Some(wanted) = self.stage.keyed else {
+            return Ok(());
+        };
+        if assigned.iter().all(|(partition, _)| partition.partition < wanted) {
+            return Ok(());
+        }
+        let (log, topic) = (&self.runtime.log, &self.stage.input);
+        let found = self
+            .runtime
+            .patiently(self.name, stop, || log.partitions(topic))
+            .await?;
+        Err(LogError::PartitionCount {
+            topic: topic.clone(),
+            found,
+            wanted,
+        })
     }
 
     /// A store that cannot be read is asked again: starting without state would give other results.

@@ -141,6 +141,7 @@ impl PlanStage {
                     settings: settings.clone(),
                     make: Box::new(move |_| make()),
                     call: None,
+                    keyed: None,
                 };
                 Box::pin(run_stage(stage, runtime, mode, stop))
             }),

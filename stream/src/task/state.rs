@@ -12,8 +12,11 @@ use bytes::Bytes;
 
 use super::{Event, EventTime, Restored, Task, TaskError};
 use crate::operator::Operator;
+use crate::partition::partition_for;
+use crate::progress::Upstreams;
 use crate::snapshot::{ChainBound, FrameWriter, Manifest, Piece, frames};
 use crate::state::{Cursor, PART_BYTES, SavedCells, Scope, StateCell};
+use crate::time::Instant;
 
 /// Name of the kernel's own cell in a snapshot; operators may not use it. It is always whole.
 pub(crate) const KERNEL_CELL: &str = "kernel.progress";
@@ -221,6 +224,47 @@ impl<O: Operator> Task<O> {
                 to,
                 cause,
             })?;
+        let names: Vec<String> = self
+            .operator
+            .cells()
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect();
+        self.held.seen.extend(names);
+        Ok(())
+    }
+
+    /// The state of the keys of this partition, out of all partitions of another partitioning. Event time stands where the one
+    /// furthest behind stood: no row before that was to follow from any of them.
+    pub(super) fn carry(&mut self, from: &[Vec<Bytes>], partitions: u32) -> Result<(), TaskError> {
+        let (stage, own) = (self.operator.name(), self.input.partition);
+        let mut watermark: Option<Instant> = None;
+        for objects in from {
+            let (mut saved, mut upstreams) = (SavedCells::default(), Upstreams::default());
+            for object in objects {
+                for frame in frames(object).ok_or_else(|| self.no_object())? {
+                    if frame.cell == KERNEL_CELL {
+                        upstreams.load(frame.bytes).map_err(|source| self.unreadable(source))?;
+                    } else if frame.whole || !frame.bytes.is_empty() {
+                        saved.push(frame.cell, frame.whole, frame.bytes);
+                    }
+                }
+            }
+            let at = upstreams.watermark();
+            watermark = Some(watermark.map_or(at, |least| least.min(at)));
+            self.operator
+                .carry(&saved, &|key| partition_for(key, partitions) == own)
+                .map_err(|cause| TaskError::Carry {
+                    stage,
+                    partition: own,
+                    cause,
+                })?;
+        }
+        if let (EventTime::Downstream(upstreams), Some(watermark)) = (&mut self.time, watermark) {
+            let count = u32::try_from(upstreams.entries()).unwrap_or(u32::MAX);
+            *upstreams = Upstreams::carried(count, watermark);
+        }
+        self.held.seen.insert(KERNEL_CELL.to_owned());
         let names: Vec<String> = self
             .operator
             .cells()

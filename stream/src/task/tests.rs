@@ -410,3 +410,71 @@ fn a_snapshot_without_a_cell_of_the_operator_is_refused() {
     let refused = second.step(assigned(Some(4), Some(snapshot)));
     assert!(matches!(refused, Err(TaskError::MissingCell { cell, .. }) if cell == "words"));
 }
+
+/// The Progress records among the outputs of a commit, by output partition.
+fn told(effects: &[Effect]) -> Vec<(u32, Progress)> {
+    let outputs = effects.iter().flat_map(|effect| match effect {
+        Effect::Commit(commit) => commit.outputs.clone(),
+        _ => Vec::new(),
+    });
+    outputs
+        .flat_map(|(to, records)| records.into_iter().map(move |record| (to.partition, record)))
+        .filter_map(|(partition, record)| {
+            let record = Record {
+                offset: Offset(0),
+                key: record.key,
+                value: record.value,
+                headers: record.headers,
+                timestamp: record.timestamp,
+            };
+            Some((partition, progress_of(&record)?))
+        })
+        .collect()
+}
+
+#[test]
+fn an_ingress_partition_that_was_added_announces_itself_before_its_first_row() {
+    let policy = IngressPolicy {
+        founding_partitions: 1,
+        ..IngressPolicy::default()
+    };
+    let task = |partition| {
+        let input = TopicPartition::new("in", partition);
+        let settings = TaskSettings {
+            role: Role::Ingress(policy),
+            ..settings()
+        };
+        Task::new(Count::default(), input, settings)
+    };
+    let mut founding = task(0);
+    founding.step(assigned(None, None)).unwrap();
+    assert!(!founding.unannounced() && !founding.wants_flush());
+
+    let mut added = task(1);
+    added.step(assigned(None, None)).unwrap();
+    assert!(added.unannounced() && added.wants_flush());
+    let effects = added.step(Event::Flush).unwrap();
+    let announcement = Progress::announcement("count", 1);
+    let said = told(&effects);
+    assert!(
+        !said.is_empty() && said.iter().all(|(_, progress)| *progress == announcement),
+        "{said:?}"
+    );
+    let [Effect::Commit(commit)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(
+        commit.position,
+        Some(Offset(0)),
+        "others learn by it that it was announced"
+    );
+    // Not known to have happened: the same again. Then never more.
+    assert_eq!(added.step(Event::Aborted).unwrap(), effects);
+    added.step(Event::Committed).unwrap();
+    assert!(!added.unannounced() && !added.wants_flush());
+
+    // One that has a position has announced itself.
+    let mut again = task(1);
+    again.step(assigned(Some(0), None)).unwrap();
+    assert!(!again.unannounced());
+}
