@@ -10,6 +10,8 @@ mod rig;
 #[path = "support/storms.rs"]
 mod storms;
 
+#[path = "simulation/asking.rs"]
+mod asking;
 #[path = "simulation/chain.rs"]
 mod chain;
 #[path = "simulation/event_time.rs"]
@@ -37,11 +39,12 @@ const PARTS: u64 = 2;
 type Make = fn(&mut Dice) -> Plan;
 
 /// Every plan, and how many percent of the schedules are its.
-const PLANS: [(&str, Make, u64); 4] = [
-    ("chain", chain::plan, 35),
-    ("incidents", incidents::plan, 35),
-    ("ingress", ingress::plan, 15),
+const PLANS: [(&str, Make, u64); 5] = [
+    ("chain", chain::plan, 30),
+    ("incidents", incidents::plan, 30),
+    ("ingress", ingress::plan, 10),
     ("senders", senders::plan, 15),
+    ("asking", asking::plan, 15),
 ];
 
 fn setting<T: FromStr>(name: &str) -> Option<T> {
@@ -131,6 +134,16 @@ fn senders_part_1() {
 #[test]
 fn senders_part_2() {
     check("senders", 1);
+}
+
+#[test]
+fn asking_part_1() {
+    check("asking", 0);
+}
+
+#[test]
+fn asking_part_2() {
+    check("asking", 1);
 }
 
 /// Every pair of the reference, over random windows, reaches, jitters and partition counts.

@@ -7,6 +7,7 @@
 //! aborted commit is sent again with the same outputs, the operator never runs twice over the same input. Before `Assigned`
 //! a snapshot may be loaded, object by object; a `Checkpoint` gives a snapshot out piece by piece (module `state`).
 
+mod calls;
 mod outbox;
 mod state;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::accounting::Accounting;
-use crate::call::CallError;
+use crate::call::Answer;
 use crate::log::{NewRecord, Offset, Record, Topic, TopicPartition};
 use crate::operator::{CallRequest, MigrateError, Operator};
 use crate::progress::{IngressPolicy, Progress, Senders, Upstreams, is_data_for, progress_of};
@@ -24,6 +25,7 @@ use crate::snapshot::{ChainBound, Identity, Manifest, Piece};
 use crate::state::{StateCell as _, StateError};
 use crate::time::Instant;
 
+use calls::OpenCalls;
 use outbox::Outbox;
 pub use outbox::{DeadLetters, Refused};
 use state::Held;
@@ -86,10 +88,8 @@ pub enum Event {
     Committed,
     /// Nothing of the commit happened; send it again.
     Aborted,
-    Answered {
-        key: String,
-        answer: Result<Bytes, CallError>,
-    },
+    /// Everything visible has been fetched: what another life asked, and whose answer was not met, may be asked again.
+    CaughtUp,
     /// Take a snapshot now (nothing may be pending), or give the next piece of the one being taken.
     Checkpoint(ChainBound),
     /// The snapshot's last piece is stored under this manifest, or `None`: it could not be stored. Until one of the two is
@@ -120,7 +120,12 @@ pub enum Effect {
     Seek(Offset),
     Commit(PartitionCommit),
     Snapshot(Piece),
-    Call(CallRequest),
+    /// Ask the outside, when what is committed is synced, and append the answer to the task's input. With `again` an earlier
+    /// attempt may have happened.
+    Call {
+        request: CallRequest,
+        again: bool,
+    },
 }
 
 /// A defect, or state that cannot be used: the stage stops, nothing of the pending work is committed.
@@ -207,6 +212,7 @@ pub struct Task<O: Operator> {
     replay_until: Offset,
     outbox: Outbox<O::Out>,
     in_flight: Option<PartitionCommit>,
+    calls: OpenCalls,
     held: Held,
 }
 
@@ -236,6 +242,7 @@ impl<O: Operator> Task<O> {
             replay_until: Offset(0),
             outbox,
             in_flight: None,
+            calls: OpenCalls::default(),
             held: Held::default(),
         }
     }
@@ -257,7 +264,6 @@ impl<O: Operator> Task<O> {
                 for record in &records {
                     self.take(record);
                 }
-                effects.extend(self.outbox.take_calls().into_iter().map(Effect::Call));
             }
             Event::Tick { now, drained } => {
                 if drained {
@@ -278,11 +284,9 @@ impl<O: Operator> Task<O> {
                 }
                 self.advance();
             }
-            Event::Answered { key, answer } => {
-                self.require_no_commit("answered")?;
-                let mut cx = self.outbox.context(self.watermark);
-                self.operator.on_answer(&key, answer, &mut cx);
-                effects.extend(self.outbox.take_calls().into_iter().map(Effect::Call));
+            Event::CaughtUp => {
+                self.catch_up();
+                effects.extend(self.calls.caught_up());
             }
             Event::Flush => {
                 if let Some(commit) = self.flush()? {
@@ -294,6 +298,7 @@ impl<O: Operator> Task<O> {
                 if let Some(position) = self.in_flight.take().and_then(|commit| commit.position) {
                     self.committed = position;
                 }
+                effects.extend(self.calls.committed());
             }
             Event::Aborted => effects.extend(self.in_flight.clone().map(Effect::Commit)),
             Event::Checkpoint(bound) => {
@@ -333,6 +338,11 @@ impl<O: Operator> Task<O> {
         self.in_flight.is_none()
             && self.position >= self.replay_until
             && (self.position > self.committed || !self.outbox.is_empty() || self.news().is_some())
+    }
+
+    /// Questions to the outside that have no answer yet.
+    pub fn open_calls(&self) -> usize {
+        self.calls.len()
     }
 
     /// Entries per state cell, for metrics.
@@ -404,7 +414,9 @@ impl<O: Operator> Task<O> {
         }
         self.position = Offset(record.offset.0 + 1);
         self.outbox.stamp(record.timestamp);
-        if !is_data_for(record, self.operator.name()) {
+        if let Some(answer) = Answer::for_stage(record, self.operator.name()) {
+            self.answered(answer);
+        } else if !is_data_for(record, self.operator.name()) {
             if let (Some(progress), EventTime::Downstream(upstreams)) = (progress_of(record), &mut self.time)
                 && let Some(watermark) = upstreams.hear(&progress)
             {
@@ -427,6 +439,7 @@ impl<O: Operator> Task<O> {
             Err(reject) => self.outbox.context(self.watermark).reject(reject),
         }
         self.outbox.seal_rejects(record);
+        self.asked();
         if let EventTime::Ingress {
             senders, policy, now, ..
         } = &mut self.time
@@ -436,6 +449,27 @@ impl<O: Operator> Task<O> {
                 senders.observe(&sender, at, *now, policy);
             }
         }
+    }
+
+    /// The first answer to a question counts; another one, or one to a question that nobody asked, changes nothing.
+    fn answered(&mut self, Answer { key, answer }: Answer) {
+        let stage = self.operator.name();
+        if !self.calls.close(&key) {
+            metrics::counter!("aegis_call_answers_total", "stage" => stage, "outcome" => "ignored").increment(1);
+            return;
+        }
+        let outcome = if answer.is_ok() { "answered" } else { "failed" };
+        metrics::counter!("aegis_call_answers_total", "stage" => stage, "outcome" => outcome).increment(1);
+        self.outbox.set_room(self.calls.room());
+        let mut cx = self.outbox.context(self.watermark);
+        self.operator.on_answer(&key, answer, &mut cx);
+        self.asked();
+    }
+
+    /// Takes over what the operator has just asked.
+    fn asked(&mut self) {
+        self.calls.ask(self.outbox.take_calls(), self.replay_until > Offset(0));
+        self.outbox.set_room(self.calls.room());
     }
 
     /// Forget what replay produced; from here on everything is emitted.
@@ -497,6 +531,7 @@ impl<O: Operator> Task<O> {
         self.watermark = watermark;
         let mut cx = self.outbox.context(watermark);
         self.operator.on_watermark(watermark, &mut cx);
+        self.asked();
     }
 
     /// Watermark (held back for what the operator owes) and idleness, if they are worth telling downstream.

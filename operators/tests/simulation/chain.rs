@@ -105,7 +105,7 @@ pub fn plan_of(dice: &mut Dice, shape: &Shape) -> Plan {
 }
 
 /// Alerts with some seconds of jitter, and changes before them.
-fn input(dice: &mut Dice, shape: &Shape) -> Vec<Signal> {
+pub fn input(dice: &mut Dice, shape: &Shape) -> Vec<Signal> {
     let jitter = shape.jitter.max(1);
     let pace = 1 + dice.below(8);
     let line = |i: usize, dice: &mut Dice| {

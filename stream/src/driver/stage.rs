@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::{Asking, Question};
 use super::snapshots::{Restoration, Standing, checkpoint, restore};
 use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, backoff, telling};
-use crate::call::Call;
+use crate::call::{Answer, Call};
 use crate::failpoint;
 use crate::health::PartitionHealth;
 use crate::log::{Bounds, Commit, CommitError, LogError, Member, MemberEvent, Offset, Topic, TopicPartition};
@@ -56,6 +58,7 @@ pub async fn run_stage<O: Operator>(
         runtime,
         tasks: BTreeMap::new(),
         pending_since: None,
+        asking: Asking::default(),
         snapshot_at: None,
     };
     let result = driver.run(mode, stop).await;
@@ -72,6 +75,7 @@ struct Driver<O: Operator> {
     tasks: BTreeMap<TopicPartition, Task<O>>,
     /// Monotonic, as `snapshot_at`.
     pending_since: Option<Duration>,
+    asking: Asking,
     snapshot_at: Option<Duration>,
 }
 
@@ -79,6 +83,13 @@ enum Flow {
     Go,
     /// Another member owns what was ours: forget the state, join again.
     Rejoin,
+}
+
+/// What happened first.
+enum Turn {
+    Log(Result<Option<MemberEvent>, LogError>),
+    Answer(TopicPartition, Answer),
+    Stop,
 }
 
 /// What the log says about a commit whose answer was lost.
@@ -106,6 +117,7 @@ impl<O: Operator> Driver<O> {
                     );
                     metrics::counter!("aegis_stage_fenced_total", "stage" => self.name).increment(1);
                     self.tasks.clear();
+                    self.asking = Asking::default();
                     let _ = member.leave().await;
                 }
             }
@@ -142,17 +154,34 @@ impl<O: Operator> Driver<O> {
     ) -> Result<Flow, StageError> {
         let mut ticked: Option<Duration> = None;
         let mut attempt = 0;
+        let mut answers_first = false;
         loop {
-            let event = tokio::select! {
-                biased;
-                () = stop.cancelled() => {
+            // By turns, so that neither a backlog nor a flood of answers keeps the other waiting.
+            answers_first = !answers_first;
+            let turn = {
+                let Driver {
+                    asking, stage, runtime, ..
+                } = &mut *self;
+                let answer = asking.next(stage.call.as_ref(), &runtime.clock);
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => Turn::Stop,
+                    turn = next_turn(member.next(LINGER), answer, answers_first) => turn,
+                }
+            };
+            let event = match turn {
+                Turn::Log(event) => event,
+                Turn::Answer(partition, answer) => {
+                    self.answered(&partition, &answer, stop).await?;
+                    Ok(None)
+                }
+                Turn::Stop => {
                     if let Flow::Rejoin = self.flush(member, stop).await? {
                         return Ok(Flow::Rejoin);
                     }
                     self.checkpoint(stop).await?;
                     return Ok(Flow::Go);
                 }
-                event = member.next(LINGER) => event,
             };
             let event = match event {
                 Ok(event) => {
@@ -191,10 +220,16 @@ impl<O: Operator> Driver<O> {
                 }
                 Some(MemberEvent::Drained) if !self.tasks.is_empty() => {
                     if let Mode::ToEnd { past } = mode {
-                        return self.end(member, past, stop).await;
+                        flow = self.flush(member, stop).await?;
+                        self.caught_up(stop).await?;
+                        let open: usize = self.tasks.values().map(Task::open_calls).sum();
+                        if let (Flow::Go, 0) = (&flow, open) {
+                            return self.end(member, past, stop).await;
+                        }
+                    } else {
+                        flow = self.tick(member, true, stop).await?;
+                        ticked = Some(self.monotonic());
                     }
-                    flow = self.tick(member, true, stop).await?;
-                    ticked = Some(self.monotonic());
                 }
                 Some(MemberEvent::Drained) => {}
             }
@@ -281,6 +316,7 @@ impl<O: Operator> Driver<O> {
     fn drop_tasks(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
             self.tasks.remove(partition);
+            self.asking.forget(partition);
             self.runtime.health.forget(self.name, &partition.to_string());
         }
     }
@@ -295,30 +331,69 @@ impl<O: Operator> Driver<O> {
         };
         metrics::counter!("aegis_stage_records_total", "stage" => self.name, "direction" => "in")
             .increment(records.len() as u64);
-        let effects = task.step(Event::Fetched(records))?;
+        task.step(Event::Fetched(records))?;
         failpoint::hit("stage.fetched");
         let now = self.monotonic();
         self.pending_since.get_or_insert(now);
-        self.answer_calls(partition.clone(), effects).await
+        Ok(())
     }
 
-    /// Calls are answered in order, before anything else is fed to the task.
-    async fn answer_calls(&mut self, partition: TopicPartition, effects: Vec<Effect>) -> Result<(), StageError> {
-        let mut queue: std::collections::VecDeque<Effect> = effects.into();
-        while let Some(effect) = queue.pop_front() {
-            let Effect::Call(request) = effect else { continue };
-            let Some(call) = &self.stage.call else {
-                return Err(StageError::NoCall { stage: self.name });
+    /// What tasks ask the outside goes out when what they have committed cannot be undone any more.
+    async fn ask(
+        &mut self,
+        effects: Vec<(TopicPartition, Effect)>,
+        stop: &CancellationToken,
+    ) -> Result<(), StageError> {
+        let mut synced = false;
+        for (partition, effect) in effects {
+            let Effect::Call { request, again } = effect else {
+                continue;
             };
-            let answer = call.call(&request.key, &request.request).await.map(Into::into);
-            if let Some(task) = self.tasks.get_mut(&partition) {
-                queue.extend(task.step(Event::Answered {
-                    key: request.key,
-                    answer,
-                })?);
+            if self.stage.call.is_none() {
+                return Err(StageError::NoCall { stage: self.name });
             }
+            if !synced {
+                let log = &self.runtime.log;
+                self.runtime.patiently(self.name, stop, || log.sync()).await?;
+                synced = true;
+            }
+            self.asking.add(Question {
+                partition,
+                request,
+                again,
+            });
         }
         Ok(())
+    }
+
+    /// The answer becomes a record of the input of the task that asked. One that cannot be written because the process ends
+    /// is lost, and its question asked again by the next life.
+    async fn answered(
+        &mut self,
+        partition: &TopicPartition,
+        answer: &Answer,
+        stop: &CancellationToken,
+    ) -> Result<(), StageError> {
+        let record = answer.to_record(self.name, self.runtime.clock.now());
+        let log = &self.runtime.log;
+        let append = || log.append(partition, vec![record.clone()]);
+        match self.runtime.patiently(self.name, stop, append).await {
+            Err(error @ LogError::Unavailable { .. }) if stop.is_cancelled() => {
+                tracing::warn!(stage = self.name, %partition, key = answer.key, %error, "an answer is lost, its question will be asked again");
+                Ok(())
+            }
+            appended => Ok(appended.map(drop)?),
+        }
+    }
+
+    /// Everything visible has been fetched: what another life has asked without an answer is asked again.
+    async fn caught_up(&mut self, stop: &CancellationToken) -> Result<(), StageError> {
+        let mut questions = Vec::new();
+        for (partition, task) in &mut self.tasks {
+            let effects = task.step(Event::CaughtUp)?;
+            questions.extend(effects.into_iter().map(|effect| (partition.clone(), effect)));
+        }
+        self.ask(questions, stop).await
     }
 
     async fn tick(
@@ -327,9 +402,13 @@ impl<O: Operator> Driver<O> {
         drained: bool,
         stop: &CancellationToken,
     ) -> Result<Flow, StageError> {
+        // As it was before anything below takes time: the input is drained now, and not a moment longer.
         let now = self.runtime.clock.now();
         for task in self.tasks.values_mut() {
             task.step(Event::Tick { now, drained })?;
+        }
+        if drained {
+            self.caught_up(stop).await?;
         }
         if drained && matches!(self.flush(member, stop).await?, Flow::Rejoin) {
             return Ok(Flow::Rejoin);
@@ -435,13 +514,16 @@ impl<O: Operator> Driver<O> {
         let took = self.monotonic().saturating_sub(began);
         metrics::histogram!("aegis_stage_commit_seconds", "stage" => self.name).record(took.as_secs_f64());
         let now = self.runtime.clock.now();
+        let mut questions = Vec::new();
         for (partition, commit) in &commits {
             let Some(task) = self.tasks.get_mut(partition) else {
                 continue;
             };
-            task.step(Event::Committed)?;
+            let effects = task.step(Event::Committed)?;
+            questions.extend(effects.into_iter().map(|effect| (partition.clone(), effect)));
             telling::committed(self.name, commit, task.last_accounting(), now);
         }
+        self.ask(questions, stop).await?;
         Ok(Flow::Go)
     }
 
@@ -502,6 +584,10 @@ impl<O: Operator> Driver<O> {
             let lag = bounds.end.0.saturating_sub(task.position().0);
             let label = partition.to_string();
             metrics::gauge!("aegis_stage_lag", "stage" => self.name, "partition" => label.clone()).set(lag as f64);
+            if self.stage.call.is_some() {
+                metrics::gauge!("aegis_stage_open_calls", "stage" => self.name, "partition" => label.clone())
+                    .set(task.open_calls() as f64);
+            }
             if task.watermark() > crate::time::Instant::MIN {
                 metrics::gauge!("aegis_stage_watermark_lag_seconds", "stage" => self.name, "partition" => label.clone())
                     .set(now.since(task.watermark()).as_secs_f64());
@@ -514,6 +600,22 @@ impl<O: Operator> Driver<O> {
             };
             self.runtime.health.report(self.name, label, health);
         }
+    }
+}
+
+/// The first of the two; when both are there, the one whose turn it is.
+async fn next_turn(
+    event: impl Future<Output = Result<Option<MemberEvent>, LogError>>,
+    answer: impl Future<Output = (TopicPartition, Answer)>,
+    answers_first: bool,
+) -> Turn {
+    let (event, answer) = (
+        event.map(Turn::Log),
+        answer.map(|(partition, answer)| Turn::Answer(partition, answer)),
+    );
+    match answers_first {
+        true => tokio::select! { biased; turn = answer => turn, turn = event => turn },
+        false => tokio::select! { biased; turn = event => turn, turn = answer => turn },
     }
 }
 
