@@ -8,12 +8,15 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::process::Process;
 use super::weather::{Fault, Op};
-use crate::call::{Call, CallError};
+use crate::call::{ANSWER, Call, CallError};
 use crate::invariants::ASKED_ONCE;
+use crate::log::NewRecord;
 use crate::log::membership::lock;
+use crate::progress::KIND_HEADER;
 
 /// What the outside has heard.
 #[derive(Debug, Default)]
@@ -64,6 +67,18 @@ impl Process {
         }
     }
 
+    /// Some answers come twice, and the second one says something else.
+    pub fn answer_twice(&self, records: &mut Vec<NewRecord>) {
+        let answers = records.iter().filter(|record| is_answer(record));
+        let Some(mut second) = answers.last().cloned() else {
+            return;
+        };
+        if lock(&self.world.weather).answers_twice(self.world.executor.now()) {
+            second.value = Bytes::from_static(b"something else");
+            records.push(second);
+        }
+    }
+
     /// With several processes one that was cut off may ask beside the new owner (see [`crate::call`]): nothing to hold it to.
     fn require_due(&self, key: &str, again: bool) {
         let world = &self.world;
@@ -83,6 +98,11 @@ impl Process {
             broken.err().into_iter().for_each(|broken| world.violated(broken));
         }
     }
+}
+
+fn is_answer(record: &NewRecord) -> bool {
+    let kind = record.headers.iter().find(|(name, _)| name == KIND_HEADER);
+    kind.is_some_and(|(_, kind)| kind.as_ref() == ANSWER.as_bytes())
 }
 
 #[async_trait]

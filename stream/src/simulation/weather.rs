@@ -196,6 +196,11 @@ impl Weather {
         }
     }
 
+    /// Whether an answer from outside comes a second time.
+    pub fn answers_twice(&mut self, now: Duration) -> bool {
+        now < self.calm_from && self.dice.one_in(self.lost_answers / 2)
+    }
+
     fn refused(&mut self) -> Fault {
         match self.dice.one_in(self.refusals) {
             true => Fault::Unavailable,
