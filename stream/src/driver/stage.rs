@@ -1,22 +1,26 @@
 //! Drives the tasks of one stage.
 
+mod calls;
+mod commit;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::asking::{Asking, Question};
+use super::asking::Asking;
 use super::snapshots::{Restoration, Standing, checkpoint, restore};
-use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, backoff, telling};
-use crate::call::{Answer, Call};
+use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, telling};
+use crate::call::Call;
 use crate::failpoint;
 use crate::health::PartitionHealth;
-use crate::log::{Bounds, Commit, CommitError, LogError, Member, MemberEvent, Offset, Topic, TopicPartition};
+use crate::log::{Bounds, LogError, Member, MemberEvent, Offset, Topic, TopicPartition};
 use crate::operator::Operator;
 use crate::snapshot::{How, SnapshotError};
-use crate::task::{Effect, Event, PartitionCommit, Task, TaskError, TaskSettings};
+use crate::task::{Effect, Event, Task, TaskError, TaskSettings};
+
+use calls::{Turn, next_turn};
 
 /// A stage: an operator, where it reads, and what surrounds it.
 pub struct Stage<O: Operator> {
@@ -83,21 +87,6 @@ enum Flow {
     Go,
     /// Another member owns what was ours: forget the state, join again.
     Rejoin,
-}
-
-/// What happened first.
-enum Turn {
-    Log(Result<Option<MemberEvent>, LogError>),
-    Answer(TopicPartition, Answer),
-    Stop,
-}
-
-/// What the log says about a commit whose answer was lost.
-enum Settled {
-    Happened,
-    DidNotHappen,
-    /// The positions are neither those before nor those after: another member moved them.
-    Overtaken,
 }
 
 impl<O: Operator> Driver<O> {
@@ -338,64 +327,6 @@ impl<O: Operator> Driver<O> {
         Ok(())
     }
 
-    /// What tasks ask the outside goes out when what they have committed cannot be undone any more.
-    async fn ask(
-        &mut self,
-        effects: Vec<(TopicPartition, Effect)>,
-        stop: &CancellationToken,
-    ) -> Result<(), StageError> {
-        let mut synced = false;
-        for (partition, effect) in effects {
-            let Effect::Call { request, again } = effect else {
-                continue;
-            };
-            if self.stage.call.is_none() {
-                return Err(StageError::NoCall { stage: self.name });
-            }
-            if !synced {
-                let log = &self.runtime.log;
-                self.runtime.patiently(self.name, stop, || log.sync()).await?;
-                synced = true;
-            }
-            self.asking.add(Question {
-                partition,
-                request,
-                again,
-            });
-        }
-        Ok(())
-    }
-
-    /// The answer becomes a record of the input of the task that asked. One that cannot be written because the process ends
-    /// is lost, and its question asked again by the next life.
-    async fn answered(
-        &mut self,
-        partition: &TopicPartition,
-        answer: &Answer,
-        stop: &CancellationToken,
-    ) -> Result<(), StageError> {
-        let record = answer.to_record(self.name, self.runtime.clock.now());
-        let log = &self.runtime.log;
-        let append = || log.append(partition, vec![record.clone()]);
-        match self.runtime.patiently(self.name, stop, append).await {
-            Err(error @ LogError::Unavailable { .. }) if stop.is_cancelled() => {
-                tracing::warn!(stage = self.name, %partition, key = answer.key, %error, "an answer is lost, its question will be asked again");
-                Ok(())
-            }
-            appended => Ok(appended.map(drop)?),
-        }
-    }
-
-    /// Everything visible has been fetched: what another life has asked without an answer is asked again.
-    async fn caught_up(&mut self, stop: &CancellationToken) -> Result<(), StageError> {
-        let mut questions = Vec::new();
-        for (partition, task) in &mut self.tasks {
-            let effects = task.step(Event::CaughtUp)?;
-            questions.extend(effects.into_iter().map(|effect| (partition.clone(), effect)));
-        }
-        self.ask(questions, stop).await
-    }
-
     async fn tick(
         &mut self,
         member: &mut dyn Member,
@@ -443,114 +374,6 @@ impl<O: Operator> Driver<O> {
         }
         self.checkpoint(stop).await?;
         Ok(Flow::Go)
-    }
-
-    /// One transaction for everything that waits, of all tasks.
-    async fn flush(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Flow, StageError> {
-        self.pending_since = None;
-        let mut commits: Vec<(TopicPartition, PartitionCommit)> = Vec::new();
-        for (partition, task) in &mut self.tasks {
-            for effect in task.step(Event::Flush)? {
-                if let Effect::Commit(commit) = effect {
-                    commits.push((partition.clone(), commit));
-                }
-            }
-        }
-        if commits.is_empty() {
-            return Ok(Flow::Go);
-        }
-        let began = self.monotonic();
-        let mut attempt = 0;
-        loop {
-            failpoint::hit("commit.before");
-            let cause = match member.commit(merge(&commits)).await {
-                Ok(()) => {
-                    failpoint::hit("commit.after");
-                    break;
-                }
-                Err(CommitError::Fenced(cause)) => {
-                    tracing::warn!(stage = self.name, cause, "commit fenced");
-                    return Ok(Flow::Rejoin);
-                }
-                Err(CommitError::Unknown(cause)) => match self.settle(&commits, stop).await? {
-                    Settled::Happened => {
-                        tracing::warn!(
-                            stage = self.name,
-                            cause,
-                            "the commit's answer was lost, but it happened"
-                        );
-                        break;
-                    }
-                    Settled::Overtaken => {
-                        tracing::warn!(
-                            stage = self.name,
-                            cause,
-                            "the commit's answer was lost, and others have moved on"
-                        );
-                        return Ok(Flow::Rejoin);
-                    }
-                    Settled::DidNotHappen => cause,
-                },
-                Err(CommitError::Aborted(cause)) => cause,
-            };
-            tracing::warn!(
-                stage = self.name,
-                cause,
-                attempt,
-                "commit aborted, sending the same outputs again"
-            );
-            metrics::counter!("aegis_stage_aborts_total", "stage" => self.name).increment(1);
-            self.runtime.clock.sleep(backoff(attempt)).await;
-            attempt += 1;
-            commits.clear();
-            for (partition, task) in &mut self.tasks {
-                for effect in task.step(Event::Aborted)? {
-                    if let Effect::Commit(commit) = effect {
-                        commits.push((partition.clone(), commit));
-                    }
-                }
-            }
-        }
-        let took = self.monotonic().saturating_sub(began);
-        metrics::histogram!("aegis_stage_commit_seconds", "stage" => self.name).record(took.as_secs_f64());
-        let now = self.runtime.clock.now();
-        let mut questions = Vec::new();
-        for (partition, commit) in &commits {
-            let Some(task) = self.tasks.get_mut(partition) else {
-                continue;
-            };
-            let effects = task.step(Event::Committed)?;
-            questions.extend(effects.into_iter().map(|effect| (partition.clone(), effect)));
-            telling::committed(self.name, commit, task.last_accounting(), now);
-        }
-        self.ask(questions, stop).await?;
-        Ok(Flow::Go)
-    }
-
-    /// What became of a commit whose answer was lost. It is atomic, so every position tells the same, unless another
-    /// member has taken partitions over meanwhile: then what is ours of the commit may be missing although one position
-    /// is past it. A commit of Progress alone moves no position; it may be sent twice, as hearing it twice changes nothing.
-    async fn settle(
-        &self,
-        commits: &[(TopicPartition, PartitionCommit)],
-        stop: &CancellationToken,
-    ) -> Result<Settled, LogError> {
-        let (log, group) = (&self.runtime.log, self.group());
-        let (mut after, mut before) = (true, true);
-        for (partition, commit) in commits {
-            let Some(position) = commit.position else { continue };
-            let stored = self
-                .runtime
-                .patiently(self.name, stop, || log.committed(&group, partition))
-                .await?;
-            after &= stored == Some(position);
-            before &= stored.is_none_or(|at| self.tasks.get(partition).is_some_and(|task| at == task.committed()));
-        }
-        Ok(match (after, before) {
-            (_, true) => Settled::DidNotHappen,
-            (true, false) => Settled::Happened,
-            (false, false) => Settled::Overtaken,
-        })
     }
 
     /// Saves the state of every task. The log is synced first: a snapshot must not know records that a power cut can
@@ -601,30 +424,4 @@ impl<O: Operator> Driver<O> {
             self.runtime.health.report(self.name, label, health);
         }
     }
-}
-
-/// The first of the two; when both are there, the one whose turn it is.
-async fn next_turn(
-    event: impl Future<Output = Result<Option<MemberEvent>, LogError>>,
-    answer: impl Future<Output = (TopicPartition, Answer)>,
-    answers_first: bool,
-) -> Turn {
-    let (event, answer) = (
-        event.map(Turn::Log),
-        answer.map(|(partition, answer)| Turn::Answer(partition, answer)),
-    );
-    match answers_first {
-        true => tokio::select! { biased; turn = answer => turn, turn = event => turn },
-        false => tokio::select! { biased; turn = event => turn, turn = answer => turn },
-    }
-}
-
-fn merge(commits: &[(TopicPartition, PartitionCommit)]) -> Commit {
-    let mut all = Commit::default();
-    for (partition, commit) in commits {
-        all.outputs.extend(commit.outputs.iter().cloned());
-        all.positions
-            .extend(commit.position.map(|position| (partition.clone(), position)));
-    }
-    all
 }

@@ -1,11 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::accounting::Disposition;
 use crate::call::CallError;
-use crate::operator::{Context, JsonRows, Reject};
-use crate::snapshot::Piece;
+use crate::log::NewRecord;
+use crate::operator::{CallRequest, Context, JsonRows, Reject};
+use crate::progress::IngressPolicy;
+use crate::snapshot::{ChainBound, Manifest, Piece};
 use crate::state::{StateCell, Table};
 
 /// Counts words; emits "word:count"; refuses "bad"; asks the outside about "ask".
