@@ -10,6 +10,8 @@ mod rig;
 #[path = "support/storms.rs"]
 mod storms;
 
+#[path = "simulation/asking.rs"]
+mod asking;
 #[path = "simulation/chain.rs"]
 mod chain;
 #[path = "simulation/event_time.rs"]
@@ -39,11 +41,12 @@ const PARTS: u64 = 2;
 type Make = fn(&mut Dice) -> Plan;
 
 /// Every plan, and how many percent of the schedules are its.
-const PLANS: [(&str, Make, u64); 5] = [
-    ("chain", chain::plan, 35),
-    ("incidents", incidents::plan, 35),
-    ("ingress", ingress::plan, 12),
-    ("senders", senders::plan, 10),
+const PLANS: [(&str, Make, u64); 6] = [
+    ("chain", chain::plan, 28),
+    ("incidents", incidents::plan, 28),
+    ("ingress", ingress::plan, 10),
+    ("senders", senders::plan, 12),
+    ("asking", asking::plan, 14),
     ("windows", windows::plan, 8),
 ];
 
@@ -144,6 +147,16 @@ fn windows_part_1() {
 #[test]
 fn windows_part_2() {
     check("windows", 1);
+}
+
+#[test]
+fn asking_part_1() {
+    check("asking", 0);
+}
+
+#[test]
+fn asking_part_2() {
+    check("asking", 1);
 }
 
 /// Every pair of the reference, over random windows, reaches, jitters and partition counts.

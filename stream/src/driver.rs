@@ -3,6 +3,7 @@
 //! One driver per stage and process: one member of the stage's consumer group, one task per assigned partition. All
 //! partitions of a stage commit together, in one transaction, when the input is drained or after [`LINGER`].
 
+mod asking;
 mod carry;
 mod sink;
 mod snapshots;

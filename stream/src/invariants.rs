@@ -113,6 +113,12 @@ pub const EVENT_TIME_GOES_ON: Invariant = Invariant {
     in_production: "`aegis_stage_watermark_lag_seconds`",
 };
 
+pub const ASKED_ONCE: Invariant = Invariant {
+    id: "I17-asked-once",
+    says: "Nothing whose answer stands in the log is asked of the outside, and what an earlier attempt may have reached is not asked as new.",
+    in_production: "",
+};
+
 /// All of them, in order of id.
 pub const ALL: &[Invariant] = &[
     BALANCE,
@@ -131,6 +137,7 @@ pub const ALL: &[Invariant] = &[
     NO_STOP,
     DETERMINISM,
     EVENT_TIME_GOES_ON,
+    ASKED_ONCE,
 ];
 
 /// A promise that was found broken, and where.

@@ -34,7 +34,7 @@ pub mod task;
 pub mod time;
 
 pub use accounting::{Accounting, Disposition};
-pub use call::{Call, CallError};
+pub use call::{Call, CallError, CallLimits};
 pub use log::{
     Commit, CommitError, Log, LogError, LogId, Member, MemberEvent, NewRecord, Offset, Reader, Record, TopicPartition,
     TopicSpec,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::accounting::{Accounting, Disposition};
-use crate::call::CallError;
+use crate::call::{CallError, MAX_OPEN};
 use crate::log::{NewRecord, Record, Topic, TopicPartition};
 use crate::partition::partition_for;
 use crate::state::{SavedCells, StateCell, StateError};
@@ -110,7 +110,8 @@ pub trait Operator: Send + Sync + 'static {
         let _ = (watermark, cx);
     }
 
-    /// The answer to a request made by [`Context::call`].
+    /// The answer to a request made by [`Context::call`]; once for each request, in the order in which answers stand in the
+    /// log. What is held back until then holds the output's event time, by [`Operator::owes`].
     fn on_answer(&mut self, key: &str, answer: Result<Bytes, CallError>, cx: &mut Context<'_, Self::Out>) {
         let _ = (key, answer, cx);
     }
@@ -148,6 +149,8 @@ pub struct Context<'a, B: RowBuffer> {
     pub(crate) side: &'a mut Vec<(Topic, Bytes, NewRecord)>,
     pub(crate) rejects: &'a mut Vec<Reject>,
     pub(crate) calls: &'a mut Vec<CallRequest>,
+    /// Questions that may still be asked.
+    pub(crate) room: usize,
     pub(crate) accounting: &'a mut Accounting,
     pub(crate) senders: &'a mut BTreeMap<String, Instant>,
     pub(crate) watermark: Instant,
@@ -201,9 +204,20 @@ impl<B: RowBuffer> Context<'_, B> {
         }
     }
 
-    /// Ask the outside; the answer comes to [`Operator::on_answer`].
-    pub fn call(&mut self, request: CallRequest) {
+    /// Ask the outside; the answer comes to [`Operator::on_answer`]. A key that is open already is the same question. Not
+    /// for [`Operator::on_watermark`] of the ingress stage, whose watermark is not replayed.
+    ///
+    /// Refuses with [`CallError::DidNotHappen`] when [`MAX_OPEN`] questions are open: the operator goes on without an answer,
+    /// as it would after a failed call.
+    pub fn call(&mut self, request: CallRequest) -> Result<(), CallError> {
+        if self.calls.len() >= self.room {
+            return Err(CallError::DidNotHappen {
+                cause: format!("{MAX_OPEN} questions are open already"),
+                retry: true,
+            });
+        }
         self.calls.push(request);
+        Ok(())
     }
 }
 

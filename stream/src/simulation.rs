@@ -21,6 +21,7 @@ mod examine;
 pub mod executor;
 mod lives;
 mod log;
+mod outside;
 mod plan;
 mod process;
 mod report;
@@ -33,6 +34,7 @@ mod world;
 
 pub use dice::Dice;
 pub use executor::{Executor, SimClock};
+pub use outside::{RUBBISH, answer_to};
 pub use plan::{Contents, Plan, PlanStage, Row, Step};
 pub use report::{Failure, Outcome};
 pub use run::{simulate, simulate_calm};

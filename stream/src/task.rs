@@ -7,202 +7,29 @@
 //! aborted commit is sent again with the same outputs, the operator never runs twice over the same input. Before `Assigned`
 //! a snapshot may be loaded, object by object; a `Checkpoint` gives a snapshot out piece by piece (module `state`).
 
+mod calls;
+mod error;
+mod event;
 mod outbox;
 mod state;
-
-use std::sync::Arc;
-use std::time::Duration;
-
-use bytes::Bytes;
+mod time;
 
 use crate::accounting::Accounting;
-use crate::call::CallError;
-use crate::log::{NewRecord, Offset, Record, Topic, TopicPartition};
-use crate::operator::{CallRequest, MigrateError, Operator};
-use crate::progress::{IngressPolicy, Progress, Senders, Upstreams, is_data_for, progress_of};
-use crate::snapshot::{ChainBound, Identity, Manifest, Piece};
-use crate::state::{StateCell as _, StateError};
+use crate::call::Answer;
+use crate::log::{Offset, Record, TopicPartition};
+use crate::operator::Operator;
+use crate::progress::{Progress, Senders, Upstreams, is_data_for, progress_of};
+use crate::snapshot::Identity;
 use crate::time::Instant;
 
+use calls::OpenCalls;
+pub use error::TaskError;
+pub use event::{Effect, Event, PartitionCommit, Restored, Role, TaskSettings};
 use outbox::Outbox;
 pub use outbox::{DeadLetters, Refused};
 use state::Held;
 pub(crate) use state::KERNEL_CELL;
-
-/// Where a stage gets event time from.
-#[derive(Clone, Copy, Debug)]
-pub enum Role {
-    /// The first stage: senders and the wall clock.
-    Ingress(IngressPolicy),
-    /// Every other stage: Progress records of a fixed number of upstream partitions.
-    Downstream { upstream_partitions: u32 },
-}
-
-/// What a task needs to know about the topology around it.
-#[derive(Clone)]
-pub struct TaskSettings {
-    /// Hash of the topology; names snapshots.
-    pub topology: String,
-    pub role: Role,
-    /// Main output and its partition count.
-    pub output: (Topic, u32),
-    /// Partition counts of every topic a record may be sent to on the side, dead letters and accounting included.
-    pub sides: Vec<(Topic, u32)>,
-    pub accounting: Topic,
-    pub dead_letters: DeadLetters,
-    /// Event time must have moved this far before Progress alone is worth a commit.
-    pub progress_step: Duration,
-}
-
-/// What happened, as told by the driver.
-#[derive(Debug)]
-pub enum Event {
-    /// One object of the snapshot to start from, before `Assigned`.
-    Load(Bytes),
-    /// All objects of a snapshot of logic version `from`, before `Assigned`: the operator migrates them.
-    Migrate {
-        from: u32,
-        objects: Vec<Bytes>,
-    },
-    /// Before `Assigned`: the objects of one snapshot for each partition of another partitioning of the same input, of which this
-    /// task has `partitions` now. What belongs to the keys of its own partition is taken over.
-    Carry {
-        from: Vec<Vec<Bytes>>,
-        partitions: u32,
-    },
-    /// The partition is this task's. `start` is the first offset the log still has.
-    Assigned {
-        committed: Option<Offset>,
-        start: Offset,
-        snapshot: Option<Restored>,
-    },
-    /// The next records, in order.
-    Fetched(Vec<Record>),
-    /// The wall clock (ingress only acts on it); `drained`: everything visible has been fetched.
-    Tick {
-        now: Instant,
-        drained: bool,
-    },
-    /// Nothing more will come on this replay clock. With `past`, event time goes this far past the newest event.
-    End {
-        past: Option<Duration>,
-    },
-    /// Commit what is pending.
-    Flush,
-    Committed,
-    /// Nothing of the commit happened; send it again.
-    Aborted,
-    Answered {
-        key: String,
-        answer: Result<Bytes, CallError>,
-    },
-    /// Take a snapshot now (nothing may be pending), or give the next piece of the one being taken.
-    Checkpoint(ChainBound),
-    /// The snapshot's last piece is stored under this manifest, or `None`: it could not be stored. Until one of the two is
-    /// known nothing else is fed in.
-    Snapshotted(Option<Arc<Manifest>>),
-}
-
-/// The snapshot that was loaded.
-#[derive(Clone, Debug)]
-pub struct Restored {
-    /// Where its state stands.
-    pub offset: Offset,
-    /// What the next delta may extend; `None`: the next snapshot is a base.
-    pub chain: Option<Arc<Manifest>>,
-}
-
-/// Outputs and position of one partition, to be committed in one piece.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PartitionCommit {
-    pub outputs: Vec<(TopicPartition, Vec<NewRecord>)>,
-    /// New position (next offset to read); `None` if only Progress goes out.
-    pub position: Option<Offset>,
-}
-
-/// What the driver must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    Seek(Offset),
-    Commit(PartitionCommit),
-    Snapshot(Piece),
-    Call(CallRequest),
-}
-
-/// A defect, or state that cannot be used: the stage stops, nothing of the pending work is committed.
-#[derive(Debug, thiserror::Error)]
-pub enum TaskError {
-    #[error("{stage}/{partition}: {source}")]
-    State {
-        stage: &'static str,
-        partition: u32,
-        source: StateError,
-    },
-    #[error("{stage}/{partition}: snapshot misses state cell {cell}")]
-    MissingCell {
-        stage: &'static str,
-        partition: u32,
-        cell: String,
-    },
-    #[error("{stage}/{partition}: an object of the snapshot is none of ours, though its checksum is right")]
-    Object { stage: &'static str, partition: u32 },
-    #[error(
-        "{stage}/{partition}: state of logic version {from} cannot be taken over by version {to}: {cause}; nothing was written: go on with the previous program, or use a release that migrates from it"
-    )]
-    Migrate {
-        stage: &'static str,
-        partition: u32,
-        from: u32,
-        to: u32,
-        cause: MigrateError,
-    },
-    #[error("{stage}/{partition}: state cannot be divided among other partitions: {cause}")]
-    Carry {
-        stage: &'static str,
-        partition: u32,
-        cause: MigrateError,
-    },
-    #[error("{stage}/{partition}: fed while a snapshot is being taken")]
-    Saving { stage: &'static str, partition: u32 },
-    #[error("{stage}/{partition}: output cannot be encoded: {cause}")]
-    Encode {
-        stage: &'static str,
-        partition: u32,
-        cause: String,
-    },
-    #[error("{stage}/{partition}: topic {topic} is not part of the topology")]
-    UnknownTopic {
-        stage: &'static str,
-        partition: u32,
-        topic: Topic,
-    },
-    #[error("{stage}/{partition}: conservation broken between {from:?} and {to:?}: {counts:?}")]
-    Conservation {
-        stage: &'static str,
-        partition: u32,
-        from: Offset,
-        to: Offset,
-        counts: Box<Accounting>,
-    },
-    #[error("{stage}/{partition}: {event} while a commit is in flight")]
-    Order {
-        stage: &'static str,
-        partition: u32,
-        event: &'static str,
-    },
-}
-
-enum EventTime {
-    Ingress {
-        senders: Senders,
-        policy: IngressPolicy,
-        now: Instant,
-        drained: bool,
-        idle: bool,
-        ended: Option<Option<Duration>>,
-    },
-    Downstream(Upstreams),
-}
+use time::EventTime;
 
 /// One operator instance on one input partition.
 pub struct Task<O: Operator> {
@@ -221,6 +48,7 @@ pub struct Task<O: Operator> {
     in_flight: Option<PartitionCommit>,
     /// An ingress partition that the later stages do not know of yet: its first commit says that it is there.
     unannounced: bool,
+    calls: OpenCalls,
     held: Held,
 }
 
@@ -251,6 +79,7 @@ impl<O: Operator> Task<O> {
             outbox,
             in_flight: None,
             unannounced: false,
+            calls: OpenCalls::default(),
             held: Held::default(),
         }
     }
@@ -273,7 +102,6 @@ impl<O: Operator> Task<O> {
                 for record in &records {
                     self.take(record);
                 }
-                effects.extend(self.outbox.take_calls().into_iter().map(Effect::Call));
             }
             Event::Tick { now, drained } => {
                 if drained {
@@ -294,11 +122,9 @@ impl<O: Operator> Task<O> {
                 }
                 self.advance();
             }
-            Event::Answered { key, answer } => {
-                self.require_no_commit("answered")?;
-                let mut cx = self.outbox.context(self.watermark);
-                self.operator.on_answer(&key, answer, &mut cx);
-                effects.extend(self.outbox.take_calls().into_iter().map(Effect::Call));
+            Event::CaughtUp => {
+                self.catch_up();
+                effects.extend(self.calls.caught_up());
             }
             Event::Flush => {
                 if let Some(commit) = self.flush()? {
@@ -310,6 +136,7 @@ impl<O: Operator> Task<O> {
                 if let Some(position) = self.in_flight.take().and_then(|commit| commit.position) {
                     self.committed = position;
                 }
+                effects.extend(self.calls.committed());
             }
             Event::Aborted => effects.extend(self.in_flight.clone().map(Effect::Commit)),
             Event::Checkpoint(bound) => {
@@ -354,6 +181,11 @@ impl<O: Operator> Task<O> {
     /// Whether a flush must come before the first record: it tells later stages to wait for this partition.
     pub fn unannounced(&self) -> bool {
         self.unannounced
+    }
+
+    /// Questions to the outside that have no answer yet.
+    pub fn open_calls(&self) -> usize {
+        self.calls.len()
     }
 
     /// Entries per state cell, for metrics.
@@ -436,7 +268,9 @@ impl<O: Operator> Task<O> {
         }
         self.position = Offset(record.offset.0 + 1);
         self.outbox.stamp(record.timestamp);
-        if !is_data_for(record, self.operator.name()) {
+        if let Some(answer) = Answer::for_stage(record, self.operator.name()) {
+            self.answered(answer);
+        } else if !is_data_for(record, self.operator.name()) {
             if let (Some(progress), EventTime::Downstream(upstreams)) = (progress_of(record), &mut self.time)
                 && let Some(watermark) = upstreams.hear(&progress)
             {
@@ -459,6 +293,7 @@ impl<O: Operator> Task<O> {
             Err(reject) => self.outbox.context(self.watermark).reject(reject),
         }
         self.outbox.seal_rejects(record);
+        self.asked();
         if let EventTime::Ingress {
             senders, policy, now, ..
         } = &mut self.time
@@ -468,6 +303,27 @@ impl<O: Operator> Task<O> {
                 senders.observe(&sender, at, *now, policy);
             }
         }
+    }
+
+    /// The first answer to a question counts; another one, or one to a question that nobody asked, changes nothing.
+    fn answered(&mut self, Answer { key, answer }: Answer) {
+        let stage = self.operator.name();
+        if !self.calls.close(&key) {
+            metrics::counter!("aegis_call_answers_total", "stage" => stage, "outcome" => "ignored").increment(1);
+            return;
+        }
+        let outcome = if answer.is_ok() { "answered" } else { "failed" };
+        metrics::counter!("aegis_call_answers_total", "stage" => stage, "outcome" => outcome).increment(1);
+        self.outbox.set_room(self.calls.room());
+        let mut cx = self.outbox.context(self.watermark);
+        self.operator.on_answer(&key, answer, &mut cx);
+        self.asked();
+    }
+
+    /// Takes over what the operator has just asked.
+    fn asked(&mut self) {
+        self.calls.ask(self.outbox.take_calls(), self.replay_until > Offset(0));
+        self.outbox.set_room(self.calls.room());
     }
 
     /// Forget what replay produced; from here on everything is emitted.
@@ -483,82 +339,6 @@ impl<O: Operator> Task<O> {
     fn catch_up(&mut self) {
         self.position = self.position.max(self.replay_until);
         self.finish_restore();
-    }
-
-    /// Event time may have moved (ingress).
-    fn advance(&mut self) {
-        let EventTime::Ingress {
-            senders,
-            policy,
-            now,
-            drained,
-            idle,
-            ended,
-        } = &mut self.time
-        else {
-            return;
-        };
-        let next = match ended {
-            Some(past) => {
-                *idle = senders.entries() == 0;
-                senders.end(*past, policy).unwrap_or(self.watermark)
-            }
-            None if *now == Instant::MIN => return,
-            None => {
-                let (next, _) = senders.tick(*now, *drained, policy);
-                for (sender, trouble) in senders.new_trouble(*now, *drained, policy) {
-                    let (stage, cause) = (self.operator.name(), trouble.cause());
-                    tracing::debug!(
-                        stage,
-                        partition = self.input.partition,
-                        sender,
-                        cause,
-                        "a sender's time"
-                    );
-                    metrics::counter!("aegis_sender_trouble_total", "stage" => stage, "cause" => cause).increment(1);
-                }
-                next
-            }
-        };
-        if next > self.watermark {
-            self.raise(next);
-        }
-    }
-
-    fn raise(&mut self, watermark: Instant) {
-        self.watermark = watermark;
-        let mut cx = self.outbox.context(watermark);
-        self.operator.on_watermark(watermark, &mut cx);
-    }
-
-    /// Watermark (held back for what the operator owes) and idleness, if they are worth telling downstream.
-    fn news(&self) -> Option<(Instant, bool)> {
-        let (idle, ended) = match &self.time {
-            EventTime::Ingress { idle, ended, .. } => (*idle, ended.is_some()),
-            // Only the ingress stage may call a partition idle, and only at the end of a replay: while anything may still
-            // come, the word could be overtaken by it (ADRs 6 and 11). A later stage hears every upstream partition in each of its
-            // own, so it always has a watermark to tell; were it to say "do not wait for me", the next stage could run
-            // past rows that stand in this one's input but have not been read yet.
-            EventTime::Downstream(_) => (false, false),
-        };
-        if self.watermark == Instant::MIN && !idle {
-            return None;
-        }
-        let watermark = self
-            .operator
-            .owes()
-            .map_or(self.watermark, |owed| owed.min(self.watermark));
-        let worth = match self.told {
-            None => true,
-            Some((told, was_idle)) => {
-                let moved = watermark > told;
-                idle != was_idle
-                    || (ended && moved)
-                    || (moved && watermark >= told.saturating_add(self.settings.progress_step))
-                    || (moved && self.position > self.committed)
-            }
-        };
-        worth.then_some((watermark, idle))
     }
 
     fn flush(&mut self) -> Result<Option<PartitionCommit>, TaskError> {

@@ -9,7 +9,7 @@ use stream::{Instant, NewRecord, TopicPartition};
 use crate::rows::{batches, progress};
 
 /// Event time of a partition that has nothing more to say. Far, but calculable with.
-const FAR: Instant = Instant(1_000_000 * 1_000_000);
+pub const FAR: Instant = Instant(1_000_000 * 1_000_000);
 
 /// Writes a script.
 pub struct Scribe {

@@ -1,20 +1,26 @@
 //! Drives the tasks of one stage.
 
+mod calls;
+mod commit;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::asking::Asking;
 use super::snapshots::{Restoration, Standing, checkpoint, restore};
-use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, backoff, telling};
+use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, telling};
 use crate::call::Call;
 use crate::failpoint;
 use crate::health::PartitionHealth;
-use crate::log::{Bounds, Commit, CommitError, LogError, Member, MemberEvent, Offset, Topic, TopicPartition};
+use crate::log::{Bounds, LogError, Member, MemberEvent, Offset, Topic, TopicPartition};
 use crate::operator::Operator;
 use crate::snapshot::{How, SnapshotError};
-use crate::task::{Effect, Event, PartitionCommit, Task, TaskError, TaskSettings};
+use crate::task::{Effect, Event, Task, TaskError, TaskSettings};
+
+use calls::{Turn, next_turn};
 
 /// A stage: an operator, where it reads, and what surrounds it.
 pub struct Stage<O: Operator> {
@@ -59,6 +65,7 @@ pub async fn run_stage<O: Operator>(
         runtime,
         tasks: BTreeMap::new(),
         pending_since: None,
+        asking: Asking::default(),
         snapshot_at: None,
     };
     let result = driver.run(mode, stop).await;
@@ -75,6 +82,7 @@ struct Driver<O: Operator> {
     tasks: BTreeMap<TopicPartition, Task<O>>,
     /// Monotonic, as `snapshot_at`.
     pending_since: Option<Duration>,
+    asking: Asking,
     snapshot_at: Option<Duration>,
 }
 
@@ -82,14 +90,6 @@ enum Flow {
     Go,
     /// Another member owns what was ours: forget the state, join again.
     Rejoin,
-}
-
-/// What the log says about a commit whose answer was lost.
-enum Settled {
-    Happened,
-    DidNotHappen,
-    /// The positions are neither those before nor those after: another member moved them.
-    Overtaken,
 }
 
 impl<O: Operator> Driver<O> {
@@ -109,6 +109,7 @@ impl<O: Operator> Driver<O> {
                     );
                     metrics::counter!("aegis_stage_fenced_total", "stage" => self.name).increment(1);
                     self.tasks.clear();
+                    self.asking = Asking::default();
                     let _ = member.leave().await;
                 }
             }
@@ -145,17 +146,34 @@ impl<O: Operator> Driver<O> {
     ) -> Result<Flow, StageError> {
         let mut ticked: Option<Duration> = None;
         let mut attempt = 0;
+        let mut answers_first = false;
         loop {
-            let event = tokio::select! {
-                biased;
-                () = stop.cancelled() => {
+            // By turns, so that neither a backlog nor a flood of answers keeps the other waiting.
+            answers_first = !answers_first;
+            let turn = {
+                let Driver {
+                    asking, stage, runtime, ..
+                } = &mut *self;
+                let answer = asking.next(stage.call.as_ref(), &runtime.clock);
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => Turn::Stop,
+                    turn = next_turn(member.next(LINGER), answer, answers_first) => turn,
+                }
+            };
+            let event = match turn {
+                Turn::Log(event) => event,
+                Turn::Answer(partition, answer) => {
+                    self.answered(&partition, &answer, stop).await?;
+                    Ok(None)
+                }
+                Turn::Stop => {
                     if let Flow::Rejoin = self.flush(member, stop).await? {
                         return Ok(Flow::Rejoin);
                     }
                     self.checkpoint(stop).await?;
                     return Ok(Flow::Go);
                 }
-                event = member.next(LINGER) => event,
             };
             let event = match event {
                 Ok(event) => {
@@ -199,10 +217,16 @@ impl<O: Operator> Driver<O> {
                 }
                 Some(MemberEvent::Drained) if !self.tasks.is_empty() => {
                     if let Mode::ToEnd { past } = mode {
-                        return self.end(member, past, stop).await;
+                        flow = self.flush(member, stop).await?;
+                        self.caught_up(stop).await?;
+                        let open: usize = self.tasks.values().map(Task::open_calls).sum();
+                        if let (Flow::Go, 0) = (&flow, open) {
+                            return self.end(member, past, stop).await;
+                        }
+                    } else {
+                        flow = self.tick(member, true, stop).await?;
+                        ticked = Some(self.monotonic());
                     }
-                    flow = self.tick(member, true, stop).await?;
-                    ticked = Some(self.monotonic());
                 }
                 Some(MemberEvent::Drained) => {}
             }
@@ -314,6 +338,7 @@ impl<O: Operator> Driver<O> {
     fn drop_tasks(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
             self.tasks.remove(partition);
+            self.asking.forget(partition);
             self.runtime.health.forget(self.name, &partition.to_string());
         }
     }
@@ -328,29 +353,10 @@ impl<O: Operator> Driver<O> {
         };
         metrics::counter!("aegis_stage_records_total", "stage" => self.name, "direction" => "in")
             .increment(records.len() as u64);
-        let effects = task.step(Event::Fetched(records))?;
+        task.step(Event::Fetched(records))?;
         failpoint::hit("stage.fetched");
         let now = self.monotonic();
         self.pending_since.get_or_insert(now);
-        self.answer_calls(partition.clone(), effects).await
-    }
-
-    /// Calls are answered in order, before anything else is fed to the task.
-    async fn answer_calls(&mut self, partition: TopicPartition, effects: Vec<Effect>) -> Result<(), StageError> {
-        let mut queue: std::collections::VecDeque<Effect> = effects.into();
-        while let Some(effect) = queue.pop_front() {
-            let Effect::Call(request) = effect else { continue };
-            let Some(call) = &self.stage.call else {
-                return Err(StageError::NoCall { stage: self.name });
-            };
-            let answer = call.call(&request.key, &request.request).await.map(Into::into);
-            if let Some(task) = self.tasks.get_mut(&partition) {
-                queue.extend(task.step(Event::Answered {
-                    key: request.key,
-                    answer,
-                })?);
-            }
-        }
         Ok(())
     }
 
@@ -360,9 +366,13 @@ impl<O: Operator> Driver<O> {
         drained: bool,
         stop: &CancellationToken,
     ) -> Result<Flow, StageError> {
+        // As it was before anything below takes time: the input is drained now, and not a moment longer.
         let now = self.runtime.clock.now();
         for task in self.tasks.values_mut() {
             task.step(Event::Tick { now, drained })?;
+        }
+        if drained {
+            self.caught_up(stop).await?;
         }
         if drained && matches!(self.flush(member, stop).await?, Flow::Rejoin) {
             return Ok(Flow::Rejoin);
@@ -399,111 +409,6 @@ impl<O: Operator> Driver<O> {
         Ok(Flow::Go)
     }
 
-    /// One transaction for everything that waits, of all tasks.
-    async fn flush(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Flow, StageError> {
-        self.pending_since = None;
-        let mut commits: Vec<(TopicPartition, PartitionCommit)> = Vec::new();
-        for (partition, task) in &mut self.tasks {
-            for effect in task.step(Event::Flush)? {
-                if let Effect::Commit(commit) = effect {
-                    commits.push((partition.clone(), commit));
-                }
-            }
-        }
-        if commits.is_empty() {
-            return Ok(Flow::Go);
-        }
-        let began = self.monotonic();
-        let mut attempt = 0;
-        loop {
-            failpoint::hit("commit.before");
-            let cause = match member.commit(merge(&commits)).await {
-                Ok(()) => {
-                    failpoint::hit("commit.after");
-                    break;
-                }
-                Err(CommitError::Fenced(cause)) => {
-                    tracing::warn!(stage = self.name, cause, "commit fenced");
-                    return Ok(Flow::Rejoin);
-                }
-                Err(CommitError::Unknown(cause)) => match self.settle(&commits, stop).await? {
-                    Settled::Happened => {
-                        tracing::warn!(
-                            stage = self.name,
-                            cause,
-                            "the commit's answer was lost, but it happened"
-                        );
-                        break;
-                    }
-                    Settled::Overtaken => {
-                        tracing::warn!(
-                            stage = self.name,
-                            cause,
-                            "the commit's answer was lost, and others have moved on"
-                        );
-                        return Ok(Flow::Rejoin);
-                    }
-                    Settled::DidNotHappen => cause,
-                },
-                Err(CommitError::Aborted(cause)) => cause,
-            };
-            tracing::warn!(
-                stage = self.name,
-                cause,
-                attempt,
-                "commit aborted, sending the same outputs again"
-            );
-            metrics::counter!("aegis_stage_aborts_total", "stage" => self.name).increment(1);
-            self.runtime.clock.sleep(backoff(attempt)).await;
-            attempt += 1;
-            commits.clear();
-            for (partition, task) in &mut self.tasks {
-                for effect in task.step(Event::Aborted)? {
-                    if let Effect::Commit(commit) = effect {
-                        commits.push((partition.clone(), commit));
-                    }
-                }
-            }
-        }
-        let took = self.monotonic().saturating_sub(began);
-        metrics::histogram!("aegis_stage_commit_seconds", "stage" => self.name).record(took.as_secs_f64());
-        let now = self.runtime.clock.now();
-        for (partition, commit) in &commits {
-            let Some(task) = self.tasks.get_mut(partition) else {
-                continue;
-            };
-            task.step(Event::Committed)?;
-            telling::committed(self.name, commit, task.last_accounting(), now);
-        }
-        Ok(Flow::Go)
-    }
-
-    /// What became of a commit whose answer was lost. It is atomic, so every position tells the same, unless another
-    /// member has taken partitions over meanwhile: then what is ours of the commit may be missing although one position
-    /// is past it. A commit of Progress alone moves no position; it may be sent twice, as hearing it twice changes nothing.
-    async fn settle(
-        &self,
-        commits: &[(TopicPartition, PartitionCommit)],
-        stop: &CancellationToken,
-    ) -> Result<Settled, LogError> {
-        let (log, group) = (&self.runtime.log, self.group());
-        let (mut after, mut before) = (true, true);
-        for (partition, commit) in commits {
-            let Some(position) = commit.position else { continue };
-            let stored = self
-                .runtime
-                .patiently(self.name, stop, || log.committed(&group, partition))
-                .await?;
-            after &= stored == Some(position);
-            before &= stored.is_none_or(|at| self.tasks.get(partition).is_some_and(|task| at == task.committed()));
-        }
-        Ok(match (after, before) {
-            (_, true) => Settled::DidNotHappen,
-            (true, false) => Settled::Happened,
-            (false, false) => Settled::Overtaken,
-        })
-    }
-
     /// Saves the state of every task. The log is synced first: a snapshot must not know records that a power cut can
     /// still undo, because others may then come to stand at their offsets. A store that refuses costs the next restart
     /// its speed, not this stage its work: the older snapshot and the log serve, and retention waits for it.
@@ -535,6 +440,10 @@ impl<O: Operator> Driver<O> {
             let lag = bounds.end.0.saturating_sub(task.position().0);
             let label = partition.to_string();
             metrics::gauge!("aegis_stage_lag", "stage" => self.name, "partition" => label.clone()).set(lag as f64);
+            if self.stage.call.is_some() {
+                metrics::gauge!("aegis_stage_open_calls", "stage" => self.name, "partition" => label.clone())
+                    .set(task.open_calls() as f64);
+            }
             if task.watermark() > crate::time::Instant::MIN {
                 metrics::gauge!("aegis_stage_watermark_lag_seconds", "stage" => self.name, "partition" => label.clone())
                     .set(now.since(task.watermark()).as_secs_f64());
@@ -548,14 +457,4 @@ impl<O: Operator> Driver<O> {
             self.runtime.health.report(self.name, label, health);
         }
     }
-}
-
-fn merge(commits: &[(TopicPartition, PartitionCommit)]) -> Commit {
-    let mut all = Commit::default();
-    for (partition, commit) in commits {
-        all.outputs.extend(commit.outputs.iter().cloned());
-        all.positions
-            .extend(commit.position.map(|position| (partition.clone(), position)));
-    }
-    all
 }

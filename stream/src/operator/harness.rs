@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{CallRequest, Context, Operator, Reject, RowBuffer};
 use crate::accounting::Accounting;
+use crate::call::MAX_OPEN;
 use crate::log::{NewRecord, Record, Topic, TopicPartition};
 use crate::time::Instant;
 
@@ -54,6 +55,7 @@ impl<B: RowBuffer> Harness<B> {
             side: &mut self.side,
             rejects: &mut self.rejects,
             calls: &mut self.calls,
+            room: MAX_OPEN,
             accounting: &mut self.accounting,
             senders: &mut self.senders,
             watermark: self.watermark,

@@ -8,6 +8,7 @@ use super::store::complete;
 use super::straight::{Straight, straight_stage};
 use super::world::World;
 use crate::accounting::AccountingRecord;
+use crate::call::Answer;
 use crate::driver::IDENTITY_HEADER;
 use crate::invariants::{
     BALANCE, DURABLE, EXACTLY_ONCE, ONE_DISPOSITION, SAME_RESULT, STATE, TILING, Violation, WATERMARK,
@@ -45,14 +46,22 @@ pub fn examine(world: &World, straight: &Straight) -> Vec<Violation> {
 
 /// The script stands in the log as it was appended.
 fn scripted(plan: &Plan, contents: &Contents) -> Result<(), Violation> {
-    let mut next: BTreeMap<&TopicPartition, usize> = BTreeMap::new();
+    let mut stood: BTreeMap<&TopicPartition, _> = BTreeMap::new();
+    for (partition, records) in contents {
+        // Answers stand between the lines.
+        let scripted = records.iter().filter(|record| Answer::key_of(record).is_none());
+        stood.insert(partition, scripted);
+    }
     for step in &plan.script {
-        let stood = contents.get(&step.to).map_or(&[][..], Vec::as_slice);
-        let at = next.entry(&step.to).or_default();
         for record in &step.records {
-            let found = stood.get(*at).map(|found| &found.value);
-            DURABLE.check(found == Some(&record.value), || format!("{}@{at}", step.to))?;
-            *at += 1;
+            let found = stood.get_mut(&step.to).and_then(Iterator::next);
+            DURABLE.check(found.is_some_and(|found| found.value == record.value), || {
+                format!(
+                    "{}: {:?} stands where the script goes on",
+                    step.to,
+                    found.map(|found| found.offset)
+                )
+            })?;
         }
     }
     Ok(())

@@ -52,7 +52,7 @@ async fn one_life(world: &Arc<World>, process: &Process, stop: &CancellationToke
     let running = Arc::new(AtomicUsize::new(0));
     let runtime = world.runtime(process);
     for stage in &world.plan.stages {
-        let driver = (stage.run)(runtime.clone(), Mode::Live, stop.clone());
+        let driver = (stage.run)(runtime.clone(), Arc::new(process.clone()), Mode::Live, stop.clone());
         let named = stage.name;
         start(world, process, stop, &running, named, async move {
             driver.await.map_err(|error| error.to_string())

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::dice::Dice;
 use super::plan::Contents;
+use crate::call::Answer;
 use crate::invariants::{POSITIONS, Violation};
 use crate::log::local::FetchLimit;
 use crate::log::membership::{Groups, lock};
@@ -239,6 +240,13 @@ impl SimLog {
         }
         let least = last.into_iter().map(|word| word.unwrap_or(Instant::MIN)).min();
         least.unwrap_or(Instant::MAX)
+    }
+
+    /// Whether an answer to the question `key` stands anywhere.
+    pub fn answered(&self, key: &str) -> bool {
+        let state = lock(&self.state);
+        let mut records = state.partitions.values().flat_map(|found| &found.records);
+        records.any(|record| Answer::key_of(record) == Some(key))
     }
 
     /// Records `[from, to)` of a partition, trimmed or not.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use crate::call::Call;
 use crate::driver::{Mode, Runtime, Stage, StageError, run_stage};
 use crate::log::{NewRecord, Record, Topic, TopicPartition};
 use crate::operator::Operator;
@@ -76,7 +77,8 @@ pub type Cells = Vec<(String, Vec<u8>)>;
 
 type ReadState = dyn Fn(u32, &[Bytes]) -> Option<Cells> + Send + Sync;
 
-type RunStage = dyn Fn(Runtime, Mode, CancellationToken) -> BoxFuture<'static, Result<(), StageError>> + Send + Sync;
+type RunStage =
+    dyn Fn(Runtime, Arc<dyn Call>, Mode, CancellationToken) -> BoxFuture<'static, Result<(), StageError>> + Send + Sync;
 
 /// A stage of a plan.
 #[derive(Clone)]
@@ -134,13 +136,13 @@ impl PlanStage {
                 Role::Ingress(_) => None,
                 Role::Downstream { upstream_partitions } => Some(upstream_partitions),
             },
-            run: Arc::new(move |runtime, mode, stop| {
+            run: Arc::new(move |runtime, outside, mode, stop| {
                 let make = make.clone();
                 let stage = Stage {
                     input: topic.clone(),
                     settings: settings.clone(),
                     make: Box::new(move |_| make()),
-                    call: None,
+                    call: Some(outside),
                     keyed: None,
                 };
                 Box::pin(run_stage(stage, runtime, mode, stop))

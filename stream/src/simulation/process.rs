@@ -217,7 +217,8 @@ impl Log for Process {
         self.ask(Op::Ask, topic, || self.world.log.count(topic)).await
     }
 
-    async fn append(&self, to: &TopicPartition, records: Vec<NewRecord>) -> Result<Offset, LogError> {
+    async fn append(&self, to: &TopicPartition, mut records: Vec<NewRecord>) -> Result<Offset, LogError> {
+        self.answer_twice(&mut records);
         self.ask(Op::Append, &to.to_string(), || self.world.log.append(to, records))
             .await
     }

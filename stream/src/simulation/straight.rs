@@ -15,7 +15,7 @@ use super::snapshots::SnapshotState;
 use super::weather::Weather;
 use super::world::World;
 use crate::driver::Mode;
-use crate::invariants::{ENDS, Violation};
+use crate::invariants::{ASKED_ONCE, ENDS, Violation};
 use crate::log::{NewRecord, Record};
 
 /// What one stage makes of an input: records by partition, and the state at its end by input partition.
@@ -32,20 +32,26 @@ pub fn straight_run(plan: &Plan) -> Straight {
         let records = input.entry(step.to.clone()).or_default();
         records.extend(step.records.iter().cloned().map(as_record));
     }
-    run(plan, &plan.stages, input)
+    run(plan, &plan.stages, input).1
 }
 
 /// One stage over an input that a run with faults left behind.
+/// The answers to its questions stand in that input.
 pub fn straight_stage(plan: &Plan, stage: &PlanStage, contents: &Contents) -> Straight {
     let input = contents
         .iter()
         .filter(|(partition, _)| partition.topic == stage.input)
         .map(|(partition, records)| (partition.clone(), records.clone()))
         .collect();
-    run(plan, std::slice::from_ref(stage), input)
+    let (world, mut straight) = run(plan, std::slice::from_ref(stage), input);
+    let asked = ASKED_ONCE.check(world.outside.silent(), || {
+        format!("{} asks what was answered before", stage.name)
+    });
+    straight.broken = straight.broken.or(asked.err());
+    straight
 }
 
-fn run(plan: &Plan, stages: &[PlanStage], input: Contents) -> Straight {
+fn run(plan: &Plan, stages: &[PlanStage], input: Contents) -> (Arc<World>, Straight) {
     let world = World::new(plan.clone(), Weather::calm(), false, Duration::from_secs(86_400));
     for (partition, records) in input {
         let records = records.into_iter().map(as_new).collect();
@@ -60,7 +66,8 @@ fn run(plan: &Plan, stages: &[PlanStage], input: Contents) -> Straight {
             crash: CancellationToken::new(),
         };
         let past = Some(Duration::from_secs(86_400));
-        let driver = (stage.run)(world.runtime(&process), Mode::ToEnd { past }, CancellationToken::new());
+        let (runtime, outside) = (world.runtime(&process), Arc::new(process.clone()));
+        let driver = (stage.run)(runtime, outside, Mode::ToEnd { past }, CancellationToken::new());
         let ended = Arc::new(AtomicBool::new(false));
         let (ending, told) = (ended.clone(), world.clone());
         world.executor.spawn(async move {
@@ -87,11 +94,12 @@ fn run(plan: &Plan, stages: &[PlanStage], input: Contents) -> Straight {
             states.extend(last.map(|last| ((stage.name.to_owned(), partition.partition), last)));
         }
     }
-    Straight {
+    let straight = Straight {
         contents: world.log.contents(),
         states,
         broken,
-    }
+    };
+    (world, straight)
 }
 
 fn as_new(record: Record) -> NewRecord {

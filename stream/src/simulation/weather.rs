@@ -20,6 +20,8 @@ pub enum Op {
     SnapshotRead,
     SinkWrite,
     SinkPosition,
+    /// A question of an operator.
+    Call,
 }
 
 /// What it meets.
@@ -43,6 +45,12 @@ pub enum Fault {
     /// A snapshot of which only a part reaches the disk; the process dies of the same cause.
     Torn,
     DiskFull,
+    /// Refused for good, nothing happened.
+    Refused,
+    /// There is never an answer.
+    Silent,
+    /// The answer cannot be read.
+    Rubbish,
 }
 
 /// The draw for one operation.
@@ -176,7 +184,21 @@ impl Weather {
             },
             Op::SnapshotRead if self.dice.one_in(self.disk / 4) => Fault::Unavailable,
             Op::SnapshotSave | Op::SnapshotRead => Fault::None,
+            Op::Call if self.dice.one_in(self.lost_answers / 2) => {
+                let lost = [Fault::AnswerLost, Fault::RequestLost, Fault::Silent];
+                lost[self.dice.below(3)]
+            }
+            Op::Call if self.dice.one_in(self.refusals / 2) => {
+                let refused = [Fault::Unavailable, Fault::Refused, Fault::Rubbish];
+                refused[self.dice.below(3)]
+            }
+            Op::Call => Fault::None,
         }
+    }
+
+    /// Whether an answer from outside comes a second time.
+    pub fn answers_twice(&mut self, now: Duration) -> bool {
+        now < self.calm_from && self.dice.one_in(self.lost_answers / 2)
     }
 
     fn refused(&mut self) -> Fault {

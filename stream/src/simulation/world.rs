@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::executor::{Executor, SimClock};
 use super::log::SimLog;
+use super::outside::Outside;
 use super::plan::Plan;
 use super::process::Process;
 use super::report::Trace;
@@ -27,6 +28,7 @@ pub struct World {
     pub log: SimLog,
     pub snapshots: SnapshotFiles,
     stores: Stores,
+    pub outside: Outside,
     pub weather: Mutex<Weather>,
     pub trace: Mutex<Trace>,
     /// The stop of each process's present life.
@@ -49,6 +51,7 @@ impl World {
             plan,
             snapshots: SnapshotFiles::default(),
             stores: Stores::default(),
+            outside: Outside::default(),
             weather: Mutex::new(weather),
             trace: Mutex::default(),
             lives: Mutex::default(),

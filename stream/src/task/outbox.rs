@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{TaskError, TaskSettings};
 use crate::accounting::{Accounting, AccountingRecord};
+use crate::call::MAX_OPEN;
 use crate::log::{NewRecord, Offset, Record, Topic, TopicPartition};
 use crate::operator::{CallRequest, Context, Reject, RowBuffer};
 use crate::partition::partition_for;
@@ -45,6 +46,8 @@ pub struct Outbox<B> {
     side_bytes: usize,
     rejects: Vec<Reject>,
     calls: Vec<CallRequest>,
+    /// Questions that may still be asked.
+    room: usize,
     senders: BTreeMap<String, Instant>,
     accounting: Accounting,
     last: Accounting,
@@ -68,6 +71,7 @@ impl<B: RowBuffer> Outbox<B> {
             side_bytes: 0,
             rejects: Vec::new(),
             calls: Vec::new(),
+            room: MAX_OPEN,
             senders: BTreeMap::new(),
             accounting: Accounting::default(),
             last: Accounting::default(),
@@ -81,6 +85,7 @@ impl<B: RowBuffer> Outbox<B> {
             side: &mut self.side,
             rejects: &mut self.rejects,
             calls: &mut self.calls,
+            room: self.room,
             accounting: &mut self.accounting,
             senders: &mut self.senders,
             watermark,
@@ -115,8 +120,13 @@ impl<B: RowBuffer> Outbox<B> {
         self.accounting.skipped += offsets;
     }
 
+    /// Questions since the last call.
     pub fn take_calls(&mut self) -> Vec<CallRequest> {
         std::mem::take(&mut self.calls)
+    }
+
+    pub fn set_room(&mut self, room: usize) {
+        self.room = room;
     }
 
     pub fn take_senders(&mut self) -> BTreeMap<String, Instant> {

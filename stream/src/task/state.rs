@@ -285,20 +285,32 @@ impl<O: Operator> Task<O> {
         }
     }
 
+    /// Event time, and behind it the open questions.
     fn save_kernel(&self) -> Result<Vec<u8>, TaskError> {
         let saved = match &self.time {
             EventTime::Ingress { senders, .. } => senders.save(),
             EventTime::Downstream(upstreams) => upstreams.save(),
         };
-        saved.map_err(|source| self.unreadable(source))
+        let mut bytes = saved.map_err(|source| self.unreadable(source))?;
+        let calls = self.calls.save(&mut bytes);
+        calls.map_err(|error| self.unreadable(error.into()))?;
+        Ok(bytes)
     }
 
     fn load_kernel(&mut self, bytes: &[u8]) -> Result<(), TaskError> {
         let loaded = match &mut self.time {
-            EventTime::Ingress { senders, .. } => senders.load(bytes),
-            EventTime::Downstream(upstreams) => upstreams.load(bytes),
+            EventTime::Ingress { senders, .. } => postcard::take_from_bytes(bytes).map(|(saved, rest)| {
+                *senders = saved;
+                rest
+            }),
+            EventTime::Downstream(upstreams) => postcard::take_from_bytes(bytes).map(|(saved, rest)| {
+                *upstreams = saved;
+                rest
+            }),
         };
-        loaded.map_err(|source| self.unreadable(source))
+        let calls = loaded.and_then(|rest| self.calls.load(rest));
+        self.outbox.set_room(self.calls.room());
+        calls.map_err(|error| self.unreadable(error.into()))
     }
 
     fn unreadable(&self, source: crate::state::StateError) -> TaskError {

@@ -1,10 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::accounting::Disposition;
-use crate::operator::{Context, JsonRows, Reject};
-use crate::snapshot::Piece;
+use crate::call::CallError;
+use crate::log::NewRecord;
+use crate::operator::{CallRequest, Context, JsonRows, Reject};
+use crate::progress::IngressPolicy;
+use crate::snapshot::{ChainBound, Manifest, Piece};
 use crate::state::{StateCell, Table};
 
 /// Counts words; emits "word:count"; refuses "bad"; asks the outside about "ask".
@@ -46,7 +51,8 @@ impl Operator for Count {
             cx.call(CallRequest {
                 key: "k".into(),
                 request: Bytes::from_static(b"?"),
-            });
+            })
+            .unwrap();
         }
         let count = self.words.entry(word.clone()).or_default();
         *count += 1;
@@ -286,24 +292,88 @@ fn a_later_stage_never_says_idle() {
     assert_eq!((told.watermark, told.idle), (Instant(9), false));
 }
 
+fn answer(offset: u64, key: &str, answer: Result<Bytes, CallError>) -> Record {
+    let key = key.to_owned();
+    let sent = Answer { key, answer }.to_record("count", Instant(0));
+    Record {
+        offset: Offset(offset),
+        key: None,
+        value: sent.value,
+        headers: sent.headers,
+        timestamp: sent.timestamp,
+    }
+}
+
+fn asks(again: bool) -> Effect {
+    Effect::Call {
+        request: CallRequest {
+            key: "k".into(),
+            request: Bytes::from_static(b"?"),
+        },
+        again,
+    }
+}
+
 #[test]
-fn answers_come_back_as_events() {
+fn a_question_goes_out_behind_its_commit_and_its_first_answer_counts() {
     let mut task = task();
     task.step(assigned(None, None)).unwrap();
-    let effects = task.step(Event::Fetched(vec![record(0, "ask")])).unwrap();
+    assert_eq!(task.step(Event::Fetched(vec![record(0, "ask")])).unwrap(), []);
+    assert_eq!(task.step(Event::CaughtUp).unwrap(), [], "not committed yet");
+    task.step(Event::Flush).unwrap();
     assert_eq!(
-        effects,
-        [Effect::Call(CallRequest {
-            key: "k".into(),
-            request: Bytes::from_static(b"?")
-        })]
+        task.step(Event::Aborted).unwrap().len(),
+        1,
+        "the commit once more, and no call"
     );
-    task.step(Event::Answered {
-        key: "k".into(),
-        answer: Ok(Bytes::from_static(b"42")),
-    })
-    .unwrap();
-    assert_eq!(values(&task.step(Event::Flush).unwrap(), "out"), ["ask:1", "42"]);
+    assert_eq!(task.step(Event::Committed).unwrap(), [asks(false)]);
+    assert_eq!(task.open_calls(), 1);
+    let answers = vec![
+        answer(1, "k", Ok(Bytes::from_static(b"42"))),
+        answer(2, "k", Ok(Bytes::from_static(b"43"))),
+        answer(3, "never asked", Ok(Bytes::from_static(b"44"))),
+    ];
+    task.step(Event::Fetched(answers)).unwrap();
+    assert_eq!(values(&task.step(Event::Flush).unwrap(), "out"), ["42"]);
+    assert_eq!(task.open_calls(), 0);
+    assert_eq!(task.step(Event::Committed).unwrap(), []);
+}
+
+#[test]
+fn a_replay_asks_nothing_and_another_life_asks_again_only_what_has_no_answer() {
+    let input = || vec![record(0, "ask"), record(1, "a")];
+    let mut answered = task();
+    answered.step(assigned(Some(2), None)).unwrap();
+    answered.step(Event::Fetched(input())).unwrap();
+    answered
+        .step(Event::Fetched(vec![answer(2, "k", Ok(Bytes::from_static(b"42")))]))
+        .unwrap();
+    assert_eq!(answered.step(Event::CaughtUp).unwrap(), []);
+
+    let mut unanswered = task();
+    unanswered.step(assigned(Some(2), None)).unwrap();
+    unanswered.step(Event::Fetched(input())).unwrap();
+    assert_eq!(unanswered.step(Event::CaughtUp).unwrap(), [asks(true)]);
+    assert_eq!(unanswered.step(Event::CaughtUp).unwrap(), [], "once in this life");
+}
+
+#[test]
+fn open_questions_are_part_of_a_snapshot() {
+    let mut first = task();
+    first.step(assigned(None, None)).unwrap();
+    first.step(Event::Fetched(vec![record(0, "ask")])).unwrap();
+    first.step(Event::Flush).unwrap();
+    first.step(Event::Committed).unwrap();
+    let piece = checkpoint(&mut first).unwrap();
+    let mut second = task();
+    second.step(Event::Load(piece.bytes)).unwrap();
+    let restored = Restored {
+        offset: Offset(1),
+        chain: None,
+    };
+    second.step(assigned(Some(1), Some(restored))).unwrap();
+    assert_eq!(second.open_calls(), 1);
+    assert_eq!(second.step(Event::CaughtUp).unwrap(), [asks(true)]);
 }
 
 #[test]
