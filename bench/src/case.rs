@@ -1,9 +1,8 @@
 //! End-to-end cases: a chain of stages over a log, fed from files while it runs, with watermarks, state, accounting and
 //! commits as in production.
 
-mod chain;
-mod feeder;
-mod logs;
+pub mod chain;
+pub mod feeder;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ const REACH: Duration = Duration::from_secs(300);
 
 /// Lateness: twice the generator's jitter. The input lies in the past of the wall clock, so no sender may ever count as
 /// silent: event time comes from the data alone.
-const POLICY: IngressPolicy = IngressPolicy {
+pub const POLICY: IngressPolicy = IngressPolicy {
     lateness: Duration::from_secs(10),
     idle_after: Duration::from_secs(100 * 365 * 86_400),
     // The changes and the alerts are two files, told one after the other: neither may be left behind.
@@ -44,7 +43,7 @@ pub async fn core(arguments: &CaseArguments) -> anyhow::Result<()> {
         read(&arguments.folder, "alerts.jsonl")?,
         read(&arguments.folder, "deploys.jsonl")?,
     );
-    let chain = Chain::open(arguments, POLICY).await?;
+    let chain = Chain::open(&arguments.log, POLICY).await?;
     let (cpu, began) = (cpu_time(), Instant::now());
     let joined_topic = topics::INCIDENTS;
     let input = in_step(&alerts, &deploys);
@@ -84,9 +83,9 @@ pub async fn core(arguments: &CaseArguments) -> anyhow::Result<()> {
     println!(
         "{}",
         json!({
-            "log": log_name(arguments.log), "deduped": deduped, "joined": joined, "alerts": count,
+            "log": log_name(arguments.log.log), "deduped": deduped, "joined": joined, "alerts": count,
             "seconds": seconds.as_secs_f64(), "cpu_seconds": cpu.as_secs_f64(), "rss_mb": peak_memory() as f64 / 1e6,
-            "late": late, "partitions": arguments.partitions,
+            "late": late, "partitions": arguments.log.partitions,
         })
     );
     if let Ok(text) = std::fs::read_to_string(arguments.folder.join("expected.json")) {
@@ -102,7 +101,7 @@ pub async fn core(arguments: &CaseArguments) -> anyhow::Result<()> {
 /// Normalize → dedupe → correlate.
 pub async fn pipeline(arguments: &CaseArguments) -> anyhow::Result<()> {
     let alerts = read(&arguments.folder, "alerts.jsonl")?;
-    let chain = Chain::open(arguments, POLICY).await?;
+    let chain = Chain::open(&arguments.log, POLICY).await?;
     let (cpu, began) = (cpu_time(), Instant::now());
     let input = in_step(&alerts, &Bytes::new());
     let mut running = chain.start();
@@ -140,15 +139,15 @@ pub async fn pipeline(arguments: &CaseArguments) -> anyhow::Result<()> {
     println!(
         "{}",
         json!({
-            "case": "pipeline", "log": log_name(arguments.log), "alerts": count, "transitions": transitions, "facts": facts,
+            "case": "pipeline", "log": log_name(arguments.log.log), "alerts": count, "transitions": transitions, "facts": facts,
             "incidents": incidents, "seconds": seconds.as_secs_f64(), "cpu_seconds": cpu.as_secs_f64(),
-            "rss_mb": peak_memory() as f64 / 1e6, "partitions": arguments.partitions,
+            "rss_mb": peak_memory() as f64 / 1e6, "partitions": arguments.log.partitions,
         })
     );
     Ok(())
 }
 
-fn log_name(kind: LogKind) -> &'static str {
+pub fn log_name(kind: LogKind) -> &'static str {
     match kind {
         LogKind::Memory => "memory",
         LogKind::Embedded => "embedded",
@@ -156,7 +155,7 @@ fn log_name(kind: LogKind) -> &'static str {
     }
 }
 
-fn read(folder: &Path, name: &str) -> anyhow::Result<Bytes> {
+pub fn read(folder: &Path, name: &str) -> anyhow::Result<Bytes> {
     use anyhow::Context as _;
     let path = folder.join(name);
     Ok(std::fs::read(&path)
@@ -184,7 +183,7 @@ fn in_step(alerts: &Bytes, deploys: &Bytes) -> impl Iterator<Item = Bytes> + use
     })
 }
 
-fn lines(file: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
+pub fn lines(file: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
     let file = file.clone();
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -198,7 +197,7 @@ fn lines(file: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
 }
 
 /// The number behind the line's first `"ts":`, as the producer knows it without parsing.
-fn event_time(line: &[u8]) -> i64 {
+pub fn event_time(line: &[u8]) -> i64 {
     let Some(start) = line.windows(5).position(|window| window == b"\"ts\":") else {
         return 0;
     };

@@ -1,7 +1,12 @@
-//! `bench`: generators and end-to-end cases, on the product's own decoder, kernel, operators and logs.
+//! `bench`: generators, end-to-end cases and figures, on the product's own decoder, kernel, operators and logs.
+//!
+//! What each figure means, and against what it is measured, stands in `bench/README.md`.
 
 mod case;
+mod figures;
 mod generate;
+mod keys;
+mod logs;
 mod measure;
 mod snapshots;
 mod storm;
@@ -11,6 +16,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
+
+use figures::{checkpoints, commits, latency, moving, poison, source};
 
 /// Generators and end-to-end benchmarks of Aegis.
 #[derive(Parser)]
@@ -38,13 +45,22 @@ enum Command {
     /// A large table into a snapshot, one percent of it into a delta, and both back, beside a plain read of the files.
     ///
     /// Prints one JSON line. Ten million keys take about 4 GiB of memory and 1 GB of disk.
-    Snapshots {
-        #[arg(long, default_value_t = 10_000_000)]
-        keys: u64,
-        /// Where the snapshots go; kept afterwards. Without it a temporary folder.
-        #[arg(long)]
-        folder: Option<PathBuf>,
-    },
+    Snapshots(snapshots::Arguments),
+    /// What commits cost: stages with their commits, beside the same outputs in few large ones.
+    Commits(commits::Arguments),
+    /// What a snapshot every second costs a stage of which one percent changes, beside the same stage without.
+    Checkpoints(checkpoints::Arguments),
+    /// The Kafka source up to the raw batch, beside a bare client loop that drops its messages.
+    Source(source::Arguments),
+    /// What records cost that cannot be read, beside the same input without.
+    Poison(poison::Arguments),
+    /// From an alert in the log to its incident, hop by hop, at half of the rate that the chain can take.
+    Latency(latency::Arguments),
+    /// How long a partition with much state pauses when it moves, by plan and after a crash (Kafka).
+    Move(moving::Arguments),
+    /// One process of `bench move`, which starts it.
+    #[command(hide = true)]
+    MoveMember(moving::MemberArguments),
     /// Write the demo's storm (one capture per line).
     Storm { file: PathBuf },
     /// Stand-ins for the systems beside Aegis, until interrupted: Kubernetes, Loki, Slack, an exporter for Prometheus.
@@ -62,12 +78,24 @@ enum Command {
 #[derive(clap::Args)]
 pub struct CaseArguments {
     pub folder: PathBuf,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+#[derive(clap::Args, Clone)]
+pub struct LogArguments {
     #[arg(long, value_enum, default_value_t = LogKind::Memory)]
     pub log: LogKind,
     /// Partitions of every topic.
     #[arg(long, default_value_t = 2)]
     pub partitions: u32,
-    /// Bootstrap servers for `--log kafka`.
+    #[command(flatten)]
+    pub broker: BrokerArguments,
+}
+
+#[derive(clap::Args, Clone)]
+pub struct BrokerArguments {
+    /// Bootstrap servers, for what runs on Kafka.
     #[arg(long, env = "AEGIS_TEST_KAFKA", default_value = "127.0.0.1:9092")]
     pub kafka: String,
 }
@@ -81,19 +109,22 @@ pub enum LogKind {
 
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match Arguments::parse().command {
-        Command::Generate { folder, alerts, seed } => {
-            println!(
-                "{}",
-                serde_json::to_string(&generate::generate(alerts, &folder, seed)?)?
-            );
-        }
-        Command::Core(arguments) => runtime.block_on(case::core(&arguments))?,
-        Command::Pipeline(arguments) => runtime.block_on(case::pipeline(&arguments))?,
-        Command::Snapshots { keys, folder } => println!("{}", runtime.block_on(snapshots::run(keys, folder))?),
-        Command::World { listen, scenario } => runtime.block_on(serve_world(listen, scenario))?,
-        Command::Storm { file } => std::fs::write(file, storm::lines().join("\n") + "\n")?,
-    }
+    let line = match Arguments::parse().command {
+        Command::Generate { folder, alerts, seed } => serde_json::to_value(generate::generate(alerts, &folder, seed)?)?,
+        Command::Core(arguments) => return runtime.block_on(case::core(&arguments)),
+        Command::Pipeline(arguments) => return runtime.block_on(case::pipeline(&arguments)),
+        Command::Snapshots(arguments) => runtime.block_on(snapshots::run(arguments))?,
+        Command::Commits(arguments) => runtime.block_on(commits::run(&arguments))?,
+        Command::Checkpoints(arguments) => runtime.block_on(checkpoints::run(&arguments))?,
+        Command::Source(arguments) => runtime.block_on(source::run(&arguments))?,
+        Command::Poison(arguments) => runtime.block_on(poison::run(&arguments))?,
+        Command::Latency(arguments) => runtime.block_on(latency::run(&arguments))?,
+        Command::Move(arguments) => runtime.block_on(moving::run(&arguments))?,
+        Command::MoveMember(arguments) => return runtime.block_on(moving::member(&arguments)),
+        Command::World { listen, scenario } => return runtime.block_on(serve_world(listen, scenario)),
+        Command::Storm { file } => return Ok(std::fs::write(file, storm::lines().join("\n") + "\n")?),
+    };
+    println!("{line}");
     Ok(())
 }
 

@@ -27,3 +27,38 @@ pub fn peak_memory() -> u64 {
         .unwrap_or(0)
         * 1024
 }
+
+/// What one run took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+}
+
+/// Runs `work` and says what it took. CPU time is that of the whole process.
+pub async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<(Took, T)> {
+    let (cpu, began) = (cpu_time(), std::time::Instant::now());
+    let done = work.await?;
+    let took = Took {
+        seconds: began.elapsed().as_secs_f64(),
+        cpu_seconds: (cpu_time() - cpu).as_secs_f64(),
+    };
+    Ok((took, done))
+}
+
+/// The value that `share` (0 to 1) of all do not exceed; 0 of none.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(at.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+pub fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// To four digits behind the point: more would be noise.
+pub fn rounded(value: f64) -> f64 {
+    (value * 10_000.0).round() / 10_000.0
+}

@@ -13,65 +13,32 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use stream::driver::{Stage, Standing, check_restore};
-use stream::operator::JsonRows;
 use stream::snapshot::{FolderSnapshots, SnapshotStore, SnapshotWriter};
-use stream::state::StateCell;
-use stream::task::{DeadLetters, Effect, Event, Role, Task, TaskSettings};
-use stream::{Context, Disposition, NewRecord, Offset, Operator, Record, Reject, Table, TopicPartition};
+use stream::task::{Effect, Event, Task};
+use stream::time::WallClock;
+use stream::{Clock as _, NewRecord, Offset, Record, TopicPartition};
 
+use crate::BrokerArguments;
+use crate::keys::{Keys, stage, topics};
 use crate::measure::{cpu_time, peak_memory};
 
-/// What is kept per key: as long as an alert with one firing.
-type Kept = (i64, i64, u64, [u64; 3]);
-
-/// Each record is `first..last` with a step: one change for each key named.
-#[derive(Default)]
-struct Keys {
-    table: Table<String, Kept>,
-}
-
-impl Operator for Keys {
-    type In = (u64, u64, u64);
-    type Out = JsonRows;
-
-    fn name(&self) -> &'static str {
-        "keys"
-    }
-
-    fn logic_version(&self) -> u32 {
-        1
-    }
-
-    fn decode(&self, record: &Record, _: &TopicPartition) -> Result<Self::In, Reject> {
-        serde_json::from_slice(&record.value).map_err(|e| Reject {
-            reason: "bench",
-            detail: e.to_string(),
-            field: None,
-            index: None,
-        })
-    }
-
-    fn cells(&mut self) -> Vec<(&'static str, &mut dyn StateCell)> {
-        vec![("keys", &mut self.table)]
-    }
-
-    fn on_batch(&mut self, (first, last, step): &Self::In, cx: &mut Context<'_, JsonRows>) {
-        let mut n = *first;
-        while n < *last {
-            // Spread, so that no order of keys helps.
-            let key = format!("{:016x}{n:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let kept = self.table.entry(key).or_default();
-            kept.0 = 1_780_000_000_000_000 + n as i64;
-            kept.2 += 1;
-            kept.3[0] = n.wrapping_mul(0x2545_f491_4f6c_dd1d);
-            n += step;
-        }
-        cx.item(Disposition::Suppressed { rule: "bench" });
-    }
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[arg(long, default_value_t = 10_000_000)]
+    keys: u64,
+    /// Where the snapshots go; kept afterwards. Without it a temporary folder.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Keys that are also made again by replay from Kafka, a record each; 0 for none.
+    #[arg(long, default_value_t = 0)]
+    replay_keys: u64,
+    #[command(flatten)]
+    broker: BrokerArguments,
 }
 
 /// Runs the case and returns its one line.
-pub async fn run(keys: u64, folder: Option<PathBuf>) -> anyhow::Result<Value> {
+pub async fn run(arguments: Arguments) -> anyhow::Result<Value> {
+    let Arguments { keys, folder, .. } = arguments;
     let temporary = tempfile::tempdir()?;
     let folder = folder.unwrap_or_else(|| temporary.path().to_owned());
     anyhow::ensure!(
@@ -91,14 +58,65 @@ pub async fn run(keys: u64, folder: Option<PathBuf>) -> anyhow::Result<Value> {
     let delta = measure(&mut task, store.as_ref(), 1, (0, keys, 100)).await?;
     // Its memory must not stand beside that of the restore.
     drop(task);
+    let restore_cold = restored(&store, &folder, keys, true).await?;
+    let peak = peak_memory();
+    let replay = match arguments.replay_keys {
+        0 => Value::Null,
+        keys => replayed(&arguments.broker.kafka, keys).await?,
+    };
     Ok(json!({
+        "figure": "snapshots", "aim": "cold restore <= 3 x its plain read",
         "keys": keys,
         "changed": keys.div_ceil(100),
         "base": base,
         "delta": delta,
-        "restore": restored(&store, &folder, false).await?,
-        "restore_cold": restored(&store, &folder, true).await?,
-        "peak_rss_bytes": peak_memory(),
+        "restore_cold": restore_cold,
+        "restore": restored(&store, &folder, keys, false).await?,
+        "replay_from_kafka": replay,
+        "peak_rss_bytes": peak,
+    }))
+}
+
+/// A fresh task makes its state again from the log, without emitting, as after the loss of every snapshot.
+async fn replayed(servers: &str, keys: u64) -> anyhow::Result<Value> {
+    let log = crate::logs::kafka(servers).await?;
+    log.ensure_topics(&topics(1)).await?;
+    let input = TopicPartition::new("in", 0);
+    let record = |key: u64| NewRecord {
+        value: Bytes::from(json!([key, key + 1, 1]).to_string()),
+        timestamp: WallClock.now(),
+        ..NewRecord::default()
+    };
+    let mut from = 0;
+    while from < keys {
+        let to = (from + 10_000).min(keys);
+        log.append(&input, (from..to).map(record).collect()).await?;
+        from = to;
+    }
+    let stage = stage();
+    let mut task = Task::new((stage.make)(0), input.clone(), stage.settings.clone());
+    let (began, cpu) = (Instant::now(), cpu_time());
+    let mut reader = log.reader(&input, Offset(0)).await?;
+    task.step(Event::Assigned {
+        committed: Some(Offset(keys)),
+        start: Offset(0),
+        snapshot: None,
+    })?;
+    while task.position() < Offset(keys) {
+        let (records, _) = reader.read(10_000, Duration::from_secs(10)).await?;
+        anyhow::ensure!(
+            !records.is_empty(),
+            "the replay ended at {} of {keys}",
+            task.position().0
+        );
+        task.step(Event::Fetched(records))?;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(json!({
+        "keys": keys,
+        "seconds": seconds,
+        "cpu_seconds": (cpu_time() - cpu).as_secs_f64(),
+        "keys_per_second": (keys as f64 / seconds).round(),
     }))
 }
 
@@ -146,7 +164,7 @@ async fn measure(
 }
 
 /// Restores and reads plainly; `cold`: after the kernel was told to drop the files from its cache.
-async fn restored(store: &Arc<dyn SnapshotStore>, folder: &Path, cold: bool) -> anyhow::Result<Value> {
+async fn restored(store: &Arc<dyn SnapshotStore>, folder: &Path, keys: u64, cold: bool) -> anyhow::Result<Value> {
     let forget = || if cold { forget_cached(folder) } else { Ok(true) };
     let forgotten = forget()?;
     let read = read_plainly(folder)?;
@@ -157,45 +175,34 @@ async fn restored(store: &Arc<dyn SnapshotStore>, folder: &Path, cold: bool) -> 
         start: Offset(0),
     };
     let (began, cpu) = (Instant::now(), cpu_time());
-    let check = check_restore(&stage(), store, &partition, at, true).await?;
+    let check = check_restore(&leaking_stage(), store, &partition, at, true).await?;
     let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), (cpu_time() - cpu).as_secs_f64());
     check.verdict?.context("the snapshot was not used")?;
     Ok(json!({
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "read_seconds": read,
+        "keys_per_second": (keys as f64 / seconds).round(),
         "ratio": seconds / read,
         "cache_dropped": cold && forgotten,
     }))
 }
 
-fn stage() -> Stage<Keys> {
-    Stage {
-        input: "in".into(),
-        settings: TaskSettings {
-            topology: "bench".into(),
-            role: Role::Downstream { upstream_partitions: 1 },
-            output: ("out".into(), 1),
-            sides: vec![("dead-letter".into(), 1), ("accounting".into(), 1)],
-            accounting: "accounting".into(),
-            dead_letters: DeadLetters {
-                topic: "dead-letter".into(),
-                encode: Arc::new(|refused| NewRecord {
-                    value: refused.record.value.clone(),
-                    ..NewRecord::default()
-                }),
-            },
-            progress_step: Duration::from_secs(1),
-        },
-        make: Box::new(|_| Keys::default()),
-        call: None,
-        keyed: None,
-    }
+/// The memory of what is restored stays taken.
+fn leaking_stage() -> Stage<Keys> {
+    let mut stage = stage();
+    stage.make = Box::new(|_| Keys::leaking());
+    stage
 }
 
 /// Every object of the snapshots, with its length.
 fn files(folder: &Path) -> anyhow::Result<Vec<(PathBuf, u64)>> {
-    let inside = folder.join("keys/0");
+    files_of(folder, 0)
+}
+
+/// Every file of a partition's snapshots below `folder`.
+pub fn files_of(folder: &Path, partition: u32) -> anyhow::Result<Vec<(PathBuf, u64)>> {
+    let inside = folder.join(format!("keys/{partition}"));
     let Ok(entries) = std::fs::read_dir(&inside) else {
         return Ok(Vec::new());
     };

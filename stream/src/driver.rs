@@ -1,7 +1,8 @@
 //! The thin drivers: they carry out a task's effects on a real log, and feed sinks.
 //!
 //! One driver per stage and process: one member of the stage's consumer group, one task per assigned partition. All
-//! partitions of a stage commit together, in one transaction, when the input is drained or after [`LINGER`].
+//! partitions of a stage commit together, in one transaction, when the input is drained or after
+//! [`crate::Log::linger`].
 
 mod asking;
 mod carry;
@@ -26,8 +27,8 @@ use crate::log::{Log, LogError};
 use crate::snapshot::SnapshotStore;
 use crate::time::Clock;
 
-/// Longest time an output waits for its commit while input keeps coming. Higher: fewer, larger transactions and more
-/// latency; lower: transaction overhead dominates.
+/// Longest wait for input, and the linger of a log that names none. Higher: fewer, larger transactions and more latency;
+/// lower: transaction overhead dominates.
 pub const LINGER: Duration = Duration::from_millis(100);
 
 /// Outputs of all partitions of a stage that force a commit. Bounds the heap and the size of a transaction.

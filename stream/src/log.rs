@@ -236,6 +236,12 @@ pub trait Log: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Longest time an output should wait for its commit while input keeps coming. Longer: fewer, larger commits and more
+    /// latency; shorter: what a commit costs by itself dominates.
+    fn linger(&self) -> Duration {
+        crate::driver::LINGER
+    }
+
     /// The committed position of `group`, `None` if it never committed.
     async fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError>;
 

@@ -16,15 +16,15 @@ use stream::{Log, NewRecord, Operator, TopicPartition, TopicSpec};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::feeder::Feeder;
-use crate::{CaseArguments, LogKind};
+use super::feeder::{self, Feeder};
+use crate::{LogArguments, LogKind};
 
 /// Past the newest event by more than any window or join of the cases reaches.
 const CLOSE: Duration = Duration::from_secs(3600);
 
 pub struct Chain {
-    runtime: Runtime,
-    partitions: u32,
+    pub runtime: Runtime,
+    pub partitions: u32,
     policy: IngressPolicy,
     /// Holds the embedded log's folder until the end.
     _folder: Option<tempfile::TempDir>,
@@ -44,15 +44,15 @@ pub struct Running<'a> {
 }
 
 impl Chain {
-    pub async fn open(arguments: &CaseArguments, policy: IngressPolicy) -> anyhow::Result<Self> {
+    pub async fn open(arguments: &LogArguments, policy: IngressPolicy) -> anyhow::Result<Self> {
         let mut folder = None;
         let log: Arc<dyn Log> = match arguments.log {
             LogKind::Memory => Arc::new(MemoryLog::with_id(LogId("bench".into()))),
             LogKind::Embedded => {
                 let folder = folder.insert(tempfile::tempdir()?);
-                super::logs::embedded(folder.path()).await?
+                crate::logs::embedded(folder.path()).await?
             }
-            LogKind::Kafka => super::logs::kafka(&arguments.kafka).await?,
+            LogKind::Kafka => crate::logs::kafka(&arguments.broker.kafka).await?,
         };
         let specs: Vec<TopicSpec> = topics::ALL
             .iter()
@@ -87,6 +87,35 @@ impl Chain {
 
     pub fn feeder(&self) -> Feeder {
         Feeder::new(&self.runtime.log, &self.runtime.clock, self.partitions)
+    }
+
+    /// Runs one stage over all that its input holds, then closes event time.
+    pub async fn to_end<O: Operator>(
+        &self,
+        input: &'static str,
+        output: &'static str,
+        role: Role,
+        make: impl Fn() -> O + Send + Sync + 'static,
+    ) -> anyhow::Result<()> {
+        let stage = Stage {
+            input: input.into(),
+            settings: self.settings(output, role),
+            make: Box::new(move |_| make()),
+            call: None,
+            keyed: None,
+        };
+        let mode = Mode::ToEnd { past: Some(CLOSE) };
+        Ok(run_stage(stage, self.runtime.clone(), mode, CancellationToken::new()).await?)
+    }
+
+    pub fn ingress(&self) -> Role {
+        Role::Ingress(self.policy)
+    }
+
+    pub fn downstream(&self) -> Role {
+        Role::Downstream {
+            upstream_partitions: self.partitions,
+        }
     }
 
     /// Every data record of a topic.
@@ -145,11 +174,7 @@ impl Running<'_> {
         output: &'static str,
         make: impl Fn() -> O + Send + Sync + Clone + 'static,
     ) {
-        self.add(
-            input,
-            self.chain.settings(output, Role::Ingress(self.chain.policy)),
-            make,
-        );
+        self.add(input, self.chain.settings(output, self.chain.ingress()), make);
     }
 
     /// A later stage.
@@ -159,10 +184,7 @@ impl Running<'_> {
         output: &'static str,
         make: impl Fn() -> O + Send + Sync + Clone + 'static,
     ) {
-        let role = Role::Downstream {
-            upstream_partitions: self.chain.partitions,
-        };
-        self.add(input, self.chain.settings(output, role), make);
+        self.add(input, self.chain.settings(output, self.chain.downstream()), make);
     }
 
     fn add<O: Operator>(
@@ -189,6 +211,15 @@ impl Running<'_> {
             running: again(Mode::Live, stop),
             again,
         });
+    }
+
+    /// Stops the stages as they stand.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        for RunningStage { stop, running, .. } in self.stages {
+            stop.cancel();
+            running.await??;
+        }
+        Ok(())
     }
 
     /// The input has ended: stage by stage, downstream, stop, restore, run to the end and close event time.

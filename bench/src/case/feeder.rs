@@ -66,6 +66,16 @@ impl Feeder {
         Ok(())
     }
 
+    /// Hands on what waits for its piece to fill.
+    pub async fn flush(&mut self) -> anyhow::Result<()> {
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.piece.is_empty()) {
+            lane.send().await?;
+        }
+        // The next line begins a piece.
+        self.next = self.next.next_multiple_of(PIECE);
+        Ok(())
+    }
+
     /// Returns when every line is appended.
     pub async fn finish(mut self) -> anyhow::Result<()> {
         for lane in &mut self.lanes {
