@@ -79,22 +79,46 @@ pub fn progress_of(record: &Record) -> Option<Progress> {
 /// The newest word of every upstream partition of a stage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Upstreams {
-    /// Index = upstream partition.
+    /// Index = upstream partition; of several stages, those of the first come first.
     heard: Vec<Option<(Instant, bool)>>,
     watermark: Option<Instant>,
+    /// The stages that write to the input, where there are several. Not saved: the topology says so.
+    #[serde(skip)]
+    stages: &'static [&'static str],
 }
 
 impl Upstreams {
+    /// One stage writes to the input.
     pub fn new(partitions: u32) -> Self {
         Upstreams {
             heard: vec![None; partitions as usize],
             watermark: None,
+            stages: &[],
         }
+    }
+
+    /// Each of `stages` writes to the input, with `partitions` tasks. A stage that is none of them is not listened to.
+    pub fn of_several(stages: &'static [&'static str], partitions: u32) -> Self {
+        Upstreams {
+            stages,
+            ..Upstreams::new(partitions * stages.len() as u32)
+        }
+    }
+
+    fn slot(&self, progress: &Progress) -> Option<usize> {
+        let (partition, stages) = (progress.partition as usize, self.stages.len());
+        if stages == 0 {
+            return Some(partition);
+        }
+        let each = self.heard.len() / stages;
+        let stage = self.stages.iter().position(|name| *name == progress.stage)?;
+        (partition < each).then_some(stage * each + partition)
     }
 
     /// Takes one record in; returns the new watermark if it rose. Watermarks never fall.
     pub fn hear(&mut self, progress: &Progress) -> Option<Instant> {
-        let slot = self.heard.get_mut(progress.partition as usize)?;
+        let slot = self.slot(progress)?;
+        let slot = self.heard.get_mut(slot)?;
         let before = slot.map_or(Instant::MIN, |(at, _)| at);
         *slot = Some((before.max(progress.watermark), progress.idle));
         if self.heard.iter().any(Option::is_none) {
@@ -127,8 +151,15 @@ impl StateCell for Upstreams {
         Ok(postcard::to_stdvec(self)?)
     }
 
+    /// What was saved when fewer stages wrote to the input knows the first of them; the others hold the watermark until
+    /// they are heard.
     fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let (expected, stages) = (self.heard.len(), self.stages);
         *self = postcard::from_bytes(bytes)?;
+        self.stages = stages;
+        if !stages.is_empty() {
+            self.heard.resize(expected, None);
+        }
         Ok(())
     }
 
@@ -281,6 +312,11 @@ impl Senders {
         }
     }
 
+    /// Whether anything was read since this task came to be.
+    pub fn read_anything(&self) -> bool {
+        self.arrived_at.is_some()
+    }
+
     /// Who has become out of the ordinary since the last call, and why. Walks all senders.
     pub fn new_trouble(&mut self, now: Instant, drained: bool, policy: &IngressPolicy) -> Vec<(String, SenderTrouble)> {
         let received = self.arrived_at.map_or(Instant::MIN, |arrived| arrived.min(now));
@@ -372,6 +408,28 @@ mod tests {
             Some(Instant(10)),
             "one whose replay has ended does not hold it"
         );
+    }
+
+    #[test]
+    fn several_stages_are_all_waited_for_also_after_a_snapshot_of_the_time_when_there_was_one() {
+        let of = |stage: &str, partition, watermark| Progress {
+            stage: stage.into(),
+            ..progress(partition, watermark, false)
+        };
+        let mut one = Upstreams::new(2);
+        one.hear(&of("a", 0, 10));
+        assert_eq!(one.hear(&of("a", 1, 12)), Some(Instant(10)));
+        let mut two = Upstreams::of_several(&["a", "b"], 2);
+        two.load(&one.save().unwrap()).unwrap();
+        assert_eq!(two.watermark(), Instant(10));
+        assert_eq!(two.hear(&of("a", 0, 20)), None, "b was not heard");
+        assert_eq!(two.hear(&of("c", 0, 99)), None, "a stranger");
+        assert_eq!(two.hear(&of("b", 0, 15)), None);
+        assert_eq!(two.hear(&of("b", 1, 11)), Some(Instant(11)));
+        assert_eq!(two.hear(&of("b", 2, 99)), None, "there is no such partition");
+        let mut again = Upstreams::of_several(&["a", "b"], 2);
+        again.load(&two.save().unwrap()).unwrap();
+        assert_eq!(again.hear(&of("b", 1, 30)), Some(Instant(12)));
     }
 
     const POLICY: IngressPolicy = IngressPolicy {

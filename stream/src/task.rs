@@ -21,7 +21,7 @@ use crate::log::{NewRecord, Offset, Record, Topic, TopicPartition};
 use crate::operator::{CallRequest, MigrateError, Operator};
 use crate::progress::{IngressPolicy, Progress, Senders, Upstreams, is_data_for, progress_of};
 use crate::snapshot::{ChainBound, Identity, Manifest, Piece};
-use crate::state::{StateCell as _, StateError};
+use crate::state::StateError;
 use crate::time::Instant;
 
 use outbox::Outbox;
@@ -36,6 +36,11 @@ pub enum Role {
     Ingress(IngressPolicy),
     /// Every other stage: Progress records of a fixed number of upstream partitions.
     Downstream { upstream_partitions: u32 },
+    /// The same, where several stages write to the input, each with as many tasks.
+    Confluence {
+        stages: &'static [&'static str],
+        partitions: u32,
+    },
 }
 
 /// What a task needs to know about the topology around it.
@@ -222,6 +227,7 @@ impl<O: Operator> Task<O> {
                 ended: None,
             },
             Role::Downstream { upstream_partitions } => EventTime::Downstream(Upstreams::new(upstream_partitions)),
+            Role::Confluence { stages, partitions } => EventTime::Downstream(Upstreams::of_several(stages, partitions)),
         };
         let outbox = Outbox::new(operator.name(), &input, &settings);
         Task {
@@ -468,7 +474,8 @@ impl<O: Operator> Task<O> {
         };
         let next = match ended {
             Some(past) => {
-                *idle = senders.entries() == 0;
+                // What was read in an earlier replay has had its say then (ADR 21).
+                *idle = !senders.read_anything();
                 senders.end(*past, policy).unwrap_or(self.watermark)
             }
             None if *now == Instant::MIN => return,

@@ -133,6 +133,7 @@ impl PlanStage {
             upstream: match role {
                 Role::Ingress(_) => None,
                 Role::Downstream { upstream_partitions } => Some(upstream_partitions),
+                Role::Confluence { stages, partitions } => Some(partitions * stages.len() as u32),
             },
             run: Arc::new(move |runtime, mode, stop| {
                 let make = make.clone();
