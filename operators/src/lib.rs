@@ -9,4 +9,5 @@ pub mod interval_join;
 pub mod late;
 pub mod normalize;
 pub mod signals_out;
+pub mod templates;
 pub mod window_dedupe;
