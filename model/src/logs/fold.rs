@@ -27,7 +27,8 @@ impl Folder {
         if let Some(last) = self.lines.last_mut() {
             let row = first_row(text);
             let goes_on = goes_on(row) || self.traceback || (self.goroutine && frame(row)) || goroutine(row);
-            if goes_on && last.text.len() + text.len() < MOST_BYTES && !row.starts_with(TRACEBACK) {
+            let same = line.trace_id == last.trace_id;
+            if goes_on && same && last.text.len() + text.len() < MOST_BYTES && !row.starts_with(TRACEBACK) {
                 last.text.push('\n');
                 last.text.push_str(text);
                 self.goroutine |= goroutine(row);
