@@ -12,6 +12,7 @@ mod dead_letters;
 pub mod exit;
 mod incidents;
 mod ingest;
+mod logs;
 pub mod render;
 mod run;
 mod sql;
@@ -32,6 +33,7 @@ pub use dead_letters::{DeadLettersArgs, DeadLettersCommand, DropArgs, ListArgs, 
 pub use exit::Exit;
 pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
+pub use logs::{LogsArgs, TemplatesArgs, WhichLines};
 pub use run::{DemoArgs, Role, RunArgs};
 pub use sql::SqlArgs;
 pub use upgrade::UpgradeArgs;
@@ -90,6 +92,8 @@ pub enum Command {
     Check(CheckArgs),
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
+    Logs(LogsArgs),
+    Templates(TemplatesArgs),
     Sql(SqlArgs),
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
@@ -105,6 +109,8 @@ pub enum Work {
     Run(RunArgs),
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
+    Logs(LogsArgs),
+    Templates(TemplatesArgs),
     Sql(SqlArgs),
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
@@ -170,6 +176,8 @@ fn carry_out(
         Command::Run(args) => Work::Run(args),
         Command::Ingest(args) => Work::Ingest(args),
         Command::Incidents(args) => Work::Incidents(args),
+        Command::Logs(args) => Work::Logs(args),
+        Command::Templates(args) => Work::Templates(args),
         Command::Sql(args) => Work::Sql(args),
         Command::DeadLetters(args) => Work::DeadLetters(args),
         Command::Audit(args) => Work::Audit(args),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! events.raw ─ normalize ─► signals ─ dedupe ─► transitions ─ correlate ─► incidents
-//!                                       └─► deployments, compliance           └─► notifications
+//!       logs ─ templates ─►    ┘        └─► deployments, compliance           └─► notifications
+//!                   └─► lines ─► archive
 //! every stage ─► dead-letter, accounting        signals, incidents, … ─► store (SQL), archive (Parquet)
 //! ```
 
@@ -13,6 +14,7 @@ use model::{DeadLetter, dead_letter, topics};
 use operators::correlate::Correlate;
 use operators::dedupe::Dedupe;
 use operators::normalize::Normalize;
+use operators::templates::Templates;
 use sha2::{Digest as _, Sha256};
 use stream::driver::{Mode, RestoreCheck, Runtime, Stage, StageError, Standing, check_restore, run_stage};
 use stream::partition::PARTITIONER;
@@ -93,12 +95,21 @@ pub const STAGES: &[StageEntry] = &[
         },
     },
     StageEntry {
+        name: "templates",
+        input: topics::LOGS,
+        make: |topology, config| {
+            let (settings, environment) = (config.templates.clone(), config.normalize.environment.clone());
+            let make = move || Templates::new(&settings, &environment);
+            topology.stage(topics::LOGS, topics::SIGNALS, Entry::Ingress, make)
+        },
+    },
+    StageEntry {
         name: "dedupe",
         input: topics::SIGNALS,
         make: |topology, config| {
             let settings = config.dedupe.clone();
             let make = move || Dedupe::new(&settings);
-            topology.stage(topics::SIGNALS, topics::TRANSITIONS, Entry::Downstream, make)
+            topology.stage(topics::SIGNALS, topics::TRANSITIONS, Entry::BehindBoth, make)
         },
     },
     StageEntry {
@@ -141,7 +152,12 @@ const HASHED_STAGES: &[&str] = &["normalize", "dedupe", "correlate"];
 enum Entry {
     Ingress,
     Downstream,
+    /// Behind all that write to `signals`.
+    BehindBoth,
 }
+
+/// The stages that write to `signals`: dedupe waits for the Progress of each.
+const TO_SIGNALS: &[&str] = &["normalize", "templates"];
 
 impl Topology {
     pub fn new(config: &Config) -> Self {
@@ -207,6 +223,10 @@ impl Topology {
                 // Every topic has the same number of partitions, so upstream has as many tasks as this stage.
                 Entry::Downstream => Role::Downstream {
                     upstream_partitions: self.partitions,
+                },
+                Entry::BehindBoth => Role::Confluence {
+                    stages: TO_SIGNALS,
+                    partitions: self.partitions,
                 },
             },
             output: (output.into(), self.partitions),

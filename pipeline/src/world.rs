@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use sinks::archive::ArchiveSink;
+use sinks::archive::{ArchiveSink, Flush};
 use sinks::sql::{SqlSink, Store};
 use sources::embedded::EmbeddedLog;
 use sources::kafka::KafkaLog;
@@ -26,6 +26,8 @@ pub struct World {
     pub store: Store,
     /// The embedded log, where that is the log: retention is ours to enforce.
     pub embedded: Option<EmbeddedLog>,
+    /// Asks the archive of this process to write what waits.
+    pub flush: Arc<Flush>,
 }
 
 impl World {
@@ -54,6 +56,7 @@ impl World {
             runtime,
             store,
             embedded,
+            flush: Arc::default(),
         })
     }
 
@@ -62,7 +65,8 @@ impl World {
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(SqlSink::new(self.store.clone()))];
         if self.config.archive.enabled {
             let folder = self.config.archive.path_in(&self.config.data.dir);
-            sinks.push(Box::new(ArchiveSink::open(&folder, self.config.archive.clone())?));
+            let archive = ArchiveSink::open(&folder, self.config.archive.clone())?;
+            sinks.push(Box::new(archive.with_flush(self.flush.clone())));
         }
         Ok(sinks)
     }
