@@ -90,26 +90,53 @@ impl LogBatch {
         format!("{}/{}", self.tenant, self.service)
     }
 
-    /// About how many bytes it takes as a record.
+    /// Most bytes that it takes as a record.
     pub fn size(&self) -> usize {
-        let labels: usize = self
-            .labels
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 6)
+        let names = [&self.tenant, &self.environment, &self.service];
+        let maybe = [&self.cluster, &self.namespace];
+        let names: usize = names
+            .into_iter()
+            .chain(maybe.into_iter().flatten())
+            .map(|name| json_size(name))
             .sum();
-        160 + self.tenant.len() + self.service.len() + labels + self.lines.iter().map(LogLine::size).sum::<usize>()
+        let templates: usize = self.templates.iter().map(TemplateRef::size).sum();
+        192 + names + pairs_size(&self.labels) + templates + self.lines.iter().map(LogLine::size).sum::<usize>()
+    }
+}
+
+/// Bytes of a text in JSON, with its quotes: an escape takes up to six.
+fn json_size(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' => 1,
+        0..=0x1f => 5,
+        _ => 0,
+    };
+    2 + text.len() + text.bytes().map(escaped).sum::<usize>()
+}
+
+fn pairs_size(pairs: &BTreeMap<String, String>) -> usize {
+    pairs
+        .iter()
+        .map(|(name, value)| 2 + json_size(name) + json_size(value))
+        .sum()
+}
+
+impl TemplateRef {
+    /// Most bytes that it takes in a record.
+    pub fn size(&self) -> usize {
+        24 + json_size(&self.id) + json_size(&self.text)
     }
 }
 
 impl LogLine {
-    /// About how many bytes it takes in a record.
+    /// Most bytes that it takes in a record.
     pub fn size(&self) -> usize {
-        let attributes: usize = self
-            .attributes
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 6)
+        let ids: usize = [&self.trace_id, &self.span_id]
+            .into_iter()
+            .flatten()
+            .map(|id| json_size(id))
             .sum();
-        64 + self.text.len() + self.text.len() / 16 + attributes
+        160 + json_size(&self.text) + ids + pairs_size(&self.attributes)
     }
 
     /// The level that the sender gave, else what the text sounds like.
@@ -157,6 +184,50 @@ mod tests {
         let least = r#"{"schema":1,"tenant":"t","service":"s","lines":[{"text":"x"}]}"#;
         let batch: LogBatch = serde_json::from_str(least).unwrap();
         assert_eq!(serde_json::to_string(&batch).unwrap(), least);
+    }
+
+    #[test]
+    fn sizes_are_no_less_than_what_is_written() {
+        let check = |text: &str| {
+            let line = LogLine {
+                at: Some(i64::MAX),
+                level: Some(Level::Unknown),
+                text: text.to_owned(),
+                trace_id: Some(text.to_owned()),
+                attributes: [(text.to_owned(), text.to_owned())].into(),
+                template: Some(u32::MAX),
+                ..LogLine::default()
+            };
+            let batch = LogBatch {
+                schema: 1,
+                tenant: text.to_owned(),
+                service: text.to_owned(),
+                cluster: Some(text.to_owned()),
+                labels: [(text.to_owned(), text.to_owned())].into(),
+                lines: vec![line.clone(), line],
+                observed_at: Some(i64::MIN),
+                templates: vec![TemplateRef {
+                    id: text.to_owned(),
+                    text: text.to_owned(),
+                }],
+                ..LogBatch::default()
+            };
+            let written = serde_json::to_vec(&batch).unwrap().len();
+            assert!(
+                (written..written + 600).contains(&batch.size()),
+                "{} for {written}",
+                batch.size()
+            );
+        };
+        for text in [
+            "",
+            "plain",
+            "\u{0}\u{1}\u{1f}\n\t\"\\",
+            "\u{e9}\u{1f600}\u{7f}",
+            &"\u{0}".repeat(1_000),
+        ] {
+            check(text);
+        }
     }
 
     #[test]

@@ -18,16 +18,16 @@
 mod counts;
 mod drain;
 mod intake;
+mod lines;
 mod mask;
 mod pattern;
 mod settings;
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use model::{LogBatch, LogLine, Origin, SignalId, TemplateRef, logs, topics};
+use model::{LogBatch, LogLine, Origin, SignalId, logs};
 use serde::{Deserialize, Serialize};
-use stream::log::{NewRecord, Record, TopicPartition};
+use stream::log::{Record, TopicPartition};
 use stream::state::StateCell;
 use stream::time::{Instant, micros};
 use stream::{Context, Disposition, Operator, Reject, Table, Timers};
@@ -36,15 +36,12 @@ use crate::signals_out::SignalsOut;
 use counts::{Counted, Counts};
 use drain::{Found, Rules, Tree};
 use intake::Intake;
+use lines::Out;
 use mask::Masked;
 use pattern::Pattern;
 pub use pattern::SOURCE;
 pub use settings::TemplatesSettings;
 
-/// Bytes of a record of `lines` at which the next line starts another. Kafka's default limit is 1 MiB.
-const MAX_RECORD_BYTES: usize = 512 * 1024;
-/// Bytes of a line's text beyond which it is cut: what Kafka producers write has no other limit.
-const MAX_TEXT_BYTES: usize = 256 * 1024;
 /// Bytes of the first line of a template that are kept as an example.
 const MAX_EXAMPLE_BYTES: usize = 300;
 /// Deliveries remembered, whatever their age.
@@ -280,8 +277,9 @@ impl Templates {
             None => self.plant(),
         };
         let mut out = Out::new(batch, &environment, input.received_at);
-        let oldest = input.lines.iter().map(|(_, line)| time_of(line, input)).min();
-        let mut service = oldest.map(|oldest| self.service(&service_key, oldest, &mut trees));
+        // Known since its first line, wherever its record ends.
+        let first = input.lines.first().map(|(_, line)| time_of(line, input));
+        let mut service = first.map(|first| self.service(&service_key, first, &mut trees));
         for (index, line) in &input.lines {
             let Some(service) = &mut service else { break };
             let at = time_of(line, input);
@@ -306,7 +304,7 @@ impl Templates {
                     .get(&(service.number, id))
                     .map(|template| template.tokens.join(" "))
             };
-            out.push(&line, id, text, cx);
+            out.push(line.line, at, id, text, cx);
             cx.item(Disposition::Forwarded);
         }
         out.finish(cx);
@@ -328,71 +326,6 @@ struct Line<'a> {
     service_key: &'a str,
     received_at: Instant,
     origin: Origin,
-}
-
-/// A record of `lines` under construction.
-struct Out {
-    batch: LogBatch,
-    places: BTreeMap<u64, u32>,
-    bytes: usize,
-}
-
-impl Out {
-    fn new(from: &LogBatch, environment: &str, received_at: Instant) -> Self {
-        let batch = LogBatch {
-            schema: LogBatch::SCHEMA,
-            environment: environment.to_owned(),
-            observed_at: Some(received_at.0),
-            lines: Vec::new(),
-            templates: Vec::new(),
-            ..from.clone()
-        };
-        Out {
-            bytes: batch.size(),
-            batch,
-            places: BTreeMap::new(),
-        }
-    }
-
-    fn push(&mut self, line: &Line<'_>, id: u64, text: impl FnOnce() -> Option<String>, cx: &mut Cx<'_>) {
-        let mut kept = LogLine {
-            at: Some(line.at),
-            level: Some(line.line.level()),
-            ..line.line.clone()
-        };
-        if kept.text.len() > MAX_TEXT_BYTES {
-            kept.text = logs::cut(&kept.text, MAX_TEXT_BYTES).into_owned();
-        }
-        if self.bytes + kept.size() > MAX_RECORD_BYTES {
-            self.finish(cx);
-        }
-        let place = *self.places.entry(id).or_insert_with(|| {
-            let text = text().unwrap_or_default();
-            self.bytes += text.len() + 40;
-            self.batch.templates.push(TemplateRef { id: hex(id), text });
-            self.batch.templates.len() as u32 - 1
-        });
-        kept.template = Some(place);
-        self.bytes += kept.size();
-        self.batch.lines.push(kept);
-    }
-
-    fn finish(&mut self, cx: &mut Cx<'_>) {
-        if self.batch.lines.is_empty() {
-            return;
-        }
-        // A struct of strings and numbers always encodes.
-        let value = serde_json::to_vec(&self.batch).unwrap_or_default();
-        let record = NewRecord {
-            value: value.into(),
-            ..NewRecord::default()
-        };
-        cx.emit_side(&topics::LINES.into(), Bytes::from(self.batch.key()), record);
-        self.batch.lines.clear();
-        self.batch.templates.clear();
-        self.places.clear();
-        self.bytes = self.batch.size();
-    }
 }
 
 /// When a line was written: never later than it was received.
@@ -474,6 +407,9 @@ mod tests {
     fn ids_are_frozen() {
         // Stored signals and archived lines carry them.
         let tokens = ["order".to_owned(), "<num>".to_owned(), "failed".to_owned()];
-        assert_eq!(hex(template_id("default/prod//shop/checkout", &tokens)), "");
+        assert_eq!(
+            hex(template_id("default/prod//shop/checkout", &tokens)),
+            "b8d5f904b8748d08"
+        );
     }
 }

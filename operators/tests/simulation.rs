@@ -18,6 +18,8 @@ mod event_time;
 mod incidents;
 #[path = "simulation/ingress.rs"]
 mod ingress;
+#[path = "simulation/lines.rs"]
+mod lines;
 #[path = "simulation/rows.rs"]
 mod rows;
 #[path = "simulation/script.rs"]
@@ -35,10 +37,11 @@ const PARTS: u64 = 2;
 type Make = fn(&mut Dice) -> Plan;
 
 /// Every plan, and how many percent of the schedules are its.
-const PLANS: [(&str, Make, u64); 3] = [
-    ("chain", chain::plan, 40),
-    ("incidents", incidents::plan, 40),
+const PLANS: [(&str, Make, u64); 4] = [
+    ("chain", chain::plan, 35),
+    ("incidents", incidents::plan, 35),
     ("ingress", ingress::plan, 20),
+    ("lines", lines::plan, 10),
 ];
 
 fn setting<T: FromStr>(name: &str) -> Option<T> {
@@ -118,6 +121,16 @@ fn ingress_part_1() {
 #[test]
 fn ingress_part_2() {
     check("ingress", 1);
+}
+
+#[test]
+fn lines_part_1() {
+    check("lines", 0);
+}
+
+#[test]
+fn lines_part_2() {
+    check("lines", 1);
 }
 
 /// Every pair of the reference, over random windows, reaches, jitters and partition counts.

@@ -265,6 +265,34 @@ fn bad_lines_are_refused_alone_and_bad_batches_whole() {
 }
 
 #[test]
+fn records_stay_below_what_a_broker_takes() {
+    let mut bench = Bench::new(&settings());
+    let junk = "\u{1}".repeat(150_000);
+    let mut lines: Vec<LogLine> = (0..3).map(|n| line(n, &junk)).collect();
+    lines.extend((0..200).map(|n| line(n, &format!("{n} {}", "\\".repeat(5_000)))));
+    lines[2].attributes.insert("a".into(), junk.clone());
+    let mut huge = batch("s", lines);
+    huge.labels.insert("l".into(), junk);
+    bench.feed(&huge);
+    assert_eq!(bench.total(|counts| counts.forwarded), 203);
+    let lines: usize = bench.lines.iter().map(|batch| batch.lines.len()).sum();
+    assert_eq!(lines, 203);
+    for batch in &bench.lines {
+        let bytes = serde_json::to_vec(batch).unwrap().len();
+        assert!(bytes < 1_000_000, "{bytes}");
+    }
+    assert!(bench.lines[0].lines[0].text.contains("[cut: "));
+    assert_eq!(bench.lines[0].labels["aegis.cut"], "labels left out: too large");
+    for (field, value) in [("service", "s".repeat(600)), ("tenant", String::new())] {
+        let mut body = serde_json::to_value(batch("s", Vec::new())).unwrap();
+        body[field] = value.into();
+        bench.rejects.clear();
+        bench.feed_as(body.to_string().into_bytes(), &[]);
+        assert_eq!(bench.rejects[0].field, Some(format!("/{field}")));
+    }
+}
+
+#[test]
 fn memory_is_bounded_and_what_was_seen_longest_ago_goes_first() {
     let settings = TemplatesSettings {
         max_templates: 20,
@@ -364,16 +392,12 @@ fn however_the_lines_are_cut_into_records_and_wherever_it_dies_the_same_is_mined
 }
 
 #[test]
-fn within_a_window_order_does_not_decide_who_spikes() {
+fn within_a_window_order_does_not_decide_what_is_told() {
     let lines = sample();
-    let ends = |bench: &Bench| -> std::collections::BTreeMap<(String, i64), Severity> {
-        let mut all = std::collections::BTreeMap::new();
-        for signal in &bench.told {
-            let severity = all
-                .entry((signal.dedup_key.clone(), signal.event_at))
-                .or_insert(signal.severity);
-            *severity = signal.severity.max(*severity);
-        }
+    let ends = |bench: &Bench| -> Vec<(model::SignalId, String, i64, Severity)> {
+        let told = |signal: &Signal| (signal.id, signal.dedup_key.clone(), signal.event_at, signal.severity);
+        let mut all: Vec<_> = bench.told.iter().map(told).collect();
+        all.sort();
         all
     };
     let straight = ends(&run(&lines, 0, false));

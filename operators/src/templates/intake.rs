@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 use stream::log::{Record, TopicPartition};
 use stream::{Instant, Reject};
 
+/// Bytes of a name: names are in keys and ids.
+const MOST_NAME: usize = 512;
+
 /// A record, read.
 #[derive(Debug)]
 pub struct Intake {
@@ -141,6 +144,18 @@ fn check(batch: &LogBatch) -> Result<(), Reject> {
                 field,
                 format!("{field} is empty: it is part of the key"),
             );
+        }
+    }
+    let names = [
+        ("/tenant", Some(&batch.tenant)),
+        ("/environment", Some(&batch.environment)),
+        ("/service", Some(&batch.service)),
+        ("/cluster", batch.cluster.as_ref()),
+        ("/namespace", batch.namespace.as_ref()),
+    ];
+    for (field, name) in names {
+        if name.is_some_and(|name| name.len() > MOST_NAME) {
+            return refuse("too_large", field, format!("{field} is over {MOST_NAME} bytes"));
         }
     }
     Ok(())

@@ -88,13 +88,13 @@ fn special(bytes: &[u8], at: usize) -> Option<(usize, &'static str)> {
             .map(|length| (length + 1, "<ip>"))
             .or_else(|| path(rest).map(|length| (length, "<path>"))),
         b'-' => number(&rest[1..]).map(|length| (length + 1, "<num>")),
-        b'0'..=b'9' => None
-            .or_else(|| uuid(rest).map(|length| (length, "<uuid>")))
+        b'0'..=b'9' => uuid(rest)
+            .map(|length| (length, "<uuid>"))
             .or_else(|| ip(rest).map(|length| (length, "<ip>")))
             .or_else(|| hex(rest).map(|length| (length, "<hex>")))
             .or_else(|| number(rest).map(|length| (length, "<num>"))),
-        b'a'..=b'z' | b'A'..=b'Z' => None
-            .or_else(|| uuid(rest).map(|length| (length, "<uuid>")))
+        b'a'..=b'z' | b'A'..=b'Z' => uuid(rest)
+            .map(|length| (length, "<uuid>"))
             .or_else(|| hex(rest).map(|length| (length, "<hex>")))
             .or_else(|| url(rest).map(|length| (length, "<path>"))),
         _ => None,

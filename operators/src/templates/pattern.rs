@@ -80,13 +80,13 @@ impl Pattern<'_> {
             "count": count, "examples": examples, "fresh": self.fresh, "usual": usual, "window_s": seconds,
         })
         .to_string();
+        // Without the examples and the text, which depend on the order of the lines within the window.
         let said = SignalId::of(&[
             SOURCE.as_bytes(),
             dedup_key.as_bytes(),
             &starts_at.to_le_bytes(),
-            title.as_bytes(),
             labels.as_bytes(),
-            extra.as_bytes(),
+            &count.to_le_bytes(),
         ]);
         let effective_at = starts_at.min(self.received_at.0);
         if cx.behind(Instant(effective_at)) {
