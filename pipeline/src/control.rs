@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit;
 use crate::cli::{Exit, exit};
-use crate::ingest::{From, append, append_lines};
+use crate::ingest::{LogSender, append, append_lines};
 use crate::letters;
 
 /// Largest file that may be handed over in one request.
@@ -112,7 +112,7 @@ async fn ingest(
         IngressError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
         IngressError::Log(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    if let Some(from) = From::lines(&query.from, &query.service) {
+    if let Some(from) = LogSender::lines(&query.from, &query.service) {
         let read = from.read(&body, &door.intake);
         let read = read.map_err(|problem| (StatusCode::UNPROCESSABLE_ENTITY, problem))?;
         let taken = append_lines(&door.logs, &read, now).await;

@@ -83,12 +83,12 @@ impl Summary {
 }
 
 /// A sender of log lines.
-pub struct From(FileKind);
+pub struct LogSender(FileKind);
 
-impl From {
+impl LogSender {
     /// `None`: `from` is a sender of bodies.
     pub fn lines(from: &str, service: &str) -> Option<Self> {
-        Some(From(match from {
+        Some(LogSender(match from {
             "otlp" => FileKind::Otlp,
             "loki" => FileKind::Loki,
             "lines" => FileKind::Lines {
@@ -207,7 +207,7 @@ pub async fn ingest(
     for file in files {
         let bytes = read_input(file)?;
         let now = world.runtime.clock.now();
-        if let Some(from) = From::lines(from, service) {
+        if let Some(from) = LogSender::lines(from, service) {
             let lines = from.read(&bytes, &config.dispatcher.logs);
             let lines = lines.map_err(|problem| Exit::Failed.because(format!("{file}: {problem}")))?;
             append_lines(&logs, &lines, now).await?;

@@ -108,7 +108,10 @@ fn lines_of_an_exhausted_heap_join_the_incident_of_their_service() {
         shown,
         wanted.map(|(source, title)| (source.to_owned(), title.to_owned()))
     );
-    assert!(members.iter().all(|row| row["incident"] == members[0]["incident"]), "{members:?}");
+    assert!(
+        members.iter().all(|row| row["incident"] == members[0]["incident"]),
+        "{members:?}"
+    );
 
     let signals =
         aegis.sql("select kind, state, severity, environment, extra from signals where source = 'logs' order by title");

@@ -28,6 +28,9 @@ const MAX_RECORD_BYTES: usize = 384 * 1024;
 /// size in memory.
 pub(crate) const MAX_ENTRY_BYTES: usize = 256 * 1024;
 
+/// Bytes of the name of a service, an environment, a cluster, a namespace. Longer ones are cut.
+const MOST_NAME: usize = 256;
+
 /// In which of two encodings a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -195,7 +198,7 @@ impl<'a> Collector<'a> {
                 let found = names
                     .iter()
                     .find_map(|name| labels.get(name).filter(|value| !value.is_empty()));
-                found.cloned()
+                found.map(|name| cut(name, MOST_NAME).into_owned())
             };
             let head = LogBatch {
                 schema: LogBatch::SCHEMA,
