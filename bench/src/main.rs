@@ -5,6 +5,7 @@ mod generate;
 mod measure;
 mod snapshots;
 mod storm;
+mod templates;
 
 use std::path::PathBuf;
 
@@ -43,6 +44,14 @@ enum Command {
         #[arg(long)]
         folder: Option<PathBuf>,
     },
+    /// Log lines through the stage templates, as shipped: lines per CPU second. Prints one JSON line.
+    Templates {
+        #[arg(long, default_value_t = 1_000_000)]
+        lines: usize,
+        /// Lines to use, over and over, instead of made ones.
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
     /// Write the demo's storm (one capture per line).
     Storm { file: PathBuf },
 }
@@ -79,6 +88,7 @@ fn main() -> anyhow::Result<()> {
         Command::Core(arguments) => runtime.block_on(case::core(&arguments))?,
         Command::Pipeline(arguments) => runtime.block_on(case::pipeline(&arguments))?,
         Command::Snapshots { keys, folder } => println!("{}", runtime.block_on(snapshots::run(keys, folder))?),
+        Command::Templates { lines, file } => println!("{}", templates::run(lines, file.as_deref())?),
         Command::Storm { file } => std::fs::write(file, storm::lines().join("\n") + "\n")?,
     }
     Ok(())
