@@ -10,6 +10,7 @@ mod logs;
 mod measure;
 mod snapshots;
 mod storm;
+mod templates;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -61,6 +62,14 @@ enum Command {
     /// One process of `bench move`, which starts it.
     #[command(hide = true)]
     MoveMember(moving::MemberArguments),
+    /// Log lines through the stage templates, as shipped: lines per CPU second. Prints one JSON line.
+    Templates {
+        #[arg(long, default_value_t = 1_000_000)]
+        lines: usize,
+        /// Lines to use, over and over, instead of made ones.
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
     /// Write the demo's storm (one capture per line).
     Storm { file: PathBuf },
     /// Stand-ins for the systems beside Aegis, until interrupted: Kubernetes, Loki, Slack, an exporter for Prometheus.
@@ -121,6 +130,7 @@ fn main() -> anyhow::Result<()> {
         Command::Latency(arguments) => runtime.block_on(latency::run(&arguments))?,
         Command::Move(arguments) => runtime.block_on(moving::run(&arguments))?,
         Command::MoveMember(arguments) => return runtime.block_on(moving::member(&arguments)),
+        Command::Templates { lines, file } => return Ok(println!("{}", templates::run(lines, file.as_deref())?)),
         Command::World { listen, scenario } => return runtime.block_on(serve_world(listen, scenario)),
         Command::Storm { file } => return Ok(std::fs::write(file, storm::lines().join("\n") + "\n")?),
     };

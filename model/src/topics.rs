@@ -12,8 +12,10 @@ pub mod header {
 
 /// Raw bodies as they came, with origin, verdict and delivery key in the headers. Any key.
 pub const EVENTS_RAW: &str = "events.raw";
-/// Log lines. Key: tenant/service.
+/// Log lines as senders said them, one batch a record. Key: tenant/service.
 pub const LOGS: &str = "logs";
+/// Log lines with their templates, each delivery once: what the archive keeps. Key: tenant/service.
+pub const LINES: &str = "lines";
 /// Normalised signals of every kind. Key: dedup key.
 pub const SIGNALS: &str = "signals";
 /// What survived dedupe. Key: correlation domain.
@@ -39,6 +41,7 @@ pub const ACCOUNTING: &str = "accounting";
 pub const ALL: &[&str] = &[
     EVENTS_RAW,
     LOGS,
+    LINES,
     SIGNALS,
     TRANSITIONS,
     INCIDENTS,

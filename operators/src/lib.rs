@@ -12,5 +12,6 @@ pub mod json_cell;
 pub mod late;
 pub mod normalize;
 pub mod signals_out;
+pub mod templates;
 pub mod window_dedupe;
 pub mod window_join;

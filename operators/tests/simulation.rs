@@ -20,6 +20,8 @@ mod event_time;
 mod incidents;
 #[path = "simulation/ingress.rs"]
 mod ingress;
+#[path = "simulation/lines.rs"]
+mod lines;
 #[path = "simulation/rows.rs"]
 mod rows;
 #[path = "simulation/script.rs"]
@@ -41,13 +43,14 @@ const PARTS: u64 = 2;
 type Make = fn(&mut Dice) -> Plan;
 
 /// Every plan, and how many percent of the schedules are its.
-const PLANS: [(&str, Make, u64); 6] = [
-    ("chain", chain::plan, 28),
-    ("incidents", incidents::plan, 28),
+const PLANS: [(&str, Make, u64); 7] = [
+    ("chain", chain::plan, 25),
+    ("incidents", incidents::plan, 25),
     ("ingress", ingress::plan, 10),
     ("senders", senders::plan, 12),
-    ("asking", asking::plan, 14),
+    ("asking", asking::plan, 12),
     ("windows", windows::plan, 8),
+    ("lines", lines::plan, 8),
 ];
 
 fn setting<T: FromStr>(name: &str) -> Option<T> {
@@ -157,6 +160,16 @@ fn asking_part_1() {
 #[test]
 fn asking_part_2() {
     check("asking", 1);
+}
+
+#[test]
+fn lines_part_1() {
+    check("lines", 0);
+}
+
+#[test]
+fn lines_part_2() {
+    check("lines", 1);
 }
 
 /// Every pair of the reference, over random windows, reaches, jitters and partition counts.

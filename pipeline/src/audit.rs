@@ -15,7 +15,8 @@
 //! | `held` | nothing was released that was not held |
 //! | `revisions` | the facts about an incident have every revision, once |
 //!
-//! How the outputs find back to their input: a signal carries the place of its raw record, and keeps it through dedupe. Facts
+//! How the outputs find back to their input: a signal carries the place of its raw record, and keeps it through dedupe. Log lines that
+//! went on do not, so for templates their number is compared, per partition. Facts
 //! about incidents do not, so for correlate the number of facts and notifications is compared, and a lost fact shows by its
 //! revision.
 //!
@@ -38,6 +39,7 @@ mod normalize;
 mod produced;
 mod response;
 mod rows;
+mod templates;
 
 use std::sync::Arc;
 
@@ -161,6 +163,7 @@ async fn at_moment(log: &Arc<dyn Log>, cut: &Cut) -> anyhow::Result<Report> {
     let mut books = books::read(log, cut, &mut report).await?;
     let letters = Letters::read(log, cut).await?;
     normalize::audit(log, cut, &mut books, &letters, &mut report).await?;
+    templates::audit(log, cut, &mut books, &letters, &mut report).await?;
     dedupe::audit(log, cut, &mut books, &letters, &mut report).await?;
     correlate::audit(log, cut, &mut books, &letters, &mut report).await?;
     response::audit(log, cut, &mut books, &letters, &mut report).await?;

@@ -12,6 +12,7 @@ mod dead_letters;
 pub mod exit;
 mod incidents;
 mod ingest;
+mod logs;
 pub mod render;
 pub mod repartition;
 mod response;
@@ -34,6 +35,7 @@ pub use dead_letters::{DeadLettersArgs, DeadLettersCommand, DropArgs, ListArgs, 
 pub use exit::Exit;
 pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
+pub use logs::{LogsArgs, TemplatesArgs, WhichLines};
 pub use repartition::RepartitionArgs;
 pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
@@ -94,6 +96,8 @@ pub enum Command {
     Check(CheckArgs),
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
+    Logs(LogsArgs),
+    Templates(TemplatesArgs),
     Sql(SqlArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
@@ -115,6 +119,8 @@ pub enum Work {
     Run(RunArgs),
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
+    Logs(LogsArgs),
+    Templates(TemplatesArgs),
     Sql(SqlArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
@@ -186,6 +192,8 @@ fn carry_out(
         Command::Run(args) => Work::Run(args),
         Command::Ingest(args) => Work::Ingest(args),
         Command::Incidents(args) => Work::Incidents(args),
+        Command::Logs(args) => Work::Logs(args),
+        Command::Templates(args) => Work::Templates(args),
         Command::Sql(args) => Work::Sql(args),
         Command::DeadLetters(args) => Work::DeadLetters(args),
         Command::Runs(args) => Work::Runs(args),

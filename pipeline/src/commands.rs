@@ -2,6 +2,7 @@
 
 mod audit;
 mod dead_letters;
+mod lines;
 mod logs;
 mod repartition;
 mod response;
@@ -33,6 +34,8 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Demo(arguments) => demo_command(session, arguments).await,
             Work::Ingest(arguments) => ingest_command(session, arguments).await,
             Work::Incidents(arguments) => incidents_command(session, arguments).await,
+            Work::Logs(arguments) => lines::logs(session, arguments).await,
+            Work::Templates(arguments) => lines::templates(session, arguments).await,
             Work::Sql(arguments) => sql_command(session, arguments).await,
             Work::Runs(arguments) => response::runs(session, arguments).await,
             Work::Remediation(arguments) => response::remediation(session, arguments).await,
@@ -137,6 +140,7 @@ async fn ingest_command(session: Session, arguments: IngestArgs) -> anyhow::Resu
     let summary = ingest::ingest(
         &session.config,
         arguments.from.decoder(),
+        arguments.service.as_deref().unwrap_or_default(),
         &arguments.files,
         arguments.close,
         &|bytes| bar.add(bytes),
@@ -211,9 +215,19 @@ async fn incidents_command(session: Session, arguments: IncidentsArgs) -> anyhow
     Ok(Exit::Done)
 }
 
+/// Answers queries over the tables and the archive as they are.
+async fn engine(config: &Config, options: sql::EngineOptions) -> anyhow::Result<sql::Engine> {
+    existing_store(config).await?.close().await;
+    let source = sql::SqlSourceConfig {
+        url: config.store.url_in(&config.data.dir),
+        password: config.store.password.clone(),
+    };
+    let archive = config.archive.enabled.then(|| config.archive.path_in(&config.data.dir));
+    Ok(sql::Engine::open_with(source, archive, options).await?)
+}
+
 async fn sql_command(session: Session, arguments: SqlArgs) -> anyhow::Result<Exit> {
     let config = &session.config;
-    existing_store(config).await?.close().await;
     let query = match arguments.query.as_str() {
         "-" => {
             let mut text = String::new();
@@ -225,16 +239,11 @@ async fn sql_command(session: Session, arguments: SqlArgs) -> anyhow::Result<Exi
         }
         query => query.to_owned(),
     };
-    let source = sql::SqlSourceConfig {
-        url: config.store.url_in(&config.data.dir),
-        password: config.store.password.clone(),
-    };
-    let archive = config.archive.enabled.then(|| config.archive.path_in(&config.data.dir));
     let options = sql::EngineOptions {
         max_rows: arguments.max_rows,
         ..sql::EngineOptions::default()
     };
-    let engine = sql::Engine::open_with(source, archive, options).await?;
+    let engine = engine(config, options).await?;
     let (schema, batches) = engine.query(&query).await?;
     let format = Format::of(arguments.json, arguments.csv);
     let mut out = io::stdout().lock();

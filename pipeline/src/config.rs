@@ -30,6 +30,7 @@ use operators::crew::CrewSettings;
 use operators::dedupe::DedupeSettings;
 use operators::gate::GateSettings;
 use operators::normalize::NormalizeSettings;
+use operators::templates::TemplatesSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinks::{ArchiveSettings, SqlSettings};
@@ -56,6 +57,9 @@ use walk::Walk;
 /// The file that is read when nobody names one and it exists.
 pub const DEFAULT_FILE: &str = "aegis.toml";
 
+/// How long `logs` and `lines` are kept unless their settings say otherwise.
+const LINES_KEPT: std::time::Duration = std::time::Duration::from_secs(86_400);
+
 /// Everything that can be set. Each table is described beside the code that it sets.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -67,6 +71,7 @@ pub struct Config {
     pub dispatcher: WebhookSettings,
     pub progress: ProgressSettings,
     pub normalize: NormalizeSettings,
+    pub templates: TemplatesSettings,
     pub dedupe: DedupeSettings,
     pub correlate: CorrelateSettings,
     pub crew: CrewSettings,
@@ -248,6 +253,11 @@ impl Config {
                 bytes: own.retention_bytes.map(|size| size.get()),
             },
             (None, topics::INCIDENTS | topics::REMEDIATIONS | topics::LEDGER) => Retention::default(),
+            // Lines are many, and the archive has them.
+            (None, topics::LOGS | topics::LINES) => Retention {
+                time: self.topics.retention.limit().map(|kept| kept.min(LINES_KEPT)),
+                bytes: self.topics.retention_bytes.map(|size| size.get()),
+            },
             (None, _) => Retention {
                 time: self.topics.retention.limit(),
                 bytes: self.topics.retention_bytes.map(|size| size.get()),

@@ -15,13 +15,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
+use sinks::archive::Flush;
+use sources::logs::LogIntakeSettings;
 use stream::{Clock, Ingress, IngressError, Log};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
 use crate::cli::{Exit, exit};
-use crate::ingest::append;
+use crate::ingest::{LogSender, append, append_lines};
 use crate::ledger::{self, LedgerReport};
 use crate::letters;
 use crate::orders::{self, LogOrders};
@@ -29,10 +31,18 @@ use crate::orders::{self, LogOrders};
 /// Largest file that may be handed over in one request.
 const MAX_FILE_BYTES: usize = 1 << 30;
 
+/// How long somebody who asks for log lines waits for the newest: Progress comes every second.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
+
 /// What the door needs from the daemon.
 #[derive(Clone)]
 pub struct Door {
     pub ingress: Ingress,
+    /// The same for `logs`.
+    pub logs: Ingress,
+    pub intake: LogIntakeSettings,
+    /// Where this process writes the archive.
+    pub archive: Option<Arc<Flush>>,
     pub clock: Arc<dyn Clock>,
     pub health: stream::health::Health,
     pub log: Arc<dyn Log>,
@@ -43,6 +53,8 @@ pub struct Door {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     pub bodies: u64,
+    #[serde(default)]
+    pub lines: u64,
 }
 
 /// Answer to a status request.
@@ -58,6 +70,8 @@ pub struct DaemonStatus {
 struct IngestQuery {
     #[serde(default)]
     from: String,
+    #[serde(default)]
+    service: String,
 }
 
 /// Where the socket of a data folder is.
@@ -79,6 +93,7 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
     let app = Router::new()
         .route("/ingest", post(ingest))
         .route("/status", get(status))
+        .route("/archive/flush", post(flush))
         .route("/audit/conservation", get(conservation))
         .route("/ledger", get(verify_ledger))
         .with_state(door)
@@ -99,13 +114,24 @@ async fn ingest(
 ) -> Result<Json<Accepted>, (StatusCode, String)> {
     let mut accepted = Accepted::default();
     let now = door.clock.now();
+    let code = |error: &IngressError| match error {
+        IngressError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        IngressError::Log(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    if let Some(from) = LogSender::lines(&query.from, &query.service) {
+        let read = from.read(&body, &door.intake);
+        let read = read.map_err(|problem| (StatusCode::UNPROCESSABLE_ENTITY, problem))?;
+        let taken = append_lines(&door.logs, &read, now).await;
+        taken.map_err(|error| (code(&error), format!("not all lines were taken: {error}")))?;
+        accepted.lines = read.lines();
+        return Ok(Json(accepted));
+    }
     for event in sources::replay::read(&body, &query.from, now.0) {
         append(&door.ingress, &event, now).await.map_err(|error| {
-            let code = match error {
-                IngressError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
-                IngressError::Log(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            (code, format!("{} bodies were taken, then: {error}", accepted.bodies))
+            (
+                code(&error),
+                format!("{} bodies were taken, then: {error}", accepted.bodies),
+            )
         })?;
         accepted.bodies += 1;
     }
@@ -118,6 +144,14 @@ async fn status(State(door): State<Door>) -> Json<DaemonStatus> {
         lag: door.health.partitions().values().map(|health| health.lag).sum(),
         troubles: door.health.troubles(),
     })
+}
+
+/// Answers when what waited for the archive is written, or after [`FLUSH_PATIENCE`].
+async fn flush(State(door): State<Door>) -> Json<bool> {
+    let Some(archive) = door.archive else {
+        return Json(false);
+    };
+    Json(archive.ask(FLUSH_PATIENCE).await)
 }
 
 async fn conservation(State(door): State<Door>) -> Result<Json<audit::Report>, (StatusCode, String)> {
@@ -152,12 +186,19 @@ impl Client {
     }
 
     /// Hands a file over; returns once all of it is durable in the daemon's log.
-    pub async fn ingest(&self, from: &str, file: Bytes) -> anyhow::Result<Accepted> {
-        self.ask("POST", &format!("/ingest?from={from}"), file).await
+    pub async fn ingest(&self, from: &str, service: &str, file: Bytes) -> anyhow::Result<Accepted> {
+        let service: String = service.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        self.ask("POST", &format!("/ingest?from={from}&service={service}"), file)
+            .await
     }
 
     pub async fn status(&self) -> anyhow::Result<DaemonStatus> {
         self.ask("GET", "/status", Bytes::new()).await
+    }
+
+    /// Has the daemon write what waits for the archive; `false`: it does not write one, or could not at once.
+    pub async fn flush(&self) -> anyhow::Result<bool> {
+        self.ask("POST", "/archive/flush", Bytes::new()).await
     }
 
     /// An audit of its log, between two of its commits.

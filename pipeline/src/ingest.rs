@@ -1,4 +1,4 @@
-//! `aegis ingest`: recorded bodies through the whole pipeline.
+//! `aegis ingest`: recorded bodies and log files through the whole pipeline.
 //!
 //! With a daemon on the data folder, files are handed over its control socket. Without one this process opens the folder,
 //! appends everything, runs every stage and sink to the end on the replay clock, and leaves.
@@ -9,10 +9,13 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use model::{RawEvent, topics};
 use serde::Serialize;
+use sources::logs::files::{self, FileKind};
+use sources::logs::{Collected, LogIntakeSettings};
 use stream::driver::Mode;
 use stream::{Ingress, IngressError, NewRecord};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::Exit;
 use crate::config::Config;
 use crate::control::Client;
 use crate::totals::Mark;
@@ -25,6 +28,8 @@ pub struct Summary {
     pub daemon: bool,
     pub files: u64,
     pub bodies: u64,
+    /// Log lines.
+    pub lines: u64,
     /// From here on only without a daemon (it goes on by itself).
     pub signals: u64,
     pub repeats: u64,
@@ -42,15 +47,16 @@ impl Summary {
         if self.daemon {
             writeln!(
                 out,
-                "{} bodies of {} files handed to the running aegis",
-                self.bodies, self.files
+                "{} of {} files handed to the running aegis",
+                self.taken(),
+                self.files
             )?;
             return out.flush();
         }
         writeln!(
             out,
-            "{} bodies of {} files: {} signals ({} repeats, {} late), {} refused; {} new incidents, {} open",
-            self.bodies,
+            "{} of {} files: {} signals ({} repeats, {} late), {} refused; {} new incidents, {} open",
+            self.taken(),
             self.files,
             self.signals,
             self.repeats,
@@ -64,6 +70,76 @@ impl Summary {
         }
         out.flush()
     }
+}
+
+impl Summary {
+    fn taken(&self) -> String {
+        match (self.bodies, self.lines) {
+            (bodies, 0) => format!("{bodies} bodies"),
+            (0, lines) => format!("{lines} log lines"),
+            (bodies, lines) => format!("{bodies} bodies and {lines} log lines"),
+        }
+    }
+}
+
+/// A sender of log lines.
+pub struct LogSender(FileKind);
+
+impl LogSender {
+    /// `None`: `from` is a sender of bodies.
+    pub fn lines(from: &str, service: &str) -> Option<Self> {
+        Some(LogSender(match from {
+            "otlp" => FileKind::Otlp,
+            "loki" => FileKind::Loki,
+            "lines" => FileKind::Lines {
+                service: service.to_owned(),
+            },
+            _ => return None,
+        }))
+    }
+
+    /// The lines of a file; why it cannot be read.
+    pub fn read(&self, bytes: &[u8], settings: &LogIntakeSettings) -> Result<Lines, String> {
+        let read = files::read(&self.0, bytes, settings);
+        let (collected, delivery) = read.map_err(|fault| match fault.place.as_str() {
+            "" => fault.detail,
+            place => format!("{place}: {}", fault.detail),
+        })?;
+        let sender = match self.0 {
+            FileKind::Otlp => "otlp",
+            FileKind::Loki => "loki",
+            FileKind::Lines { .. } => "lines",
+        };
+        Ok(Lines {
+            collected,
+            delivery,
+            sender,
+        })
+    }
+}
+
+/// The lines of a file.
+pub struct Lines {
+    collected: Collected,
+    delivery: Option<String>,
+    sender: &'static str,
+}
+
+impl Lines {
+    /// How many are taken.
+    pub fn lines(&self) -> u64 {
+        self.collected.lines as u64 - self.collected.rejected
+    }
+}
+
+/// Appends log lines to `logs`, durably.
+pub async fn append_lines(logs: &Ingress, lines: &Lines, now: stream::Instant) -> Result<(), IngressError> {
+    let records = sources::logs::records(&lines.collected.batches, lines.sender, lines.delivery.as_deref(), now);
+    for chunk in records.chunks(64) {
+        let appends = chunk.iter().map(|record| logs.append(b"", record.clone()));
+        futures::future::try_join_all(appends).await?;
+    }
+    Ok(())
 }
 
 /// Bytes that may wait for their sync while a file is read.
@@ -96,11 +172,12 @@ pub fn read_input(path: &str) -> anyhow::Result<Bytes> {
         .into())
 }
 
-/// Runs an ingest. `from`: `alertmanager`, `grafana`, `events`, or empty for "the body's shape decides". `progress` is
-/// told the number of bytes of every file that is in.
+/// Runs an ingest. `from`: `alertmanager`, `grafana`, `events`, or empty for "the body's shape decides"; `otlp`, `loki`, or `lines`
+/// with the `service` whose lines they are. `progress` is told the number of bytes of every file that is in.
 pub async fn ingest(
     config: &Config,
     from: &str,
+    service: &str,
     files: &[String],
     close: bool,
     progress: &(dyn Fn(u64) + Sync),
@@ -113,7 +190,9 @@ pub async fn ingest(
         for file in files {
             let bytes = read_input(file)?;
             let size = bytes.len() as u64;
-            summary.bodies += client.ingest(from, bytes).await?.bodies;
+            let accepted = client.ingest(from, service, bytes).await?;
+            summary.bodies += accepted.bodies;
+            summary.lines += accepted.lines;
             summary.files += 1;
             progress(size);
         }
@@ -122,11 +201,21 @@ pub async fn ingest(
     }
     let world = World::open(config).await?;
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
+    let logs = Ingress::open(world.runtime.log.clone(), topics::LOGS, INGRESS_LIMIT).await?;
     let (mark, before) = (Mark::now(&world.runtime.log).await?, world.store.counts().await?);
     let mut summary = Summary::default();
     for file in files {
         let bytes = read_input(file)?;
         let now = world.runtime.clock.now();
+        if let Some(from) = LogSender::lines(from, service) {
+            let lines = from.read(&bytes, &config.dispatcher.logs);
+            let lines = lines.map_err(|problem| Exit::Failed.because(format!("{file}: {problem}")))?;
+            append_lines(&logs, &lines, now).await?;
+            summary.lines += lines.lines();
+            summary.files += 1;
+            progress(bytes.len() as u64);
+            continue;
+        }
         let events = sources::replay::read(&bytes, from, now.0);
         // Many appends in flight share one sync.
         for chunk in events.chunks(256) {

@@ -100,9 +100,11 @@ pub async fn run(
 
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
     let to_doors = ingress.clone();
+    let logs = Ingress::open(world.runtime.log.clone(), topics::LOGS, INGRESS_LIMIT).await?;
     let mut addresses = Addresses::default();
     if roles.has(Role::Dispatcher) {
         let dispatcher = WebhookSource::bind(world.config.dispatcher.clone()).await?;
+        let dispatcher = dispatcher.with_logs(logs.clone());
         addresses.dispatcher = Some(dispatcher.local_addr());
         let (ingress, closing) = (ingress.clone(), doors.stop.clone());
         doors.tasks.spawn(async move {
@@ -121,6 +123,9 @@ pub async fn run(
     // each has a folder of its own.
     let door = Door {
         ingress,
+        logs,
+        intake: world.config.dispatcher.logs.clone(),
+        archive: (world.config.archive.enabled && roles.has(Role::Sinks)).then(|| world.flush.clone()),
         clock: world.runtime.clock.clone(),
         health: world.runtime.health.clone(),
         log: world.runtime.log.clone(),
@@ -217,6 +222,7 @@ pub async fn signalled() -> anyhow::Result<()> {
 fn role_of(stage: &str) -> Role {
     match stage {
         "normalize" => Role::Normalize,
+        "templates" => Role::Templates,
         "dedupe" => Role::Dedupe,
         "crew" => Role::Crew,
         "gate" => Role::Gate,

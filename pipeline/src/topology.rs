@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! events.raw ─ normalize ─► signals ─ dedupe ─► transitions ─ correlate ─► incidents ─ crew ─► remediations ─ gate ─► ledger
-//!                                       └─► deployments, compliance  ▲         └─► notifications
-//!                                                                    └─ commands ─┘ (crew, gateway)
+//!       logs ─ templates ─►    ┘        └─► deployments, compliance  ▲         └─► notifications
+//!                   └─► lines ─► archive                             └─ commands ─┘ (crew, gateway)
 //! every stage ─► dead-letter, accounting        signals, incidents, … ─► store (SQL), archive (Parquet)
 //! ```
 
@@ -17,6 +17,7 @@ use operators::crew::Crew;
 use operators::dedupe::Dedupe;
 use operators::gate::Gate;
 use operators::normalize::Normalize;
+use operators::templates::Templates;
 use sha2::{Digest as _, Sha256};
 use stream::driver::{
     CarryFrom, Mode, RestoreCheck, Runtime, Stage, StageError, Standing, carry, check_restore, run_stage,
@@ -117,15 +118,21 @@ pub const STAGES: &[StageEntry] = &[
         },
     },
     StageEntry {
+        name: "templates",
+        input: topics::LOGS,
+        make: |topology, config| {
+            let (settings, environment) = (config.templates.clone(), config.normalize.environment.clone());
+            let make = move || Templates::new(&settings, &environment);
+            topology.stage(topics::LOGS, topics::SIGNALS, Entry::Ingress, make)
+        },
+    },
+    StageEntry {
         name: "dedupe",
         input: topics::SIGNALS,
         make: |topology, config| {
             let settings = config.dedupe.clone();
             let make = move || Dedupe::new(&settings);
-            let entry = Entry::Downstream {
-                upstream: topics::EVENTS_RAW,
-            };
-            topology.stage(topics::SIGNALS, topics::TRANSITIONS, entry, make)
+            topology.stage(topics::SIGNALS, topics::TRANSITIONS, Entry::BehindBoth, make)
         },
     },
     StageEntry {
@@ -200,7 +207,12 @@ enum Entry {
     Downstream {
         upstream: &'static str,
     },
+    /// Behind all that write to `signals`.
+    BehindBoth,
 }
+
+/// The stages that write to `signals`, and what they read: dedupe waits for the Progress of each of their tasks.
+const TO_SIGNALS: [(&str, &str); 2] = [("normalize", topics::EVENTS_RAW), ("templates", topics::LOGS)];
 
 impl Topology {
     /// That of a log in which nothing has happened yet.
@@ -273,7 +285,7 @@ impl Topology {
         Box::new(Stage {
             input: input.into(),
             keyed: match entry {
-                Entry::Downstream { .. } if !self.draining => Some(self.layout.partitions(input)),
+                Entry::Downstream { .. } | Entry::BehindBoth if !self.draining => Some(self.layout.partitions(input)),
                 _ => None,
             },
             settings: self.task_settings(output, entry),
@@ -295,6 +307,10 @@ impl Topology {
                 // One task for each partition that the upstream stage reads.
                 Entry::Downstream { upstream } => Role::Downstream {
                     upstream_partitions: self.layout.partitions(upstream),
+                },
+                Entry::BehindBoth => Role::Confluence {
+                    stages: TO_SIGNALS.map(|(stage, _)| stage),
+                    partitions: TO_SIGNALS.map(|(_, input)| self.layout.partitions(input)),
                 },
             },
             output: (output.into(), self.layout.partitions(output)),

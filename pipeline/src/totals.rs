@@ -65,6 +65,10 @@ impl Totals {
     fn add(&mut self, record: &AccountingRecord) {
         let counts = &record.counts;
         match record.stage.as_str() {
+            "templates" => {
+                self.signals += counts.produced.values().sum::<u64>();
+                self.dead_lettered += counts.dead_lettered;
+            }
             "normalize" => {
                 self.signals += counts.forwarded;
                 self.dead_lettered += counts.dead_lettered;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use sinks::archive::ArchiveSink;
+use sinks::archive::{ArchiveSink, Flush};
 use sinks::sql::{SqlSink, Store};
 use sources::embedded::EmbeddedLog;
 use sources::kafka::KafkaLog;
@@ -30,6 +30,8 @@ pub struct World {
     pub embedded: Option<EmbeddedLog>,
     /// The log by its own names; the runtime's shows those of the generation.
     pub raw: Arc<dyn Log>,
+    /// Asks the archive of this process to write what waits.
+    pub flush: Arc<Flush>,
 }
 
 /// An opened log.
@@ -123,6 +125,7 @@ impl World {
             store,
             embedded,
             raw,
+            flush: Arc::default(),
         })
     }
 
@@ -136,7 +139,8 @@ impl World {
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(SqlSink::new(self.store.clone()))];
         if self.config.archive.enabled {
             let folder = self.config.archive.path_in(&self.config.data.dir);
-            sinks.push(Box::new(ArchiveSink::open(&folder, self.config.archive.clone())?));
+            let archive = ArchiveSink::open(&folder, self.config.archive.clone())?;
+            sinks.push(Box::new(archive.with_flush(self.flush.clone())));
         }
         Ok(sinks
             .into_iter()

@@ -1,4 +1,4 @@
-//! The Parquet archive: signals and incident facts as files that any tool reads.
+//! The Parquet archive: signals, incident facts and log lines as files that any tool reads.
 //!
 //! `TOPIC/date=YYYY-MM-DD/TOPIC-PARTITION-START-NEXT.parquet` holds the rows of the log's offsets `[START, NEXT)` of one
 //! partition; the date is the day (UTC) on which Aegis observed the file's first row. The names are the sink's position:
@@ -9,16 +9,19 @@
 //! Rows wait in memory until a file is worth writing (`roll_rows`, `roll_bytes`, `roll_interval`, all partitions
 //! together never more than `buffer_bytes`); [`ArchiveSink::position`] speaks of written files only, so what waited is
 //! read again after a crash. Age is looked at whenever something is written: an idle sink keeps its rows until the next
-//! record or [`Sink::close`].
+//! record or [`Sink::close`]. Somebody who wants to read what waits asks for it by a [`Flush`].
 //!
 //! One process owns a folder (lock file). Full disks are [`SinkError::Unavailable`]. Not here: compaction, deletion,
 //! object stores.
 
 mod columns;
 mod files;
+mod lines;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -32,7 +35,7 @@ use stream::{LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartiti
 
 use files::Folder;
 
-/// The archive of signals and incident facts as Parquet files.
+/// The archive of signals, incident facts and log lines as Parquet files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ArchiveSettings {
@@ -84,9 +87,33 @@ struct Buffer {
     since: Instant,
 }
 
+/// Asks the sink to write what waits, and tells when it has. Shared between the sink and those who ask.
+#[derive(Debug, Default)]
+pub struct Flush {
+    asked: AtomicU64,
+    done: AtomicU64,
+}
+
+impl Flush {
+    /// Asks. With the next records, or Progress, that the sink gets everything is written. `true`: it was, within `patience`.
+    pub async fn ask(&self, patience: Duration) -> bool {
+        let ours = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let written = async {
+            while self.done.load(Ordering::SeqCst) < ours {
+                tokio::time::sleep(FLUSH_POLL).await;
+            }
+        };
+        tokio::time::timeout(patience, written).await.is_ok()
+    }
+}
+
+/// Between two looks at whether a flush is done.
+const FLUSH_POLL: Duration = Duration::from_millis(20);
+
 /// The sink. One instance owns the folder.
 pub struct ArchiveSink {
     settings: ArchiveSettings,
+    flush: Arc<Flush>,
     folder: Folder,
     buffers: BTreeMap<TopicPartition, Buffer>,
 }
@@ -104,9 +131,15 @@ impl ArchiveSink {
         })?;
         Ok(ArchiveSink {
             settings,
+            flush: Arc::default(),
             folder,
             buffers: BTreeMap::new(),
         })
+    }
+
+    /// Answers to `flush`.
+    pub fn with_flush(self, flush: Arc<Flush>) -> Self {
+        ArchiveSink { flush, ..self }
     }
 
     /// Where the sink would go on writing: after the waiting rows.
@@ -160,12 +193,15 @@ impl ArchiveSink {
         }
     }
 
-    fn due(&self) -> Vec<TopicPartition> {
+    /// The partitions whose files are due; all that have rows, if `asked`.
+    fn due(&self, asked: bool) -> Vec<TopicPartition> {
         let total: usize = self.buffers.values().map(|buffer| buffer.bytes).sum();
         let over = total > self.settings.buffer_bytes.as_usize();
         let interval: Duration = self.settings.roll_interval.get();
         let due = self.buffers.iter().filter(|(_, buffer)| {
-            over || buffer.row_count >= self.settings.roll_rows
+            (asked && buffer.row_count > 0)
+                || over
+                || buffer.row_count >= self.settings.roll_rows
                 || buffer.bytes >= self.settings.roll_bytes.as_usize()
                 || buffer.since.elapsed() >= interval
         });
@@ -197,7 +233,9 @@ impl Sink for ArchiveSink {
     }
 
     fn topics(&self) -> Vec<Topic> {
-        [topics::SIGNALS, topics::INCIDENTS].map(Topic::from).to_vec()
+        [topics::SIGNALS, topics::INCIDENTS, topics::LINES]
+            .map(Topic::from)
+            .to_vec()
     }
 
     /// What waited for a file is forgotten here: the runner reads it again from the answer on.
@@ -212,9 +250,10 @@ impl Sink for ArchiveSink {
     async fn write(&mut self, log: &LogId, batches: &[SinkBatch]) -> Result<Vec<SinkReject>, SinkError> {
         self.folder.check_log(log)?;
         self.check_continuity(batches)?;
-        for partition in self.due() {
+        for partition in self.due(false) {
             self.roll(&partition).await?;
         }
+        let asked = self.flush.asked.load(Ordering::SeqCst);
         let (rows, rejects): (Vec<_>, Vec<_>) = batches.iter().map(columns::read).unzip();
         let rejects: Vec<SinkReject> = rejects.into_iter().flatten().collect();
         if !rejects.is_empty() {
@@ -223,12 +262,17 @@ impl Sink for ArchiveSink {
         for (batch, rows) in batches.iter().zip(rows) {
             self.take(batch, rows);
         }
-        for partition in self.due() {
+        let mut written = true;
+        for partition in self.due(asked > self.flush.done.load(Ordering::SeqCst)) {
             // The rows are taken; a disk that is full now is reported by the next write, which tries again.
             if let Err(error) = self.roll(&partition).await {
                 tracing::warn!(%error, "an archive file could not be written; its rows go on waiting");
+                written = false;
                 break;
             }
+        }
+        if written {
+            self.flush.done.fetch_max(asked, Ordering::SeqCst);
         }
         Ok(Vec::new())
     }

@@ -1,4 +1,4 @@
-//! The dispatcher: takes webhooks and stores their raw bytes on `events.raw`.
+//! The dispatcher: takes webhooks and stores their raw bytes on `events.raw`, and log lines, which it stores on `logs`.
 //!
 //! Guarantees: a 2xx is sent only after the bytes are durable; what is refused is said with field, place and remedy
 //! (`application/problem+json`); credentials and configured fields never reach the log. On overload, and when the log
@@ -6,7 +6,8 @@
 //! needs to be: a repeated delivery is stored again, and the dedupe stage recognises it by content.
 //!
 //! It does not decode alerts (that is `operators::normalize`), keeps no cache of deliveries, and speaks plain
-//! HTTP/1.1: TLS is a reverse proxy's business. The steps of a request are in `flow.rs`, the senders in `senders.rs`.
+//! HTTP/1.1: TLS is a reverse proxy's business. The steps of a request are in `flow.rs`, the senders in `senders.rs`, the doors for
+//! log lines in `logs.rs`.
 
 mod alertmanager;
 mod auth;
@@ -14,6 +15,7 @@ mod body;
 mod events;
 mod flow;
 mod grafana;
+mod logs;
 mod problem;
 mod redact;
 mod senders;
@@ -39,6 +41,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use auth::Guard;
 use flow::{Dispatcher, Endpoint};
+use logs::{LogEndpoint, PROTOCOLS};
 use problem::Refusal;
 use redact::Redaction;
 use senders::SENDERS;
@@ -65,6 +68,7 @@ pub struct WebhookSource {
     listener: TcpListener,
     address: SocketAddr,
     clock: Arc<dyn Clock>,
+    logs: Option<Ingress>,
 }
 
 impl WebhookSource {
@@ -85,12 +89,21 @@ impl WebhookSource {
             listener,
             address,
             clock: Arc::new(WallClock),
+            logs: None,
         })
     }
 
     /// Reads receive times from `clock`.
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         WebhookSource { clock, ..self }
+    }
+
+    /// Takes log lines as well; they go to `logs`. Without it there is no door for them.
+    pub fn with_logs(self, logs: Ingress) -> Self {
+        WebhookSource {
+            logs: Some(logs),
+            ..self
+        }
     }
 
     /// Where it listens; tells the port when `listen` asks for port 0.
@@ -106,7 +119,7 @@ impl Source for WebhookSource {
     }
 
     async fn run(self: Box<Self>, ingress: Ingress, stop: CancellationToken) -> Result<(), String> {
-        let router = router(&self.settings, ingress, self.clock).map_err(|error| error.to_string())?;
+        let router = router(&self.settings, ingress, self.logs, self.clock).map_err(|error| error.to_string())?;
         let limits = server::Limits {
             connections: self.settings.max_connections,
             head: Duration::from_secs(self.settings.header_timeout_s),
@@ -118,8 +131,13 @@ impl Source for WebhookSource {
     }
 }
 
-/// The dispatcher's routes over `ingress`, without the limits on connections and heads (those are the server's).
-pub fn router(settings: &WebhookSettings, ingress: Ingress, clock: Arc<dyn Clock>) -> Result<Router, WebhookError> {
+/// The dispatcher's routes over `ingress`, and those for log lines over `logs`, without the limits on connections and heads (those are the server's).
+pub fn router(
+    settings: &WebhookSettings,
+    ingress: Ingress,
+    logs: Option<Ingress>,
+    clock: Arc<dyn Clock>,
+) -> Result<Router, WebhookError> {
     let faults = settings.faults();
     if !faults.is_empty() {
         return Err(WebhookError::Settings(faults));
@@ -148,6 +166,18 @@ pub fn router(settings: &WebhookSettings, ingress: Ingress, clock: Arc<dyn Clock
         }
         routes = routes.route(sender.path(), methods.with_state(endpoint));
     }
+    for (protocol, endpoint) in PROTOCOLS {
+        let Some(ingress) = logs.clone() else { break };
+        let endpoint = Arc::new(LogEndpoint {
+            protocol: *protocol,
+            guard: Guard::new(&endpoint(settings).tokens),
+            dispatcher: Arc::clone(&dispatcher),
+            ingress,
+            settings: settings.logs.clone(),
+        });
+        let method = MethodRouter::new().on(MethodFilter::POST, logs::push);
+        routes = routes.route(protocol.path(), method.with_state(endpoint));
+    }
     Ok(routes
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -155,7 +185,8 @@ pub fn router(settings: &WebhookSettings, ingress: Ingress, clock: Arc<dyn Clock
 }
 
 async fn unknown_path(OriginalUri(uri): OriginalUri) -> Refusal {
-    let known: Vec<&str> = SENDERS.iter().map(|registered| registered.sender.path()).collect();
+    let mut known: Vec<&str> = SENDERS.iter().map(|registered| registered.sender.path()).collect();
+    known.extend(PROTOCOLS.iter().map(|(protocol, _)| protocol.path()));
     Refusal::new(
         StatusCode::NOT_FOUND,
         "unknown-path",

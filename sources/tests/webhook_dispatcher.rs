@@ -3,6 +3,8 @@
 
 #[path = "webhook_dispatcher/durable.rs"]
 mod durable;
+#[path = "webhook_dispatcher/logs.rs"]
+mod logs;
 #[path = "webhook_dispatcher/requests.rs"]
 mod requests;
 #[path = "webhook_dispatcher/support.rs"]

@@ -1,4 +1,4 @@
-//! Signals from the archive and the store, each row once.
+//! Signals from the archive and the store, each row once; log lines from the archive alone.
 //!
 //! The archive's files are named `signals-PARTITION-START-NEXT.parquet` for the log offsets `[START, NEXT)` they hold.
 //! For a partition of the log, the archive *reaches* from its lowest START to its highest NEXT. The rule:
@@ -21,7 +21,7 @@ use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext};
 use crate::error::SqlError;
 use crate::tables::Table;
 
-/// The archive's signal files, as they were when listed.
+/// The archive's files of one topic, as they were when listed.
 #[derive(Debug, Default)]
 pub(crate) struct Archived {
     files: Vec<PathBuf>,
@@ -30,17 +30,18 @@ pub(crate) struct Archived {
 }
 
 impl Archived {
-    /// Lists `root/signals/*/`. A folder that is not there is an empty archive.
-    pub fn list(root: &Path) -> Result<Archived, SqlError> {
+    /// Lists `root/TOPIC/*/`. A folder that is not there is an empty archive.
+    pub fn list(root: &Path, name: &'static str) -> Result<Archived, SqlError> {
         let broken = |path: &Path, problem: String| SqlError::Archive(format!("{}: {problem}", path.display()));
         let mut ranges: BTreeMap<(u32, u64), (u64, PathBuf)> = BTreeMap::new();
-        let topic = root.join("signals");
+        let topic = root.join(name);
         for date in entries(&topic).map_err(|e| broken(&topic, e.to_string()))? {
             if !date.is_dir() {
                 continue;
             }
             for file in entries(&date).map_err(|e| broken(&date, e.to_string()))? {
-                let Some((partition, start, next)) = file.file_name().and_then(|name| range_of(name.to_str()?)) else {
+                let Some((partition, start, next)) = file.file_name().and_then(|file| range_of(name, file.to_str()?))
+                else {
                     continue;
                 };
                 if let Some((_, other)) = ranges.insert((partition, start), (next, file.clone())) {
@@ -102,8 +103,12 @@ impl Archived {
 }
 
 /// Partition, START and NEXT of a file's name; `None` for other files.
-fn range_of(name: &str) -> Option<(u32, u64, u64)> {
-    let mut parts = name.strip_prefix("signals-")?.strip_suffix(".parquet")?.split('-');
+fn range_of(topic: &str, name: &str) -> Option<(u32, u64, u64)> {
+    let mut parts = name
+        .strip_prefix(topic)?
+        .strip_prefix('-')?
+        .strip_suffix(".parquet")?
+        .split('-');
     let range = (
         parts.next()?.parse().ok()?,
         parts.next()?.parse().ok()?,
@@ -129,7 +134,7 @@ mod tests {
         let folder = root.path().join("signals/date=2026-11-23");
         fs::create_dir_all(&folder).unwrap();
         names.iter().for_each(|name| fs::write(folder.join(name), "").unwrap());
-        (Archived::list(root.path()), root)
+        (Archived::list(root.path(), "signals"), root)
     }
 
     #[test]
@@ -156,7 +161,7 @@ mod tests {
 
     #[test]
     fn no_folder_no_archive() {
-        let archived = Archived::list(Path::new("/nonexistent/archive")).unwrap();
+        let archived = Archived::list(Path::new("/nonexistent/archive"), "signals").unwrap();
         assert_eq!(archived.beyond(), None);
     }
 }

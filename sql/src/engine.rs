@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -16,7 +17,7 @@ use crate::error::SqlError;
 use crate::guard;
 use crate::provider::StoreTable;
 use crate::source::{Source, SqlSourceConfig};
-use crate::tables::TABLES;
+use crate::tables::{LOGS, TABLES};
 
 /// Bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl Engine {
         let context = SessionContext::new_with_config_rt(config, self.runtime.clone());
         for table in TABLES.iter() {
             let archived = match (&self.archive, table.name) {
-                (Some(root), "signals") => Archived::list(root)?,
+                (Some(root), "signals") => Archived::list(root, "signals")?,
                 _ => Archived::default(),
             };
             let stored = Arc::new(StoreTable::new(self.source.clone(), table, archived.beyond()));
@@ -124,6 +125,20 @@ impl Engine {
             }
             .map_err(failed)?;
         }
+        let lines = match &self.archive {
+            Some(root) => Archived::list(root, "lines")?,
+            None => Archived::default(),
+        };
+        let table = &LOGS;
+        let registered = match lines.read(&context, table).await.map_err(failed)? {
+            Some(lines) => context.register_table(table.name, lines.into_view()),
+            // Nothing is there yet: no rows, and the columns all the same.
+            None => {
+                let none = MemTable::try_new(table.schema(), vec![Vec::new()]).map_err(failed)?;
+                context.register_table(table.name, Arc::new(none))
+            }
+        };
+        registered.map_err(failed)?;
         Ok(context)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Read-only by construction: only queries are parsed on, the tables have no insert or delete, and the store's
 //! connections are read-only as well. The store's tables are read as they are at that moment; signals come from the
-//! archive as far as it reaches and from the store beyond it ([`archive`] says exactly how).
+//! archive as far as it reaches and from the store beyond it ([`archive`] says exactly how). Log lines (table `logs`) come from the
+//! archive alone: those of the last minutes, which are in no file yet, are not in it. [`logs`] asks about them without SQL.
 //!
 //! Bounded: a memory pool for the plan, and a limit on the rows of an answer.
 //!
@@ -13,6 +14,7 @@ mod engine;
 mod error;
 mod filters;
 mod guard;
+pub mod logs;
 mod provider;
 mod source;
 mod tables;

@@ -1,4 +1,5 @@
-//! The tables that can be asked about: the columns of `migrations/`, as Arrow. A test compares them with the real tables.
+//! The tables that can be asked about: the columns of `migrations/`, as Arrow. A test compares them with the real tables. Log lines are
+//! no table of the store.
 //!
 //! Ids and JSON are text; times are microseconds, UTC.
 
@@ -50,8 +51,33 @@ impl Kind {
 
 /// The names, for help texts.
 pub fn table_names() -> Vec<&'static str> {
-    TABLES.iter().map(|table| table.name).collect()
+    TABLES.iter().chain([&LOGS]).map(|table| table.name).collect()
 }
+
+/// Log lines, which are in the archive alone.
+pub(crate) static LOGS: Table = Table {
+    name: "logs",
+    columns: &[
+        ("at", Time),
+        ("observed_at", Time),
+        ("tenant", Text),
+        ("environment", Text),
+        ("service", Text),
+        ("cluster", Text),
+        ("namespace", Text),
+        ("level", Text),
+        ("text", Text),
+        ("template", Text),
+        ("pattern", Text),
+        ("trace_id", Text),
+        ("span_id", Text),
+        ("labels", Json),
+        ("attributes", Json),
+        ("log_partition", Int),
+        ("log_offset", Int),
+        ("log_index", Int),
+    ],
+};
 
 pub(crate) static TABLES: &[Table] = &[
     Table {

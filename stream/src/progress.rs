@@ -98,7 +98,19 @@ pub fn progress_of(record: &Record) -> Option<Progress> {
 /// the same. What the new partition has not said yet then holds the watermark (ADR 19).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Upstreams {
-    /// Index = upstream partition.
+    /// Index = upstream partition, of the only stage that writes to the input, or of the first.
+    heard: Vec<Option<(Instant, bool)>>,
+    watermark: Option<Instant>,
+    /// Of each further stage.
+    others: Vec<Vec<Option<(Instant, bool)>>>,
+    /// The stages that write to the input, where there are several. Not saved: the topology says so.
+    #[serde(skip)]
+    stages: Option<[&'static str; 2]>,
+}
+
+/// How it was saved when one stage alone could write to the input.
+#[derive(Deserialize)]
+struct OfOneStage {
     heard: Vec<Option<(Instant, bool)>>,
     watermark: Option<Instant>,
 }
@@ -108,51 +120,68 @@ pub struct Upstreams {
 const MAX_UPSTREAMS: u32 = 100_000;
 
 impl Upstreams {
+    /// One stage writes to the input.
     pub fn new(partitions: u32) -> Self {
         Upstreams {
             heard: vec![None; partitions as usize],
-            watermark: None,
+            ..Upstreams::default()
         }
     }
 
-    /// The list of a stage whose event time stands at `watermark` already and whose upstream has `partitions` now.
-    pub fn carried(partitions: u32, watermark: Instant) -> Self {
-        if watermark == Instant::MIN {
-            return Upstreams::new(partitions);
-        }
+    /// Two stages write to the input, with as many tasks each as `partitions` says. A stage that is neither is not listened to.
+    pub fn of_two(stages: [&'static str; 2], partitions: [u32; 2]) -> Self {
         Upstreams {
-            heard: vec![Some((watermark, false)); partitions as usize],
-            watermark: Some(watermark),
+            others: vec![vec![None; partitions[1] as usize]],
+            stages: Some(stages),
+            ..Upstreams::new(partitions[0])
         }
+    }
+
+    /// The same list for a stage whose event time stands at `watermark` already.
+    pub fn carried(self, watermark: Instant) -> Self {
+        if watermark == Instant::MIN {
+            return self;
+        }
+        let stood = |list: Vec<_>| vec![Some((watermark, false)); list.len()];
+        Upstreams {
+            heard: stood(self.heard),
+            others: self.others.into_iter().map(stood).collect(),
+            watermark: Some(watermark),
+            stages: self.stages,
+        }
+    }
+
+    /// The list of the stage that says `progress`, made longer where it may be.
+    fn list(&mut self, progress: &Progress) -> Option<&mut Vec<Option<(Instant, bool)>>> {
+        let stage = match self.stages {
+            None => 0,
+            Some(stages) => stages.iter().position(|name| *name == progress.stage)?,
+        };
+        if stage > 0 {
+            return self.others.get_mut(stage - 1);
+        }
+        let index = progress.partition as usize;
+        if progress.partition < MAX_UPSTREAMS && index >= self.heard.len() {
+            // Partitions are numbered without holes: those below it are there as well, and are waited for.
+            self.heard.resize(index + 1, None);
+        }
+        Some(&mut self.heard)
     }
 
     /// Takes one record in; returns the new watermark if it rose. Watermarks never fall.
     pub fn hear(&mut self, progress: &Progress) -> Option<Instant> {
-        if progress.partition >= MAX_UPSTREAMS {
-            return None;
-        }
-        let index = progress.partition as usize;
-        if index >= self.heard.len() {
-            // Partitions are numbered without holes: those below it are there as well, and are waited for.
-            self.heard.resize(index + 1, None);
-        }
+        let slot = self.list(progress)?.get_mut(progress.partition as usize)?;
         if progress.announces() {
             return None;
         }
-        let slot = self.heard.get_mut(index)?;
         let before = slot.map_or(Instant::MIN, |(at, _)| at);
         *slot = Some((before.max(progress.watermark), progress.idle));
-        if self.heard.iter().any(Option::is_none) {
+        let all = || self.heard.iter().chain(self.others.iter().flatten());
+        if all().any(Option::is_none) {
             return None;
         }
-        let busy = self
-            .heard
-            .iter()
-            .flatten()
-            .filter(|(_, idle)| !idle)
-            .map(|(at, _)| *at)
-            .min();
-        let all_idle = self.heard.iter().flatten().map(|(at, _)| *at).max();
+        let busy = all().flatten().filter(|(_, idle)| !idle).map(|(at, _)| *at).min();
+        let all_idle = all().flatten().map(|(at, _)| *at).max();
         let next = busy.or(all_idle)?;
         if self.watermark.is_none_or(|at| next > at) {
             self.watermark = Some(next);
@@ -172,13 +201,29 @@ impl StateCell for Upstreams {
         Ok(postcard::to_stdvec(self)?)
     }
 
+    /// What was saved when one stage wrote to the input knows that one; the other holds the watermark until it is heard.
     fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        *self = postcard::from_bytes(bytes)?;
+        let loaded = match postcard::from_bytes::<Upstreams>(bytes) {
+            Ok(loaded) => loaded,
+            Err(_) => {
+                let OfOneStage { heard, watermark } = postcard::from_bytes(bytes)?;
+                Upstreams {
+                    heard,
+                    watermark,
+                    ..Upstreams::default()
+                }
+            }
+        };
+        self.heard = loaded.heard;
+        self.watermark = loaded.watermark;
+        for (list, saved) in self.others.iter_mut().zip(loaded.others) {
+            *list = saved;
+        }
         Ok(())
     }
 
     fn entries(&self) -> usize {
-        self.heard.len()
+        self.heard.len() + self.others.iter().map(Vec::len).sum::<usize>()
     }
 }
 
@@ -327,6 +372,11 @@ impl Senders {
         at.min(now).min(self.arrived_at.unwrap_or(Instant::MIN))
     }
 
+    /// Whether anything was read since this task came to be.
+    pub fn read_anything(&self) -> bool {
+        self.arrived_at.is_some()
+    }
+
     /// Who has become out of the ordinary since the last call, and why. Walks all senders.
     pub fn new_trouble(&mut self, now: Instant, drained: bool, policy: &IngressPolicy) -> Vec<(String, SenderTrouble)> {
         let received = self.arrived_at.map_or(Instant::MIN, |arrived| arrived.min(now));
@@ -442,11 +492,11 @@ mod tests {
 
     #[test]
     fn what_is_carried_over_stands_where_it_stood_until_all_have_spoken() {
-        let mut up = Upstreams::carried(2, Instant(10));
+        let mut up = Upstreams::new(2).carried(Instant(10));
         assert_eq!(up.watermark(), Instant(10));
         assert_eq!(up.hear(&progress(0, 20, false)), None);
         assert_eq!(up.hear(&progress(1, 15, false)), Some(Instant(15)));
-        assert_eq!(Upstreams::carried(2, Instant::MIN).watermark(), Instant::MIN);
+        assert_eq!(Upstreams::new(2).carried(Instant::MIN).watermark(), Instant::MIN);
     }
 
     const POLICY: IngressPolicy = IngressPolicy {

@@ -64,6 +64,7 @@ impl<O: Operator> Task<O> {
                 ended: None,
             },
             Role::Downstream { upstream_partitions } => EventTime::Downstream(Upstreams::new(upstream_partitions)),
+            Role::Confluence { stages, partitions } => EventTime::Downstream(Upstreams::of_two(stages, partitions)),
         };
         let outbox = Outbox::new(operator.name(), &input, &settings);
         Task {

@@ -22,6 +22,14 @@ pub fn rows(topic: &str, record: &Record) -> Option<Vec<Row>> {
         };
         return Some(bodies.iter().map(row).collect());
     }
+    if topic == topics::LOGS {
+        let batch: model::LogBatch = serde_json::from_slice(&record.value).ok()?;
+        let row = |line: &model::LogLine| Row {
+            text: format!("{line:?}"),
+            at: None,
+        };
+        return Some(batch.lines.iter().map(row).collect());
+    }
     if !BATCHES.contains(&topic) {
         let key = record.key.as_ref().map(|key| String::from_utf8_lossy(key).into_owned());
         let text = format!("{key:?} {}", String::from_utf8_lossy(&record.value));

@@ -20,6 +20,8 @@ const TRIES: u32 = 200;
 /// What the audit looks at.
 const TOPICS: &[&str] = &[
     topics::EVENTS_RAW,
+    topics::LOGS,
+    topics::LINES,
     topics::SIGNALS,
     topics::TRANSITIONS,
     topics::INCIDENTS,

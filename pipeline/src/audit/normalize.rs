@@ -11,7 +11,7 @@ use super::books::Books;
 use super::cut::Cut;
 use super::items::items;
 use super::letters::Letters;
-use super::rows::rows;
+use super::rows::{IN_LOGS, rows};
 use super::{Check, Report};
 use crate::scan::scan;
 
@@ -81,6 +81,10 @@ async fn count_rows(
             }
             for row in rows(&record.value).unwrap_or_default() {
                 let (partition, offset, _) = row.place;
+                // Those of templates are its audit's.
+                if partition & IN_LOGS != 0 {
+                    continue;
+                }
                 let Some(book) = books.get_mut(&(STAGE.to_owned(), partition)) else {
                     strays.get_or_insert((record.offset, 0)).1 += 1;
                     continue;

@@ -1,4 +1,4 @@
-//! The rows of a batch on `signals` or `transitions`, by a decoder that reads five columns and knows no operator.
+//! The rows of a batch on `signals` or `transitions`, by a decoder that reads six columns and knows no operator.
 //!
 //! On the wire: a version byte, the length of an Arrow record-batch message (4 bytes, little-endian), the message, its body.
 
@@ -10,8 +10,10 @@ use arrow::datatypes::{UInt32Type, UInt64Type};
 use arrow::ipc::reader::read_record_batch;
 use arrow::ipc::{MetadataVersion, root_as_message};
 
-/// Place of an item in a raw record: partition, offset, index.
+/// Place of an item in a raw record: partition, offset, index. Places in `logs` have [`IN_LOGS`] in the partition.
 pub type Place = (u32, u64, u32);
+/// Tells a place in `logs` from one in `events.raw`.
+pub const IN_LOGS: u32 = 1 << 31;
 
 /// A row, as far as the audit needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +46,16 @@ pub fn rows(value: &[u8]) -> Option<Vec<Row>> {
         .as_primitive_opt::<UInt32Type>()?;
     let offsets = batch.column_by_name("raw_offset")?.as_primitive_opt::<UInt64Type>()?;
     let indexes = batch.column_by_name("raw_index")?.as_primitive_opt::<UInt32Type>()?;
+    let sources = batch.column_by_name("source")?.as_string_opt::<i32>()?;
     let row = |at: usize| {
         let id: [u8; 16] = ids.value(at).try_into().ok()?;
         let id = u128::from_be_bytes(id);
         Some(Row {
-            place: (partitions.value(at), offsets.value(at), indexes.value(at)),
+            place: (
+                partitions.value(at) | if sources.value(at) == "logs" { IN_LOGS } else { 0 },
+                offsets.value(at),
+                indexes.value(at),
+            ),
             id: (id >> 64) as u64 ^ id as u64,
         })
     };

@@ -2,9 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
-/// Take recorded alerts in from files
+/// Take recorded alerts or log lines in from files
 ///
-/// A file holds one webhook body, one recorded request, or one of either per line. A running aegis on the same data folder takes
+/// A file holds one webhook body, one recorded request, or one of either per line; or log lines: a body of OTLP or Loki, or plain text. A running aegis on the same data folder takes
 /// them over; without one, this command opens the folder, works everything off on the clock of the files' own times and
 /// ends. The files of one call are one replay, in any order; those of separate calls are late for each other where they lie too far apart.
 #[derive(Clone, Debug, Args)]
@@ -13,6 +13,7 @@ Examples:
   aegis ingest alerts.json
   aegis ingest --from alertmanager recorded/*.json
   kubectl logs relay | aegis ingest --from events -
+  aegis ingest --from lines --service checkout /var/log/checkout.log
   aegis ingest --close storm.jsonl        and close what is still open in event time
 
 Exits with 6 when part of the input was refused (see `aegis dead-letters list`).")]
@@ -20,6 +21,9 @@ pub struct IngestArgs {
     /// Who sent it
     #[arg(long, value_enum, default_value_t, value_name = "SENDER")]
     pub from: Sender,
+    /// Whose lines they are, with --from lines
+    #[arg(long, required_if_eq("from", "lines"))]
+    pub service: Option<String>,
     /// Files, or - for standard input
     #[arg(required = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub files: Vec<String>,
@@ -41,6 +45,12 @@ pub enum Sender {
     Grafana,
     /// CloudEvents
     Events,
+    /// Log lines: bodies of OTLP
+    Otlp,
+    /// Log lines: bodies of Loki's push
+    Loki,
+    /// Log lines: plain text, of one service
+    Lines,
 }
 
 impl Sender {
@@ -51,6 +61,9 @@ impl Sender {
             Sender::Alertmanager => "alertmanager",
             Sender::Grafana => "grafana",
             Sender::Events => "events",
+            Sender::Otlp => "otlp",
+            Sender::Loki => "loki",
+            Sender::Lines => "lines",
         }
     }
 }

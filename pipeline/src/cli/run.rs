@@ -28,10 +28,12 @@ pub struct RunArgs {
 /// What a process can be started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Role {
-    /// Takes webhooks
+    /// Takes webhooks and log lines
     Dispatcher,
     /// Decodes raw events into signals
     Normalize,
+    /// Mines log lines
+    Templates,
     /// Lets through what is new
     Dedupe,
     /// Forms incidents

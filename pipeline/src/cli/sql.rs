@@ -5,7 +5,7 @@ use clap::Args;
 /// Ask the tables and the archive a question in SQL
 ///
 /// Read only: SELECT, EXPLAIN and SHOW. Tables: incidents, incident_members, incident_events, signals, dead_letters,
-/// notifications, agent_executions, remediations. The query is read from standard input where it is `-`.
+/// notifications, agent_executions, remediations, logs. The query is read from standard input where it is `-`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "\
 Examples:

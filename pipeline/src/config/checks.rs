@@ -79,7 +79,7 @@ impl<'a> Checks<'a> {
         let progress = &self.config.progress;
         let late = progress.lateness.get().saturating_add(progress.idle_after.get());
         let needed = late.saturating_add(self.config.data.snapshot_every.get().saturating_mul(2));
-        for topic in [topics::EVENTS_RAW, topics::SIGNALS, topics::TRANSITIONS] {
+        for topic in [topics::EVENTS_RAW, topics::LOGS, topics::SIGNALS, topics::TRANSITIONS] {
             let Some(kept) = self.config.retention(topic).time else {
                 continue;
             };

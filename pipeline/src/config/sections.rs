@@ -119,7 +119,8 @@ pub struct TopicsSettings {
     #[schemars(range(min = 1, max = 1024))]
     pub partitions: u32,
     /// How long records are kept, or `"forever"`. The topics `incidents`, `remediations` and `ledger` are kept forever
-    /// unless `each` says otherwise, because the tables are rebuilt from them.
+    /// unless `each` says otherwise, because the tables are rebuilt from them; `logs` and `lines` for a day at most, because
+    /// they are large and the archive has the lines.
     pub retention: Keep,
     /// Most bytes kept per partition; without it there is no such limit.
     pub retention_bytes: Option<HumanSize>,

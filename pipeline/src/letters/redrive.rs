@@ -49,7 +49,7 @@ impl Parcel {
             joined(self.letters.iter().map(|(id, _)| id.to_string())),
         );
         let items: Option<Vec<u32>> = self.letters.iter().map(|(_, letter)| letter.index).collect();
-        if let (true, Some(items)) = (to_ingress, items) {
+        if let (true, Some(items)) = (to_ingress || first.topic == topics::LOGS, items) {
             put(header::ITEMS, joined(items.iter().map(u32::to_string)));
         }
         if !to_ingress {

@@ -1,6 +1,6 @@
 //! Records to archive columns.
 //!
-//! A signal keeps the columns of [`model::SignalBatch::to_sql_batch`], an incident fact those below; both end with
+//! A signal keeps the columns of [`model::SignalBatch::to_sql_batch`], an incident fact those below, a log line those of `lines`; all have
 //! `log_partition` and `log_offset`. Times are within years 1 to 9999, as in the SQL tables.
 
 use std::sync::{Arc, LazyLock};
@@ -55,6 +55,11 @@ pub(super) fn read(batch: &SinkBatch) -> (Vec<RecordBatch>, Vec<SinkReject>) {
         if &*batch.partition.topic == topics::SIGNALS {
             match signals(batch.partition.partition, record) {
                 Ok(signals) => rows.push(signals),
+                Err(detail) => rejects.push(reject(record, detail)),
+            }
+        } else if &*batch.partition.topic == topics::LINES {
+            match super::lines::read(batch.partition.partition, record) {
+                Ok(lines) => rows.extend(lines),
                 Err(detail) => rejects.push(reject(record, detail)),
             }
         } else {

@@ -105,11 +105,46 @@ pub async fn deliver(State(endpoint): State<Arc<Endpoint>>, request: Request) ->
     response
 }
 
+impl Dispatcher {
+    /// Everything that is decided on the head alone. Takes its share of the memory, to be held until the answer.
+    pub fn admit(
+        &self,
+        sender: &'static str,
+        guard: &Guard,
+        head: &request::Parts,
+        body: &Body,
+        peer: Option<SocketAddr>,
+    ) -> Result<(Verdict, OwnedSemaphorePermit), Refusal> {
+        let limit = self.max_body_bytes;
+        let declared = body::declared(body).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        if declared.is_some_and(|bytes| bytes > limit) {
+            return Err(body::too_large(limit));
+        }
+        let verdict = guard.admit(&head.headers).map_err(|stranger| {
+            tracing::warn!(sender, ?peer, reason = %stranger, "delivery from a stranger refused");
+            stranger.refusal()
+        })?;
+        // A body of unknown size may grow to the limit.
+        let memory = self.share(declared.unwrap_or(limit))?;
+        Ok((verdict, memory))
+    }
+
+    /// A share of the memory for bodies.
+    pub fn share(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let share = u32::try_from(bytes.max(SMALLEST_SHARE)).unwrap_or(u32::MAX);
+        let memory = Arc::clone(&self.memory).try_acquire_many_owned(share);
+        memory.map_err(|_| Refusal::later("too-many-requests", "too many requests at a time", 1).closing())
+    }
+}
+
 impl Endpoint {
     async fn take(&self, request: Request, peer: Option<SocketAddr>) -> Result<String, Refusal> {
         let deadline = Instant::now() + self.dispatcher.request_timeout;
         let (head, body) = request.into_parts();
-        let (verdict, _memory) = match self.admit(&head, &body, peer) {
+        let admitted = self
+            .dispatcher
+            .admit(self.sender.name(), &self.guard, &head, &body, peer);
+        let (verdict, _memory) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 // A sender that asked first (`Expect: 100-continue`) has sent nothing yet and need not.
@@ -126,31 +161,6 @@ impl Endpoint {
         self.sender.check(&head.headers, &body)?;
         let event = self.event(&head.headers, body, verdict)?;
         self.append(event, deadline).await
-    }
-
-    /// Everything that is decided on the head alone. Takes its share of the memory, to be held until the answer.
-    fn admit(
-        &self,
-        head: &request::Parts,
-        body: &Body,
-        peer: Option<SocketAddr>,
-    ) -> Result<(Verdict, OwnedSemaphorePermit), Refusal> {
-        let limit = self.dispatcher.max_body_bytes;
-        let declared = body::declared(body).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        if declared.is_some_and(|bytes| bytes > limit) {
-            return Err(body::too_large(limit));
-        }
-        let verdict = self.guard.admit(&head.headers).map_err(|stranger| {
-            tracing::warn!(sender = self.sender.name(), ?peer, reason = %stranger, "delivery from a stranger refused");
-            stranger.refusal()
-        })?;
-        // A body of unknown size may grow to the limit.
-        let share = declared.unwrap_or(limit).max(SMALLEST_SHARE);
-        let share = u32::try_from(share).unwrap_or(u32::MAX);
-        let memory = Arc::clone(&self.dispatcher.memory).try_acquire_many_owned(share);
-        let memory =
-            memory.map_err(|_| Refusal::later("too-many-requests", "too many requests at a time", 1).closing())?;
-        Ok((verdict, memory))
     }
 
     /// The record that will be stored.

@@ -52,6 +52,12 @@ impl Redaction {
         !ALWAYS.contains(&name) && !self.headers.contains(name)
     }
 
+    /// Whether the value of a label or attribute of this name may not be stored: rules that name a field at any depth.
+    pub fn hides(&self, name: &str) -> bool {
+        let named = |rule: &FieldRule| matches!(rule, FieldRule::Name(hidden) if hidden.eq_ignore_ascii_case(name));
+        self.fields.iter().any(named)
+    }
+
     /// The body without the configured fields; `None` when there is nothing to take out. An error says where a JSON
     /// body could not be read to the end: such a body must not be stored, for nobody knows what is in it.
     pub fn body(&self, body: &[u8]) -> Result<Option<Redacted>, serde_json::Error> {

@@ -7,8 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::secret::Secret;
 
+use super::logs::PROTOCOLS;
 use super::redact::Redaction;
 use super::senders::SENDERS;
+use crate::logs::LogIntakeSettings;
 
 /// Smallest share of `max_buffered_bytes` that a request takes. Lower: many tiny requests cost more memory than is
 /// counted. Higher: fewer of them at a time.
@@ -20,7 +22,7 @@ pub(super) const SMALLEST_SHARE: usize = 4 << 10;
 pub struct WebhookSettings {
     /// Address and port to listen on. Anything but a loopback address needs tokens on every endpoint.
     pub listen: SocketAddr,
-    /// Largest request body taken, in bytes. Larger is answered with 413.
+    /// Largest request body taken, in bytes; of a compressed one, also when it is unpacked. Larger is answered with 413.
     pub max_body_bytes: usize,
     /// Bytes of request bodies that may be in memory at one time. When they are used up, requests are answered with
     /// 503 and `Retry-After`. At least `max_body_bytes`.
@@ -35,7 +37,8 @@ pub struct WebhookSettings {
     /// `set-cookie`, which never are.
     pub redact_headers: Vec<String>,
     /// JSON fields whose values are replaced by `"[redacted]"` before a body is stored: a field name (`password`,
-    /// at any depth, ignoring case) or a JSON pointer (`/alerts/*/annotations/token`; `*` stands for any one step).
+    /// at any depth, ignoring case) or a JSON pointer (`/alerts/*/annotations/token`; `*` stands for any one step). Of log
+    /// lines, names hide labels and attributes; the text of a line stays.
     pub redact_fields: Vec<String>,
     /// `POST /webhooks/alertmanager`.
     pub alertmanager: EndpointSettings,
@@ -43,6 +46,11 @@ pub struct WebhookSettings {
     pub grafana: EndpointSettings,
     /// `POST /webhooks/events` (CloudEvents 1.0).
     pub events: EndpointSettings,
+    /// `POST /v1/logs` (OTLP over HTTP).
+    pub otlp: EndpointSettings,
+    /// `POST /loki/api/v1/push` (Loki).
+    pub loki: EndpointSettings,
+    pub logs: LogIntakeSettings,
 }
 
 /// One endpoint of the dispatcher.
@@ -68,6 +76,9 @@ impl Default for WebhookSettings {
             alertmanager: EndpointSettings::default(),
             grafana: EndpointSettings::default(),
             events: EndpointSettings::default(),
+            otlp: EndpointSettings::default(),
+            loki: EndpointSettings::default(),
+            logs: LogIntakeSettings::default(),
         }
     }
 }
@@ -102,9 +113,15 @@ impl WebhookSettings {
         if let Err(fault) = Redaction::new(&self.redact_headers, &self.redact_fields) {
             faults.push(fault);
         }
-        for registered in SENDERS {
-            let name = registered.sender.name();
-            let tokens = &(registered.settings)(self).tokens;
+        faults.extend(self.logs.faults());
+        let senders = SENDERS
+            .iter()
+            .map(|registered| (registered.sender.name(), registered.settings));
+        let logs = PROTOCOLS
+            .iter()
+            .map(|(protocol, settings)| (protocol.name(), *settings));
+        for (name, settings) in senders.chain(logs) {
+            let tokens = &settings(self).tokens;
             if tokens.iter().any(|token| !sendable(token.expose())) {
                 faults.push(format!(
                     "{name}.tokens: a token is empty or holds blanks or control characters: no sender can send it"
@@ -166,12 +183,18 @@ mod tests {
         check(|s| s.redact_fields = vec!["/a/~2".into()], &["redact_fields"]);
         check(
             |s| s.listen = ([0, 0, 0, 0], 3001).into(),
-            &["alertmanager.tokens", "grafana.tokens", "events.tokens"],
+            &[
+                "alertmanager.tokens",
+                "grafana.tokens",
+                "events.tokens",
+                "otlp.tokens",
+                "loki.tokens",
+            ],
         );
         check(
             |s| {
                 s.listen = ([0, 0, 0, 0], 3001).into();
-                (s.alertmanager, s.events) = (token(), token());
+                (s.alertmanager, s.events, s.otlp, s.loki) = (token(), token(), token(), token());
             },
             &["grafana.tokens is empty and 0.0.0.0:3001 is not a loopback address"],
         );

@@ -102,6 +102,7 @@ async fn behind_is_503() {
     let app = router(
         &WebhookSettings::default(),
         ingress(&log, 10).await,
+        None,
         Arc::new(ManualClock::at(NOW)),
     )
     .unwrap();

@@ -160,7 +160,8 @@ pub async fn ingress(log: &Arc<FaultyLog>, limit: usize) -> Ingress {
 
 /// The dispatcher's routes over `log`.
 pub async fn app(log: &Arc<FaultyLog>, settings: &WebhookSettings) -> Router {
-    router(settings, ingress(log, 64 << 20).await, Arc::new(ManualClock::at(NOW))).unwrap()
+    let clock = Arc::new(ManualClock::at(NOW));
+    router(settings, ingress(log, 64 << 20).await, None, clock).unwrap()
 }
 
 /// An answer, read.

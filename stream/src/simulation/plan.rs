@@ -135,6 +135,7 @@ impl PlanStage {
             upstream: match role {
                 Role::Ingress(_) => None,
                 Role::Downstream { upstream_partitions } => Some(upstream_partitions),
+                Role::Confluence { partitions, .. } => Some(partitions.iter().sum()),
             },
             run: Arc::new(move |runtime, outside, mode, stop| {
                 let make = make.clone();

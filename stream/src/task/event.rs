@@ -19,6 +19,11 @@ pub enum Role {
     Ingress(IngressPolicy),
     /// Every other stage: Progress records of a fixed number of upstream partitions.
     Downstream { upstream_partitions: u32 },
+    /// The same, where two stages write to the input, with so many tasks each. The first may get more under way.
+    Confluence {
+        stages: [&'static str; 2],
+        partitions: [u32; 2],
+    },
 }
 
 /// What a task needs to know about the topology around it.

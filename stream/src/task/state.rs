@@ -261,8 +261,7 @@ impl<O: Operator> Task<O> {
                 })?;
         }
         if let (EventTime::Downstream(upstreams), Some(watermark)) = (&mut self.time, watermark) {
-            let count = u32::try_from(upstreams.entries()).unwrap_or(u32::MAX);
-            *upstreams = Upstreams::carried(count, watermark);
+            *upstreams = std::mem::take(upstreams).carried(watermark);
         }
         self.held.seen.insert(KERNEL_CELL.to_owned());
         let names: Vec<String> = self

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::Task;
 use crate::operator::Operator;
 use crate::progress::{IngressPolicy, Senders, Upstreams};
-use crate::state::StateCell as _;
 use crate::time::Instant;
 
 /// Where this task's event time comes from, and what is known of it.
@@ -37,7 +36,8 @@ impl<O: Operator> Task<O> {
         };
         let next = match ended {
             Some(past) => {
-                *idle = senders.entries() == 0;
+                // What was read in an earlier replay has had its say then (ADR 21).
+                *idle = !senders.read_anything();
                 senders.end(*past, policy).unwrap_or(self.watermark)
             }
             None if *now == Instant::MIN => return,
