@@ -245,6 +245,16 @@ impl Config {
         self.topics.partitions
     }
 
+    /// A record must outlive the time for which it may still be on time, and two snapshots after it.
+    pub fn least_retention(&self) -> std::time::Duration {
+        let late = self
+            .progress
+            .lateness
+            .get()
+            .saturating_add(self.progress.idle_after.get());
+        late.saturating_add(self.data.snapshot_every.get().saturating_mul(2))
+    }
+
     /// How long `topic` keeps its records.
     pub fn retention(&self, topic: &str) -> Retention {
         match (self.topics.each.get(topic), topic) {
@@ -255,7 +265,11 @@ impl Config {
             (None, topics::INCIDENTS | topics::REMEDIATIONS | topics::LEDGER) => Retention::default(),
             // Lines are many, and the archive has them.
             (None, topics::LOGS | topics::LINES) => Retention {
-                time: self.topics.retention.limit().map(|kept| kept.min(LINES_KEPT)),
+                time: self
+                    .topics
+                    .retention
+                    .limit()
+                    .map(|kept| kept.min(LINES_KEPT.max(self.least_retention()))),
                 bytes: self.topics.retention_bytes.map(|size| size.get()),
             },
             (None, _) => Retention {

@@ -152,6 +152,8 @@ fn settings_that_do_not_fit_together() {
         &[
             "FILE:2:13: topics.retention: events.raw is kept for 1m, shorter than lateness, idle_after and two snapshots \
              together; write at least \"7m30s\"",
+            "FILE:2:13: topics.retention: logs is kept for 1m, shorter than lateness, idle_after and two snapshots \
+             together; write at least \"7m30s\"",
             "FILE:2:13: topics.retention: transitions is kept for 1m, shorter than lateness, idle_after and two snapshots \
              together; write at least \"7m30s\"",
         ],

@@ -177,6 +177,7 @@ async fn every_table_and_column_can_be_read(database: Database) {
 }
 
 async fn log_lines_are_found(database: Database) {
+    with_incidents(&database).await;
     let folder = tempfile::tempdir().unwrap();
     let empty = engine(&database, Some(folder.path())).await;
     let all = || LogQuery {

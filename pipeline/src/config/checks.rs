@@ -75,10 +75,7 @@ impl<'a> Checks<'a> {
                 self.fault_at(&path, "there is no topic of this name".to_owned(), Some(help));
             }
         }
-        // A record must outlive the time for which it may still be on time, and two snapshots after it.
-        let progress = &self.config.progress;
-        let late = progress.lateness.get().saturating_add(progress.idle_after.get());
-        let needed = late.saturating_add(self.config.data.snapshot_every.get().saturating_mul(2));
+        let needed = self.config.least_retention();
         for topic in [topics::EVENTS_RAW, topics::LOGS, topics::SIGNALS, topics::TRANSITIONS] {
             let Some(kept) = self.config.retention(topic).time else {
                 continue;
