@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset as RawOffset, TopicPartitionList};
 use stream::log::{Bounds, LogError, LogId, Offset, Topic, TopicPartition};
 use tokio::time::Instant;
@@ -24,12 +24,19 @@ const SLICE: Duration = Duration::from_millis(250);
 
 type Client = BaseConsumer<Watch>;
 
+/// Whether a question waits for open transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Isolation {
+    Committed,
+    Uncommitted,
+}
+
 pub(super) struct Catalog {
     pub id: LogId,
     settings: KafkaSettings,
     client: Client,
-    /// One client per group whose position was asked for; none of them joins its group.
-    groups: Mutex<BTreeMap<String, Arc<Client>>>,
+    /// One client per group whose position was asked for, and per way to ask; none of them joins its group.
+    groups: Mutex<BTreeMap<(String, Isolation), Arc<Client>>>,
     /// Partition counts seen. Topics are not expected to shrink.
     counts: Mutex<BTreeMap<Topic, u32>>,
 }
@@ -156,9 +163,23 @@ impl Catalog {
 
     /// The group's position. Waits for an open transaction that moves it (up to [`ASK`]), so the answer is final.
     pub fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {
+        self.position(group, partition, Isolation::Committed)
+    }
+
+    /// The group's position as it stands now; an open transaction may still move it.
+    pub fn applied(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {
+        self.position(group, partition, Isolation::Uncommitted)
+    }
+
+    fn position(
+        &self,
+        group: &str,
+        partition: &TopicPartition,
+        isolation: Isolation,
+    ) -> Result<Option<Offset>, LogError> {
         self.check(partition)?;
         let doing = || format!("asking for the position of group {group} in {partition}");
-        let client = self.group_client(group)?;
+        let client = self.group_client(group, isolation)?;
         drain(&client);
         let mut list = TopicPartitionList::new();
         list.add_partition(&partition.topic, partition_number(partition)?);
@@ -174,15 +195,57 @@ impl Catalog {
         })
     }
 
-    fn group_client(&self, group: &str) -> Result<Arc<Client>, LogError> {
+    /// The group as somebody sees it who is no member: positions sent with it are not held against a generation.
+    pub fn nobody_in(&self, group: &str) -> Result<ConsumerGroupMetadata, LogError> {
+        let metadata = self.group_client(group, Isolation::Committed)?.group_metadata();
+        metadata.ok_or_else(|| LogError::Unavailable {
+            doing: format!("asking about group {group}"),
+            cause: "the client has no group".to_owned(),
+        })
+    }
+
+    /// Whether readers get the record at `at`; false when it was aborted, is not visible yet or is gone.
+    pub fn shows(&self, partition: &TopicPartition, at: i64) -> Result<bool, LogError> {
+        let doing = || format!("looking for the record {at} of {partition}");
+        let mut config = self.settings.consumer_config("look");
+        // Never joined: the client wants a name before it lets a partition be assigned.
+        config.set("group.id", format!("{}.look", self.settings.client_id));
+        let client: Client = config
+            .create_with_context(Watch::default())
+            .map_err(|error| log_error(doing(), &error))?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition_number(partition)?, RawOffset::Offset(at))
+            .and_then(|()| client.assign(&list))
+            .map_err(|error| log_error(doing(), &error))?;
+        let deadline = Instant::now() + ASK;
+        while Instant::now() < deadline {
+            match client.poll(SLICE) {
+                Some(Ok(message)) => return Ok(message.offset() == at),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(false),
+                Some(Err(error)) if error.rdkafka_error_code() == Some(Code::AutoOffsetReset) => return Ok(false),
+                Some(Err(_)) | None => {}
+            }
+        }
+        Err(LogError::Unavailable {
+            doing: doing(),
+            cause: "no broker answered".to_owned(),
+        })
+    }
+
+    fn group_client(&self, group: &str, isolation: Isolation) -> Result<Arc<Client>, LogError> {
         let mut groups = lock(&self.groups);
-        if let Some(client) = groups.get(group) {
+        let key = (group.to_owned(), isolation);
+        if let Some(client) = groups.get(&key) {
             return Ok(client.clone());
         }
         let mut config = self.settings.consumer_config("positions");
-        let client: Result<Client, KafkaError> = config.set("group.id", group).create_with_context(Watch::default());
+        config.set("group.id", group);
+        if isolation == Isolation::Uncommitted {
+            config.set("isolation.level", "read_uncommitted");
+        }
+        let client: Result<Client, KafkaError> = config.create_with_context(Watch::default());
         let client = Arc::new(client.map_err(|error| log_error(format!("asking about group {group}"), &error))?);
-        groups.insert(group.to_owned(), client.clone());
+        groups.insert(key, client.clone());
         Ok(client)
     }
 }

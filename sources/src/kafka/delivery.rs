@@ -1,6 +1,6 @@
 //! Acknowledgements: one for all records that were sent together.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rdkafka::client::ClientContext;
@@ -94,6 +94,23 @@ impl Batch {
 #[derive(Default)]
 pub(super) struct DeliveryContext {
     watch: Watch,
+    shaken: AtomicBool,
+}
+
+impl DeliveryContext {
+    /// Whether a connection broke, or a request went unanswered, since [`DeliveryContext::steady`].
+    pub fn shaken(&self) -> bool {
+        self.shaken.load(Ordering::SeqCst)
+    }
+
+    /// From now on only what breaks anew counts.
+    pub fn steady(&self) {
+        self.shaken.store(false, Ordering::SeqCst);
+    }
+
+    pub fn shake(&self) {
+        self.shaken.store(true, Ordering::SeqCst);
+    }
 }
 
 impl ClientContext for DeliveryContext {
@@ -102,6 +119,7 @@ impl ClientContext for DeliveryContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.shake();
         self.watch.note(&error, reason);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stream::health::Waits;
 use stream::log::{Commit, CommitError, LogError, Member, MemberEvent, Offset, Record, Topic, TopicPartition};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -28,11 +29,21 @@ const SEEK: Duration = Duration::from_secs(30);
 /// Records of one partition handed out at once.
 const FETCH_RECORDS: usize = 4_096;
 
+/// What a member is in its group for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It commits outputs and positions: the group's positions say where it goes on.
+    Committer,
+    /// It keeps its positions elsewhere.
+    Follower,
+}
+
 pub(super) struct KafkaMember {
     group: String,
     shared: Arc<Shared>,
-    /// `None` after leaving.
+    /// `None` for a follower, and after leaving.
     commits: Option<Sender<Job>>,
+    left: bool,
     /// The end was reported and nothing came since.
     told_drained: bool,
 }
@@ -47,6 +58,8 @@ pub(super) struct Shared {
     pub ownership: Arc<Ownership>,
     /// The thread has left the group.
     pub left: Notify,
+    /// What nothing can be read without, and since when that is so.
+    pub waits: Mutex<Option<(String, Instant)>>,
 }
 
 #[derive(Default)]
@@ -103,6 +116,17 @@ impl Inbox {
 }
 
 impl Shared {
+    /// From now on the member waits for `what`; one wait that goes on keeps its beginning.
+    pub fn wait_for(&self, what: String) {
+        let mut waits = lock(&self.waits);
+        let since = waits.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+        *waits = Some((what, since));
+    }
+
+    pub fn wait_no_more(&self) {
+        *lock(&self.waits) = None;
+    }
+
     /// Queues a rebalance for the driver; its ticket.
     pub fn tell(&self, event: MemberEvent) -> u64 {
         let mut inbox = lock(&self.inbox);
@@ -125,7 +149,7 @@ impl Shared {
 
 impl KafkaMember {
     /// Blocks until transactions are possible; partitions arrive as events.
-    pub fn join(inner: Arc<Inner>, group: &str, topics: &[Topic]) -> Result<Self, LogError> {
+    pub fn join(inner: Arc<Inner>, group: &str, topics: &[Topic], part: Part) -> Result<Self, LogError> {
         let doing = || format!("joining group {group}");
         let session = inner.settings.session_timeout_ms;
         let mut config = inner.settings.consumer_config(group);
@@ -145,9 +169,14 @@ impl KafkaMember {
         });
         let client = Arc::new(client);
         let ownership = Arc::new(Ownership::new(client.clone()));
-        // Each member has an id of its own: what fences a zombie is the group's generation, not this id.
-        let id = format!("{group}-{}", Uuid::new_v4());
-        let commits = transaction::start(inner.clone(), &id, ownership.clone())?;
+        let commits = match part {
+            Part::Follower => None,
+            Part::Committer => {
+                // Each member has an id of its own: what fences a zombie is the group's generation, not this id.
+                let id = format!("{group}-{}", Uuid::new_v4());
+                Some(transaction::start(inner.clone(), group, &id, ownership.clone())?)
+            }
+        };
         let (inbox, arrived, left) = (Mutex::default(), Notify::new(), Notify::new());
         let shared = Arc::new(Shared {
             inbox,
@@ -155,8 +184,9 @@ impl KafkaMember {
             waker,
             ownership,
             left,
+            waits: Mutex::default(),
         });
-        let worker = Worker::new(inner, client, shared.clone());
+        let worker = Worker::new(inner, client, shared.clone(), group, part);
         worker.subscribe(topics).map_err(|error| log_error(doing(), &error))?;
         let spawned = std::thread::Builder::new()
             .name("kafka-member".to_owned())
@@ -168,13 +198,15 @@ impl KafkaMember {
         Ok(KafkaMember {
             group: group.to_owned(),
             shared,
-            commits: Some(commits),
+            commits,
+            left: false,
             told_drained: false,
         })
     }
 
     fn start_leaving(&mut self) {
         self.commits = None;
+        self.left = true;
         lock(&self.shared.inbox).leaving = true;
         self.shared.ownership.close();
         self.shared.waker.wake();
@@ -221,7 +253,7 @@ impl KafkaMember {
 #[async_trait]
 impl Member for KafkaMember {
     async fn next(&mut self, max_wait: Duration) -> Result<Option<MemberEvent>, LogError> {
-        if self.commits.is_none() {
+        if self.left {
             return Err(self.has_left());
         }
         let deadline = Instant::now() + max_wait;
@@ -246,7 +278,7 @@ impl Member for KafkaMember {
     }
 
     async fn seek(&mut self, partition: &TopicPartition, to: Offset) -> Result<(), LogError> {
-        if self.commits.is_none() {
+        if self.left {
             return Err(self.has_left());
         }
         let (answer, receive) = oneshot::channel();
@@ -268,7 +300,12 @@ impl Member for KafkaMember {
 
     async fn commit(&mut self, commit: Commit) -> Result<(), CommitError> {
         let Some(commits) = &self.commits else {
-            return Err(CommitError::Fenced("the member has left its group".to_owned()));
+            let why = if self.left {
+                "has left its group"
+            } else {
+                "follows and commits nothing"
+            };
+            return Err(CommitError::Fenced(format!("the member {why}")));
         };
         let (answer, receive) = oneshot::channel();
         if commits.send(Job { commit, answer }).is_err() {
@@ -278,8 +315,21 @@ impl Member for KafkaMember {
         receive.await.unwrap_or_else(lost)
     }
 
+    async fn tell(&mut self, positions: Vec<(TopicPartition, Offset)>) {
+        self.shared.ownership.tell(&positions);
+    }
+
+    fn waits(&self) -> Waits {
+        let shared = self.shared.clone();
+        Waits::new(move || {
+            let waits = lock(&shared.waits);
+            let (what, since) = waits.as_ref()?;
+            Some(format!("for {} s: {what}", since.elapsed().as_secs()))
+        })
+    }
+
     async fn leave(&mut self) -> Result<(), LogError> {
-        if self.commits.is_none() {
+        if self.left {
             return Ok(());
         }
         self.start_leaving();
@@ -293,7 +343,7 @@ impl Member for KafkaMember {
 
 impl Drop for KafkaMember {
     fn drop(&mut self) {
-        if self.commits.is_some() {
+        if !self.left {
             self.start_leaving();
         }
     }

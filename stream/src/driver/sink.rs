@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{LINGER, Mode, Runtime, TICK};
 use crate::failpoint;
 use crate::health::PartitionHealth;
-use crate::log::{Bounds, Commit, LogError, Member, MemberEvent, Offset, Record, TopicPartition};
+use crate::log::{Bounds, LogError, Member, MemberEvent, Offset, Record, TopicPartition};
 use crate::operator::Reject;
 use crate::partition::partition_for;
 use crate::sink::{Sink, SinkBatch, SinkError, SinkReject};
@@ -90,11 +90,13 @@ impl Driver {
         let group = format!("aegis.{}", self.stage);
         let topics = self.sink.topics();
         let log = self.runtime.log.clone();
+        self.runtime.health.watch(&self.stage, super::joining());
         let joined = self
             .runtime
-            .patiently(&self.stage, &stop, || log.join(&group, &topics))
+            .patiently(&self.stage, &stop, || log.follow(&group, &topics))
             .await;
         let mut member = joined?;
+        self.runtime.health.watch(&self.stage, member.waits());
         let mut attempt = 0;
         let mut ticked = self.monotonic();
         loop {
@@ -345,16 +347,7 @@ impl Driver {
                 part.stored = *next;
             }
         }
-        // For lag tools only: nobody reads it back, so its failure costs nothing.
-        if let Err(error) = member
-            .commit(Commit {
-                outputs: Vec::new(),
-                positions,
-            })
-            .await
-        {
-            tracing::debug!(%error, "group position not moved");
-        }
+        member.tell(positions).await;
         Ok(())
     }
 

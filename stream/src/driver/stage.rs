@@ -16,6 +16,9 @@ use crate::operator::Operator;
 use crate::snapshot::{How, SnapshotError};
 use crate::task::{Effect, Event, PartitionCommit, Task, TaskError, TaskSettings};
 
+/// Commits tried while the process is ending: enough for a rebalance that other processes' ends cause.
+const LAST_ATTEMPTS: u32 = 3;
+
 /// A stage: an operator, where it reads, and what surrounds it.
 pub struct Stage<O: Operator> {
     pub input: Topic,
@@ -105,7 +108,9 @@ impl<O: Operator> Driver<O> {
                         "fenced: uncommitted state is discarded, joining again"
                     );
                     metrics::counter!("aegis_stage_fenced_total", "stage" => self.name).increment(1);
-                    self.tasks.clear();
+                    for partition in self.tasks.keys().cloned().collect::<Vec<_>>() {
+                        self.drop_tasks(&[partition]);
+                    }
                     let _ = member.leave().await;
                 }
             }
@@ -115,9 +120,14 @@ impl<O: Operator> Driver<O> {
     async fn join(&self, stop: &CancellationToken) -> Result<Box<dyn Member>, LogError> {
         let (log, group) = (&self.runtime.log, self.group());
         let topics = std::slice::from_ref(&self.stage.input);
-        self.runtime
+        self.runtime.health.watch(self.name, super::joining());
+        let joined = self
+            .runtime
             .patiently(self.name, stop, || log.join(&group, topics))
-            .await
+            .await;
+        let member = joined?;
+        self.runtime.health.watch(self.name, member.waits());
+        Ok(member)
     }
 
     async fn bounds(&self, partition: &TopicPartition, stop: &CancellationToken) -> Result<Bounds, LogError> {
@@ -414,6 +424,15 @@ impl<O: Operator> Driver<O> {
                 },
                 Err(CommitError::Aborted(cause)) => cause,
             };
+            // What was read is read again after the next start; a log that is away must not hold the end up for ever.
+            if stop.is_cancelled() && attempt >= LAST_ATTEMPTS {
+                let doing = format!("committing what stage {} has read before the end", self.name);
+                return Err(LogError::Unavailable { doing, cause }.into());
+            }
+            if attempt > 0 {
+                let trouble = format!("commit aborted {} times: {cause}", attempt + 1);
+                self.runtime.health.trouble(self.name, Some(trouble));
+            }
             tracing::warn!(
                 stage = self.name,
                 cause,
@@ -431,6 +450,9 @@ impl<O: Operator> Driver<O> {
                     }
                 }
             }
+        }
+        if attempt > 1 {
+            self.runtime.health.trouble(self.name, None);
         }
         let took = self.monotonic().saturating_sub(began);
         metrics::histogram!("aegis_stage_commit_seconds", "stage" => self.name).record(took.as_secs_f64());
