@@ -268,6 +268,13 @@ pub trait Member: Send {
         }
     }
 
+    /// Whether everything visible in this assigned partition has been handed out. The end alone does not tell: behind the
+    /// last record a broker may have offsets that are never handed out. False when it is not known.
+    fn at_end(&self, partition: &TopicPartition) -> bool {
+        let _ = partition;
+        false
+    }
+
     /// Tells at any time what the member waits for while it can read nothing.
     fn waits(&self) -> Waits {
         Waits::never()

@@ -445,6 +445,14 @@ impl Worker {
             self.shared.arrived.notify_one();
         }
         inbox.reading = !self.slots.is_empty();
+        let ended = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.at_end)
+            .map(|(partition, _)| partition);
+        if !ended.clone().eq(inbox.at_end.iter()) {
+            inbox.at_end = ended.cloned().collect();
+        }
         moved
     }
 

@@ -3,7 +3,7 @@
 //! `next` and `seek` may be dropped at any time. A `commit` that is dropped still runs; its outcome is then in the
 //! group's position. Dropping the member leaves the group, in the background.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -79,6 +79,8 @@ pub(super) struct Inbox {
     pub seeks: Vec<SeekRequest>,
     /// The thread has nothing that is not in the inbox, and each partition is at its end.
     pub all_at_end: bool,
+    /// Partitions of which the thread has read everything.
+    pub at_end: BTreeSet<TopicPartition>,
     /// Some partition is assigned.
     pub reading: bool,
     pub leaving: bool,
@@ -317,6 +319,11 @@ impl Member for KafkaMember {
 
     async fn tell(&mut self, positions: Vec<(TopicPartition, Offset)>) {
         self.shared.ownership.tell(&positions);
+    }
+
+    fn at_end(&self, partition: &TopicPartition) -> bool {
+        let inbox = lock(&self.shared.inbox);
+        inbox.at_end.contains(partition) && !inbox.fetched.iter().any(|(fetched, _, _)| fetched == partition)
     }
 
     fn waits(&self) -> Waits {

@@ -161,6 +161,10 @@ impl Member for PrefixedMember {
         self.inner.tell(positions).await;
     }
 
+    fn at_end(&self, partition: &TopicPartition) -> bool {
+        self.inner.at_end(&self.inner(partition.clone()))
+    }
+
     fn waits(&self) -> Waits {
         self.inner.waits()
     }

@@ -150,7 +150,7 @@ impl Driver {
             }
             if self.passed(ticked, TICK) {
                 ticked = self.monotonic();
-                self.report().await;
+                self.report(member.as_mut()).await;
             }
         }
         self.write(member.as_mut(), &[], &stop).await?;
@@ -406,13 +406,13 @@ impl Driver {
         Ok(())
     }
 
-    async fn report(&self) {
+    async fn report(&self, member: &mut dyn Member) {
         let now = self.runtime.clock.now();
         for (partition, part) in &self.parts {
             let Ok(bounds) = self.runtime.log.bounds(partition).await else {
                 continue;
             };
-            let lag = bounds.end.0.saturating_sub(part.next().0);
+            let lag = super::lag(&*member, partition, part.next(), bounds);
             let label = partition.to_string();
             metrics::gauge!("aegis_sink_lag", "sink" => self.sink.name().to_owned(), "partition" => label.clone())
                 .set(lag as f64);

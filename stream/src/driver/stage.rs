@@ -103,6 +103,8 @@ impl<O: Operator> Driver<O> {
             match self.serve(member.as_mut(), mode, &stop).await? {
                 Flow::Go => return Ok(member.leave().await?),
                 Flow::Rejoin => {
+                    // Of commits that belong to the state that is discarded.
+                    self.runtime.health.trouble(self.name, None);
                     tracing::warn!(
                         stage = self.name,
                         "fenced: uncommitted state is discarded, joining again"
@@ -344,7 +346,7 @@ impl<O: Operator> Driver<O> {
         if drained && matches!(self.flush(member, stop).await?, Flow::Rejoin) {
             return Ok(Flow::Rejoin);
         }
-        self.report().await;
+        self.report(member).await;
         if self
             .snapshot_at
             .is_none_or(|at| self.passed(at, self.runtime.snapshot_every))
@@ -515,13 +517,13 @@ impl<O: Operator> Driver<O> {
         Ok(())
     }
 
-    async fn report(&self) {
+    async fn report(&self, member: &mut dyn Member) {
         let now = self.runtime.clock.now();
         for (partition, task) in &self.tasks {
             let Ok(bounds) = self.runtime.log.bounds(partition).await else {
                 continue;
             };
-            let lag = bounds.end.0.saturating_sub(task.position().0);
+            let lag = super::lag(&*member, partition, task.position(), bounds);
             let label = partition.to_string();
             metrics::gauge!("aegis_stage_lag", "stage" => self.name, "partition" => label.clone()).set(lag as f64);
             if task.watermark() > crate::time::Instant::MIN {
