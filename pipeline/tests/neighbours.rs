@@ -32,7 +32,17 @@ struct Scene {
     sender: Option<JoinHandle<()>>,
     kafka: Server,
     postgres: Server,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // What broker and database say is what one needs to know then.
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("left for a look: {}", self.folder.path().display());
+        }
+    }
 }
 
 impl Scene {
@@ -64,7 +74,7 @@ impl Scene {
             sender: Some(sender),
             kafka,
             postgres,
-            _folder: folder,
+            folder,
         };
         scene.answered(SOME);
         Some(scene)
@@ -105,6 +115,11 @@ impl Scene {
     /// Ends the storm and the process, and looks at everything.
     fn close(mut self) {
         self.promised.stop();
+        println!(
+            "{} alerts answered, {} ends written again",
+            self.promised.count(),
+            self.aegis.metric("aegis_kafka_seals_total")
+        );
         self.sender.take().map(JoinHandle::join);
         let wanted = self.promised.titles();
         let until = Instant::now() + PATIENCE;

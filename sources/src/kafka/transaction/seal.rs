@@ -79,6 +79,66 @@ enum Moved {
     Beyond,
 }
 
+/// What is to be done about the end of a transaction.
+#[derive(Debug, PartialEq, Eq)]
+enum Ending {
+    /// Nothing: it is there.
+    There,
+    /// It is missing here.
+    Seal {
+        verdict: Verdict,
+        partitions: BTreeSet<TopicPartition>,
+        positions: Vec<(TopicPartition, Offset)>,
+    },
+    /// Nobody can tell while another transaction is open before it.
+    Hidden(BTreeSet<TopicPartition>),
+}
+
+impl Trace {
+    /// The end of a commit that was answered well.
+    fn as_committed(&self, seen: &Seen) -> Ending {
+        if seen.positions == Moved::Before || !seen.open.is_empty() {
+            return self.commit_seal(seen);
+        }
+        // Outputs and positions end together: one that has its end tells of those that cannot be seen.
+        if seen.ended.is_empty() && seen.positions == Moved::None && !seen.hidden.is_empty() {
+            return Ending::Hidden(seen.hidden.clone());
+        }
+        Ending::There
+    }
+
+    /// The end of what was begun and never asked to commit.
+    fn as_aborted(&self) -> Ending {
+        Ending::Seal {
+            verdict: Verdict::Abort,
+            partitions: self.first.keys().cloned().collect(),
+            positions: self.positions.clone(),
+        }
+    }
+
+    /// The end of a commit that was asked for without an answer: as far as any end was written, that end counts. `shown`:
+    /// readers get some of its records.
+    fn as_unanswered(&self, seen: &Seen, shown: bool) -> Ending {
+        if seen.open.is_empty() && seen.hidden.is_empty() && seen.positions != Moved::Before {
+            Ending::There
+        } else if shown || seen.positions == Moved::Here {
+            self.commit_seal(seen)
+        } else {
+            self.as_aborted()
+        }
+    }
+
+    /// Only where the end is missing; positions that are there must not be sent again, as somebody may have moved on.
+    fn commit_seal(&self, seen: &Seen) -> Ending {
+        let missing = seen.positions == Moved::Before || (self.repeats && !seen.open.is_empty());
+        Ending::Seal {
+            verdict: Verdict::Commit,
+            partitions: seen.open.union(&seen.hidden).cloned().collect(),
+            positions: if missing { self.positions.clone() } else { Vec::new() },
+        }
+    }
+}
+
 impl Transactor {
     /// After this, everything that this member's transactions wrote has its end. Does nothing without a reason to look:
     /// a connection that broke, or a producer that had to be given up.
@@ -112,50 +172,52 @@ impl Transactor {
     fn look_and_seal(&mut self) -> Result<(), String> {
         if let Some(last) = self.last.clone() {
             let seen = self.look(&last).map_err(|error| error.to_string())?;
-            if seen.positions == Moved::Before || !seen.open.is_empty() {
-                self.seal(Verdict::Commit, &seen.open_or_hidden(), seen.missing(&last))?;
-            } else if seen.ended.is_empty() && seen.positions == Moved::None && !seen.hidden.is_empty() {
-                return Err(format!(
-                    "another transaction is open before our last one: {:?}",
-                    seen.hidden
-                ));
-            }
+            self.carry_out(last.as_committed(&seen))?;
         }
         if let Some(attempt) = self.attempt.clone() {
-            match self.verdict(&attempt).map_err(|error| error.to_string())? {
-                None => {}
-                Some((Verdict::Abort, _)) => {
-                    let all = attempt.first.keys().cloned().collect();
-                    self.seal(Verdict::Abort, &all, &attempt.positions)?;
+            let ending = self.ending(&attempt).map_err(|error| error.to_string())?;
+            let committed = matches!(
+                ending,
+                Ending::Seal {
+                    verdict: Verdict::Commit,
+                    ..
                 }
-                Some((Verdict::Commit, seen)) => {
-                    self.seal(Verdict::Commit, &seen.open_or_hidden(), seen.missing(&attempt))?;
-                    self.last = Some(attempt);
-                }
+            );
+            self.carry_out(ending)?;
+            if committed {
+                self.last = Some(attempt);
             }
             self.attempt = None;
         }
         Ok(())
     }
 
-    /// How the attempt must end; `None` when it surely has its end everywhere.
-    fn verdict(&self, attempt: &Trace) -> Result<Option<(Verdict, Seen)>, LogError> {
+    fn ending(&self, attempt: &Trace) -> Result<Ending, LogError> {
         if !attempt.asked {
-            return Ok(Some((Verdict::Abort, Seen::default())));
+            return Ok(attempt.as_aborted());
         }
-        // Asked to commit without an answer: as far as its end was written anywhere, that end counts.
         let seen = self.look(attempt)?;
-        if seen.open.is_empty() && seen.hidden.is_empty() && seen.positions != Moved::Before {
-            return Ok(None);
-        }
-        let mut committed = seen.positions == Moved::Here;
+        let mut shown = false;
         for partition in &seen.ended {
             if let Some(Some(first)) = attempt.first.get(partition) {
-                committed |= self.inner.catalog.shows(partition, *first)?;
+                shown |= self.inner.catalog.shows(partition, *first)?;
             }
         }
-        let verdict = if committed { Verdict::Commit } else { Verdict::Abort };
-        Ok(Some((verdict, seen)))
+        Ok(attempt.as_unanswered(&seen, shown))
+    }
+
+    fn carry_out(&mut self, ending: Ending) -> Result<(), String> {
+        match ending {
+            Ending::There => Ok(()),
+            Ending::Seal {
+                verdict,
+                partitions,
+                positions,
+            } => self.seal(verdict, &partitions, &positions),
+            Ending::Hidden(partitions) => Err(format!(
+                "another transaction is open before our last one: {partitions:?}"
+            )),
+        }
     }
 
     fn look(&self, trace: &Trace) -> Result<Seen, LogError> {
@@ -267,15 +329,106 @@ impl Transactor {
     }
 }
 
-impl Seen {
-    fn open_or_hidden(&self) -> BTreeSet<TopicPartition> {
-        self.open.union(&self.hidden).cloned().collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(numbers: &[u32]) -> BTreeSet<TopicPartition> {
+        numbers.iter().map(|n| TopicPartition::new("out", *n)).collect()
     }
 
-    /// The positions of `trace` that wait for its end. Those that are there already must not be sent again: somebody may
-    /// have moved on.
-    fn missing<'a>(&self, trace: &'a Trace) -> &'a [(TopicPartition, Offset)] {
-        let wait = self.positions == Moved::Before || (trace.repeats && !self.open.is_empty());
-        if wait { &trace.positions } else { &[] }
+    fn trace() -> Trace {
+        Trace {
+            first: places(&[0, 1]).into_iter().map(|place| (place, Some(7))).collect(),
+            positions: vec![(TopicPartition::new("in", 0), Offset(3))],
+            ..Trace::default()
+        }
+    }
+
+    fn seen(open: &[u32], ended: &[u32], hidden: &[u32], positions: Moved) -> Seen {
+        Seen {
+            open: places(open),
+            ended: places(ended),
+            hidden: places(hidden),
+            positions,
+        }
+    }
+
+    /// `None`: its end is there. Otherwise the verdict, where, and whether positions go along.
+    #[track_caller]
+    fn check(ending: Ending, expected: Option<(Verdict, &[u32], bool)>) {
+        let found = match ending {
+            Ending::There => None,
+            Ending::Seal {
+                verdict,
+                partitions,
+                positions,
+            } => Some((verdict, partitions, !positions.is_empty())),
+            Ending::Hidden(partitions) => panic!("{partitions:?}"),
+        };
+        assert_eq!(found, expected.map(|(verdict, at, moves)| (verdict, places(at), moves)));
+    }
+
+    #[test]
+    fn an_answered_commit_ends_as_one() {
+        use Moved::{Before, Beyond, Here, None as Nowhere};
+        let check = |seen: Seen, expected| check(trace().as_committed(&seen), expected);
+        check(seen(&[], &[0, 1], &[], Here), None);
+        check(seen(&[], &[0, 1], &[], Beyond), None);
+        check(seen(&[0, 1], &[], &[], Before), Some((Verdict::Commit, &[0, 1], true)));
+        // Some ends were written before the broker died; somebody who moved on is not set back.
+        check(seen(&[1], &[0], &[], Here), Some((Verdict::Commit, &[1], false)));
+        check(seen(&[1], &[0], &[], Beyond), Some((Verdict::Commit, &[1], false)));
+        check(seen(&[], &[0, 1], &[], Before), Some((Verdict::Commit, &[], true)));
+        // Behind another open transaction: what can be seen tells of the rest.
+        check(seen(&[], &[], &[0, 1], Here), None);
+        check(seen(&[], &[1], &[0], Nowhere), None);
+        check(seen(&[1], &[], &[0], Before), Some((Verdict::Commit, &[0, 1], true)));
+        let hidden = trace().as_committed(&seen(&[], &[], &[0, 1], Nowhere));
+        assert_eq!(hidden, Ending::Hidden(places(&[0, 1])));
+    }
+
+    #[test]
+    fn what_repeats_positions_ends_them_with_its_outputs() {
+        let repeating = Trace {
+            repeats: true,
+            ..trace()
+        };
+        let ending = repeating.as_committed(&seen(&[0, 1], &[], &[], Moved::None));
+        check(ending, Some((Verdict::Commit, &[0, 1], true)));
+        check(repeating.as_committed(&seen(&[], &[0, 1], &[], Moved::None)), None);
+    }
+
+    #[test]
+    fn an_unanswered_commit_ends_as_far_as_any_end_was_written() {
+        use Moved::{Before, Here};
+        let check = |seen: Seen, shown, expected| check(trace().as_unanswered(&seen, shown), expected);
+        check(seen(&[], &[0, 1], &[], Here), true, None);
+        check(
+            seen(&[0, 1], &[], &[], Before),
+            false,
+            Some((Verdict::Abort, &[0, 1], true)),
+        );
+        check(
+            seen(&[0], &[1], &[], Before),
+            false,
+            Some((Verdict::Abort, &[0, 1], true)),
+        );
+        check(seen(&[0], &[1], &[], Before), true, Some((Verdict::Commit, &[0], true)));
+        check(
+            seen(&[0, 1], &[], &[], Here),
+            false,
+            Some((Verdict::Commit, &[0, 1], false)),
+        );
+        check(
+            seen(&[], &[0, 1], &[], Before),
+            true,
+            Some((Verdict::Commit, &[], true)),
+        );
+    }
+
+    #[test]
+    fn what_was_never_asked_for_ends_as_an_abort() {
+        check(trace().as_aborted(), Some((Verdict::Abort, &[0, 1], true)));
     }
 }
