@@ -20,6 +20,7 @@ mod context;
 mod convert;
 mod delivery;
 mod error;
+mod line;
 mod member;
 mod ownership;
 mod prefixed;

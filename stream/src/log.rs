@@ -275,6 +275,11 @@ pub trait Member: Send {
         false
     }
 
+    /// Whether this member will find its way back no more, and only a new one can: to be left, and joined again.
+    fn stranded(&self) -> bool {
+        false
+    }
+
     /// Tells at any time what the member waits for while it can read nothing.
     fn waits(&self) -> Waits {
         Waits::never()

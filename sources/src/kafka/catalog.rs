@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::context::Watch;
 use super::convert::{offset, partition_number};
 use super::error::{code_error, log_error, unknown_partition};
+use super::line::{Client, Line};
 use super::lock;
 use super::settings::KafkaSettings;
 
@@ -21,8 +22,6 @@ use super::settings::KafkaSettings;
 pub(super) const ASK: Duration = Duration::from_secs(10);
 /// How often connecting looks for a refusal.
 const SLICE: Duration = Duration::from_millis(250);
-
-type Client = BaseConsumer<Watch>;
 
 /// Whether a question waits for open transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,9 +33,9 @@ enum Isolation {
 pub(super) struct Catalog {
     pub id: LogId,
     settings: KafkaSettings,
-    client: Client,
+    line: Line,
     /// One client per group whose position was asked for, and per way to ask; none of them joins its group.
-    groups: Mutex<BTreeMap<(String, Isolation), Arc<Client>>>,
+    groups: Mutex<BTreeMap<(String, Isolation), Arc<Line>>>,
     /// Partition counts seen. Topics are not expected to shrink.
     counts: Mutex<BTreeMap<Topic, u32>>,
 }
@@ -46,10 +45,8 @@ impl Catalog {
     pub fn connect(settings: &KafkaSettings) -> Result<Self, LogError> {
         let servers = settings.servers();
         let doing = || format!("connecting to Kafka at {servers}");
-        let client: Client = settings
-            .consumer_config("catalog")
-            .create_with_context(Watch::default())
-            .map_err(|error| log_error(doing(), &error))?;
+        let line = Line::open(settings.consumer_config("catalog")).map_err(|error| log_error(doing(), &error))?;
+        let client = line.client();
         let deadline = Instant::now() + settings.connect_timeout();
         loop {
             let answered = client.fetch_metadata(None, SLICE);
@@ -60,7 +57,7 @@ impl Catalog {
                 return Ok(Catalog {
                     id,
                     settings: settings.clone(),
-                    client,
+                    line,
                     groups,
                     counts,
                 });
@@ -100,10 +97,9 @@ impl Catalog {
     /// Number of partitions, `None` without the topic or before each partition has a leader.
     pub fn lookup(&self, topic: &str) -> Result<Option<u32>, LogError> {
         let doing = || format!("looking up topic {topic}");
-        drain(&self.client);
         let metadata = self
-            .client
-            .fetch_metadata(Some(topic), ASK)
+            .line
+            .ask(|client| client.fetch_metadata(Some(topic), ASK))
             .map_err(|error| log_error(doing(), &error))?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
             return Ok(None);
@@ -150,9 +146,10 @@ impl Catalog {
     /// Kept start and last stable offset: a client that reads committed records is told the latter as the end.
     pub fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, LogError> {
         self.check(partition)?;
-        drain(&self.client);
         let number = partition_number(partition)?;
-        let marks = self.client.fetch_watermarks(&partition.topic, number, ASK);
+        let marks = self
+            .line
+            .ask(|client| client.fetch_watermarks(&partition.topic, number, ASK));
         let (low, high) = marks.map_err(|error| log_error(format!("asking for the bounds of {partition}"), &error))?;
         let start = offset(low).unwrap_or_default();
         Ok(Bounds {
@@ -179,12 +176,11 @@ impl Catalog {
     ) -> Result<Option<Offset>, LogError> {
         self.check(partition)?;
         let doing = || format!("asking for the position of group {group} in {partition}");
-        let client = self.group_client(group, isolation)?;
-        drain(&client);
         let mut list = TopicPartitionList::new();
         list.add_partition(&partition.topic, partition_number(partition)?);
-        let list = client
-            .committed_offsets(list, ASK)
+        let list = self
+            .group_line(group, isolation)?
+            .ask(|client| client.committed_offsets(list, ASK))
             .map_err(|error| log_error(doing(), &error))?;
         let elements = list.elements();
         let Some(found) = elements.first() else { return Ok(None) };
@@ -197,7 +193,7 @@ impl Catalog {
 
     /// The group as somebody sees it who is no member: positions sent with it are not held against a generation.
     pub fn nobody_in(&self, group: &str) -> Result<ConsumerGroupMetadata, LogError> {
-        let metadata = self.group_client(group, Isolation::Committed)?.group_metadata();
+        let metadata = self.group_line(group, Isolation::Committed)?.client().group_metadata();
         metadata.ok_or_else(|| LogError::Unavailable {
             doing: format!("asking about group {group}"),
             cause: "the client has no group".to_owned(),
@@ -232,26 +228,26 @@ impl Catalog {
         })
     }
 
-    fn group_client(&self, group: &str, isolation: Isolation) -> Result<Arc<Client>, LogError> {
+    fn group_line(&self, group: &str, isolation: Isolation) -> Result<Arc<Line>, LogError> {
         let mut groups = lock(&self.groups);
         let key = (group.to_owned(), isolation);
-        if let Some(client) = groups.get(&key) {
-            return Ok(client.clone());
+        if let Some(line) = groups.get(&key) {
+            return Ok(line.clone());
         }
         let mut config = self.settings.consumer_config("positions");
         config.set("group.id", group);
         if isolation == Isolation::Uncommitted {
             config.set("isolation.level", "read_uncommitted");
         }
-        let client: Result<Client, KafkaError> = config.create_with_context(Watch::default());
-        let client = Arc::new(client.map_err(|error| log_error(format!("asking about group {group}"), &error))?);
-        groups.insert(key, client.clone());
-        Ok(client)
+        let line = Line::open(config).map_err(|error| log_error(format!("asking about group {group}"), &error))?;
+        let line = Arc::new(line);
+        groups.insert(key, line.clone());
+        Ok(line)
     }
 }
 
 /// Serves log lines and complaints, which nobody polls for otherwise.
-fn drain(client: &Client) {
+pub(super) fn drain(client: &Client) {
     for error in served(client).filter_map(Result::err) {
         tracing::debug!(%error, "kafka client complains");
     }

@@ -24,6 +24,8 @@ use super::{Inner, lock};
 
 /// How long leaving may take; after that the group notices by the session timeout.
 const LEAVE: Duration = Duration::from_secs(10);
+/// Beyond two sessions without a sign from the group's coordinator: a broker that comes back needs about as long.
+const STRANDED: Duration = Duration::from_secs(15);
 /// Beyond what the thread itself waits for.
 const SEEK: Duration = Duration::from_secs(30);
 /// Records of one partition handed out at once.
@@ -44,6 +46,7 @@ pub(super) struct KafkaMember {
     /// `None` for a follower, and after leaving.
     commits: Option<Sender<Job>>,
     left: bool,
+    stranded_after: Duration,
     /// The end was reported and nothing came since.
     told_drained: bool,
 }
@@ -154,6 +157,7 @@ impl KafkaMember {
     pub fn join(inner: Arc<Inner>, group: &str, topics: &[Topic], part: Part) -> Result<Self, LogError> {
         let doing = || format!("joining group {group}");
         let session = inner.settings.session_timeout_ms;
+        let stranded_after = inner.settings.session_timeout() * 2 + STRANDED;
         let mut config = inner.settings.consumer_config(group);
         config
             .set("group.id", group)
@@ -202,6 +206,7 @@ impl KafkaMember {
             shared,
             commits,
             left: false,
+            stranded_after,
             told_drained: false,
         })
     }
@@ -324,6 +329,15 @@ impl Member for KafkaMember {
     fn at_end(&self, partition: &TopicPartition) -> bool {
         let inbox = lock(&self.shared.inbox);
         inbox.at_end.contains(partition) && !inbox.fetched.iter().any(|(fetched, _, _)| fetched == partition)
+    }
+
+    /// Its client may have forgotten all brokers ([`super::line`]). A healthy group gives partitions, or says that it has
+    /// none, within a session.
+    fn stranded(&self) -> bool {
+        let waits = lock(&self.shared.waits);
+        waits
+            .as_ref()
+            .is_some_and(|(_, since)| since.elapsed() > self.stranded_after)
     }
 
     fn waits(&self) -> Waits {

@@ -165,6 +165,10 @@ impl Member for PrefixedMember {
         self.inner.at_end(&self.inner(partition.clone()))
     }
 
+    fn stranded(&self) -> bool {
+        self.inner.stranded()
+    }
+
     fn waits(&self) -> Waits {
         self.inner.waits()
     }

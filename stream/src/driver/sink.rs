@@ -91,11 +91,8 @@ impl Driver {
         let topics = self.sink.topics();
         let log = self.runtime.log.clone();
         self.runtime.health.watch(&self.stage, super::joining());
-        let joined = self
-            .runtime
-            .patiently(&self.stage, &stop, || log.follow(&group, &topics))
-            .await;
-        let mut member = joined?;
+        let join = || log.follow(&group, &topics);
+        let mut member = self.runtime.patiently(&self.stage, &stop, join).await?;
         self.runtime.health.watch(&self.stage, member.waits());
         let mut attempt = 0;
         let mut ticked = self.monotonic();
@@ -110,6 +107,17 @@ impl Driver {
                 self.runtime.health.trouble(&self.stage, None);
             }
             match event {
+                Ok(None) if member.stranded() => {
+                    tracing::warn!(
+                        sink = self.sink.name(),
+                        "the member has lost its group: joining as a new one"
+                    );
+                    self.give_up(&self.parts.keys().cloned().collect::<Vec<_>>());
+                    let _ = member.leave().await;
+                    self.runtime.health.watch(&self.stage, super::joining());
+                    member = self.runtime.patiently(&self.stage, &stop, join).await?;
+                    self.runtime.health.watch(&self.stage, member.waits());
+                }
                 Ok(None) => {}
                 Ok(Some(MemberEvent::Assigned(partitions))) => {
                     for (partition, _) in partitions {

@@ -183,6 +183,10 @@ impl<O: Operator> Driver<O> {
                 }
                 Err(error) => return Err(error.into()),
             };
+            if event.is_none() && member.stranded() {
+                tracing::warn!(stage = self.name, "the member has lost its group: joining as a new one");
+                return Ok(Flow::Rejoin);
+            }
             let mut flow = Flow::Go;
             match event {
                 None => {}
