@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::convert::{has_unsendable_header, offset, partition_number, to_kafka};
-use super::delivery::{Batch, DeliveryContext, InFlight, Outcome, Producer};
+use super::delivery::{Batch, DeliveryContext, InFlight, Outcome, Producer, retire};
 use super::error::{code_error, log_error, unknown_partition};
 use super::lock;
 use super::settings::KafkaSettings;
@@ -99,8 +99,7 @@ impl Appender {
             return;
         }
         match create(&self.config) {
-            // The old one ends with the last call that waits for it.
-            Ok(fresh) => *producer = fresh,
+            Ok(fresh) => retire(std::mem::replace(&mut *producer, fresh)),
             Err(error) => tracing::warn!(%error, "no new producer"),
         }
     }
@@ -116,7 +115,8 @@ impl Appender {
         let mut producer = lock(&self.producer);
         if let Some((code, reason)) = producer.client().fatal_error() {
             tracing::warn!(%code, reason, "the producer gave up; a new one takes over");
-            *producer = create(&self.config)?;
+            let fresh = create(&self.config)?;
+            retire(std::mem::replace(&mut *producer, fresh));
         }
         for (index, record) in records.iter().enumerate() {
             if let Err((error, _)) = producer.send(to_kafka(&to.topic, partition, record, batch.clone())) {

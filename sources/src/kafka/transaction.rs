@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::Inner;
 use super::appender::check_records;
 use super::convert::{partition_number, to_kafka};
-use super::delivery::{DeliveryContext, Producer};
+use super::delivery::{DeliveryContext, Producer, retire};
 use super::error::log_error;
 use super::ownership::{Claim, Ownership};
 use seal::Trace;
@@ -144,11 +144,20 @@ impl Transactor {
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
                     std::thread::sleep(AGAIN);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    retire(Arc::new(producer));
+                    return Err(error);
+                }
             }
         }
         self.producer = Some(producer);
         Ok(())
+    }
+
+    fn give_up(&mut self) {
+        if let Some(producer) = self.producer.take() {
+            retire(Arc::new(producer));
+        }
     }
 
     fn commit(&mut self, commit: Commit) -> Answer {
@@ -244,11 +253,11 @@ impl Transactor {
                 Err(self.undo(failure))
             }
             Err(Failure::Fatal { cause, fenced: true }) => {
-                self.producer = None;
+                self.give_up();
                 Err(CommitError::Fenced(cause))
             }
             Err(Failure::Fatal { cause, fenced: false } | Failure::Late { cause }) => {
-                self.producer = None;
+                self.give_up();
                 Err(CommitError::Unknown(cause))
             }
         }
@@ -265,7 +274,7 @@ impl Transactor {
         };
         let aborted = abortable && self.producer.as_ref().is_some_and(abort);
         if !aborted || !reusable {
-            self.producer = None;
+            self.give_up();
         }
         if fenced {
             CommitError::Fenced(cause)

@@ -274,7 +274,7 @@ impl Transactor {
         let sealed = self.try_seal(verdict, partitions, positions);
         sealed.map_err(|failure| {
             // A new one ends what this one began.
-            self.producer = None;
+            self.give_up();
             format!("ending an open transaction: {}", failure.cause())
         })
     }
