@@ -91,7 +91,15 @@ impl Catalog {
 
     /// Number of partitions, asked for now.
     pub fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        self.lookup(topic)?.ok_or_else(|| LogError::UnknownTopic(topic.into()))
+        match self.lookup(topic)? {
+            Some(count) => Ok(count),
+            // A cluster whose only node is fenced for a moment tells of no leader, or of no topic at all.
+            None if lock(&self.counts).contains_key(topic) => Err(LogError::Unavailable {
+                doing: format!("looking up topic {topic}"),
+                cause: "the cluster tells of no leader of its partitions now".to_owned(),
+            }),
+            None => Err(LogError::UnknownTopic(topic.into())),
+        }
     }
 
     /// Number of partitions, `None` without the topic or before each partition has a leader.

@@ -471,7 +471,9 @@ impl Worker {
                 }
             }
             (Some(code), _) if needs_a_person(code) => log_error("reading as a group member", error),
-            (Some(code), Some((partition, _))) if unknown_partition(code) => LogError::UnknownPartition(partition),
+            (Some(code), Some((partition, _))) if unknown_partition(code) && !self.inner.catalog.seen(&partition) => {
+                LogError::UnknownPartition(partition)
+            }
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
                 log_error("reading as a group member", error)
             }
