@@ -43,6 +43,7 @@ struct Stage {
     /// It has reported, or said that it owns nothing.
     heard: bool,
     stopped: Option<String>,
+    waiting: Option<String>,
     partitions: BTreeMap<u32, Partition>,
 }
 
@@ -68,7 +69,7 @@ pub struct Failing {
     pub stage: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<u32>,
-    /// `starting`, `stopped`, `lag`, `commit_age` or `silent`.
+    /// `starting`, `stopped`, `waiting`, `lag`, `commit_age` or `silent`.
     pub reason: &'static str,
     pub detail: String,
 }
@@ -90,7 +91,14 @@ impl Readiness {
     pub fn running(&self, stage: &str) {
         let mut stages = self.stages();
         let stage = stages.entry(stage.to_owned()).or_default();
-        (stage.heard, stage.stopped) = (true, None);
+        (stage.heard, stage.stopped, stage.waiting) = (true, None, None);
+    }
+
+    /// `stage` has no partition to read and waits for `what`.
+    pub fn waiting(&self, stage: &str, what: impl Into<String>) {
+        let mut stages = self.stages();
+        let stage = stages.entry(stage.to_owned()).or_default();
+        (stage.heard, stage.waiting) = (true, Some(what.into()));
     }
 
     /// How many records `partition` of `stage` is behind. To be told at least every few seconds, also when nothing changes.
@@ -150,6 +158,9 @@ impl Readiness {
                 failing.push(Failing::of(name, None, "stopped", why));
             } else if !stage.heard {
                 failing.push(Failing::of(name, None, "starting", "nothing reported yet"));
+            }
+            if let Some(what) = &stage.waiting {
+                failing.push(Failing::of(name, None, "waiting", what));
             }
             for (number, partition) in &stage.partitions {
                 let faults = partition.faults(&self.bounds, now);
@@ -259,6 +270,16 @@ mod tests {
             &[("dedupe", None, "stopped")],
         );
         check(|r, _| (r.stopped("dedupe", "fenced"), r.running("dedupe")).1, 0, &[]);
+        check(
+            |r, _| r.waiting("dedupe", "its positions"),
+            0,
+            &[("dedupe", None, "waiting")],
+        );
+        check(
+            |r, _| (r.waiting("dedupe", "partitions"), r.running("dedupe")).1,
+            0,
+            &[],
+        );
     }
 
     #[test]

@@ -37,6 +37,13 @@ pub async fn watch_health(health: Health, readiness: Readiness, stop: Cancellati
         for (stage, partition) in known.keys().filter(|key| !current.contains_key(*key)) {
             readiness.revoked(stage, *partition);
         }
+        // Also those that have no partition: of these nothing else is heard.
+        for (stage, waits) in health.waiting() {
+            match waits {
+                Some(what) => readiness.waiting(&stage, what),
+                None => readiness.running(&stage),
+            }
+        }
         let troubles = health.troubles();
         for stage in troubled.iter().filter(|stage| !troubles.contains_key(*stage)) {
             readiness.running(stage);

@@ -183,10 +183,11 @@ pub async fn run(
     started(addresses);
     let failed = tokio::select! {
         () = stop.cancelled() => None,
-        early = doors.tasks.join_next() => early,
-        early = stages.tasks.join_next() => early,
-        early = outlets.tasks.join_next() => early,
-        early = last.tasks.join_next() => early,
+        // A layer of which this process has no part does not end.
+        Some(early) = doors.tasks.join_next() => Some(early),
+        Some(early) = stages.tasks.join_next() => Some(early),
+        Some(early) = outlets.tasks.join_next() => Some(early),
+        Some(early) = last.tasks.join_next() => Some(early),
     };
     let failed = match failed {
         None => Ok(()),

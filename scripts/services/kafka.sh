@@ -5,7 +5,10 @@
 #   kafka.sh start FOLDER  formats and starts a node with its data in FOLDER; returns once it serves; prints env lines
 #   kafka.sh stop FOLDER   stops it
 #   kafka.sh crash FOLDER  kill -9
-#   kafka.sh revive FOLDER starts it again after that, on its data and its ports; returns once it serves
+#   kafka.sh revive FOLDER starts it again after that, on its data and its ports; returns once it serves. The log of its
+#                          last life is kept beside the new one
+#   kafka.sh freeze FOLDER it stands still, with its connections open
+#   kafka.sh thaw FOLDER   it goes on
 #
 # Listeners: PLAINTEXT; SASL_PLAINTEXT and SASL_SSL with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
 # The certificate authority is made at start and lives with the data.
@@ -178,6 +181,7 @@ ENV
 serve() {
     local folder=$1 ports=("${@:2}")
     java_for "$folder"
+    [ ! -s "$folder/kafka.log" ] || mv "$folder/kafka.log" "$folder/kafka.log.$(date +%s)"
     : >"$folder/kafka.log"
     # A process group of its own: Ctrl-C in the terminal ends the tests, whose trap then stops Kafka in order.
     setsid "${java[@]}" kafka.Kafka "$folder/server.properties" </dev/null >"$folder/kafka.log" 2>&1 &
@@ -205,11 +209,22 @@ revive() {
     serve "$folder" "${ports[@]}"
 }
 
+# signal NAME FOLDER: to the node that runs there.
+signal() {
+    local folder pid
+    folder=$(cd "$2" && pwd)
+    pid=$(cat "$folder/kafka.pid")
+    pid_is_ours "$pid" "$folder" || die "no Kafka runs in $folder"
+    kill "-$1" "$pid"
+}
+
 case "${1:-}:$#" in
 install:1) install ;;
 start:2) start "$2" ;;
 stop:2) stop_pid kafka "$2/kafka.pid" "$2" ;;
 crash:2) crash "$2" ;;
 revive:2) revive "$2" ;;
-*) die "usage: $0 install | start FOLDER | stop FOLDER | crash FOLDER | revive FOLDER" ;;
+freeze:2) signal STOP "$2" ;;
+thaw:2) signal CONT "$2" ;;
+*) die "usage: $0 install | start FOLDER | stop FOLDER | crash FOLDER | revive FOLDER | freeze FOLDER | thaw FOLDER" ;;
 esac

@@ -6,6 +6,8 @@
 #   postgres.sh stop FOLDER    stops it
 #   postgres.sh crash FOLDER   kill -9 of the server; its sessions end with it
 #   postgres.sh revive FOLDER  starts it again after that, on its data and its port; returns once it answers
+#   postgres.sh freeze FOLDER  it and its sessions stand still, with their connections open
+#   postgres.sh thaw FOLDER    they go on
 #
 # PostgreSQL refuses to run as root, so root runs it as the user `postgres`.
 # It does not do: durability (fsync is off: the data is thrown away with the folder), TLS, Unix sockets.
@@ -111,11 +113,25 @@ stop() {
     wait_until 20 "PostgreSQL (process $pid) to end" pid_is_gone "$pid" "$1" || { kill -QUIT "$pid"; return 1; }
 }
 
+# signal NAME FOLDER: to the server that runs there and to its sessions, which are its children.
+signal() {
+    local folder pid
+    folder=$(cd "$2" && pwd)
+    pid=$(head -n 1 "$folder/data/postmaster.pid")
+    pid_is_ours "$pid" "$folder" || die "no PostgreSQL runs in $folder"
+    # The server first: it could start a session while the others are being stopped.
+    kill "-$1" "$pid"
+    # A session may end meanwhile.
+    for child in $(cat "/proc/$pid/task/$pid/children"); do kill "-$1" "$child" 2>/dev/null || true; done
+}
+
 case "${1:-}:$#" in
 install:1) install ;;
 start:2) start "$2" ;;
 stop:2) stop "$2" ;;
 crash:2) crash "$2" ;;
 revive:2) revive "$2" ;;
-*) die "usage: $0 install | start FOLDER | stop FOLDER | crash FOLDER | revive FOLDER" ;;
+freeze:2) signal STOP "$2" ;;
+thaw:2) signal CONT "$2" ;;
+*) die "usage: $0 install | start FOLDER | stop FOLDER | crash FOLDER | revive FOLDER | freeze FOLDER | thaw FOLDER" ;;
 esac

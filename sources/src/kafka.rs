@@ -20,6 +20,7 @@ mod context;
 mod convert;
 mod delivery;
 mod error;
+mod line;
 mod member;
 mod ownership;
 mod prefixed;
@@ -35,6 +36,7 @@ use stream::log::{Bounds, Log, LogError, LogId, Member, NewRecord, Offset, Reade
 
 use appender::Appender;
 use catalog::Catalog;
+use member::Part;
 pub use settings::{KafkaSettings, REFUSED, SaslMechanism, SecurityProtocol, SettingsError};
 
 /// A log on a Kafka cluster. Clones share its connections.
@@ -82,6 +84,15 @@ impl KafkaLog {
         })
     }
 
+    async fn enter(&self, group: &str, topics: &[Topic], part: Part) -> Result<Box<dyn Member>, LogError> {
+        for topic in topics {
+            self.partitions(topic).await?;
+        }
+        let (inner, group, topics) = (self.inner.clone(), group.to_owned(), topics.to_vec());
+        let member = blocking(move || member::KafkaMember::join(inner, &group, &topics, part)).await?;
+        Ok(Box::new(member))
+    }
+
     async fn known(&self, partition: &TopicPartition) -> Result<(), LogError> {
         if self.inner.catalog.seen(partition) {
             return Ok(());
@@ -120,12 +131,11 @@ impl Log for KafkaLog {
     }
 
     async fn join(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Member>, LogError> {
-        for topic in topics {
-            self.partitions(topic).await?;
-        }
-        let (inner, group, topics) = (self.inner.clone(), group.to_owned(), topics.to_vec());
-        let member = blocking(move || member::KafkaMember::join(inner, &group, &topics)).await?;
-        Ok(Box::new(member))
+        self.enter(group, topics, Part::Committer).await
+    }
+
+    async fn follow(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Member>, LogError> {
+        self.enter(group, topics, Part::Follower).await
     }
 
     async fn reader(&self, partition: &TopicPartition, from: Offset) -> Result<Box<dyn Reader>, LogError> {

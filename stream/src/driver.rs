@@ -22,8 +22,8 @@ pub use sink::{IDENTITY_HEADER, SinkDriverError, run_sink};
 pub use snapshots::{RestoreCheck, Standing, check_restore};
 pub use stage::{Stage, StageError, run_stage};
 
-use crate::health::Health;
-use crate::log::{Log, LogError};
+use crate::health::{Health, Waits};
+use crate::log::{Bounds, Log, LogError, Member, Offset, TopicPartition};
 use crate::snapshot::SnapshotStore;
 use crate::time::Clock;
 
@@ -94,6 +94,19 @@ pub enum Mode {
     /// Until the input is drained; time comes from the input alone. With `past`, event time ends this far past the newest
     /// event, so that what waits for it (windows, parked resolves) is settled.
     ToEnd { past: Option<Duration> },
+}
+
+/// Records between `position` and the end.
+fn lag(member: &dyn Member, partition: &TopicPartition, position: Offset, bounds: Bounds) -> u64 {
+    if member.at_end(partition) {
+        return 0;
+    }
+    bounds.end.0.saturating_sub(position.0)
+}
+
+/// Before the log has answered.
+fn joining() -> Waits {
+    Waits::new(|| Some("joins its group".to_owned()))
 }
 
 /// Pause before try number `attempt` (from 0) of something that is away: 100 ms doubling to 5 s.

@@ -20,11 +20,39 @@ pub struct PartitionHealth {
     pub watermark: Instant,
 }
 
+/// What a group member waits for, as of now: asked whenever somebody wants to know, because a driver that stands in a
+/// commit cannot tell.
+#[derive(Clone)]
+pub struct Waits(Arc<dyn Fn() -> Option<String> + Send + Sync>);
+
+impl Waits {
+    /// `ask` answers `None` while the member reads, or the group has no partition for it, which is no fault.
+    pub fn new(ask: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        Waits(Arc::new(ask))
+    }
+
+    /// A member that never waits.
+    pub fn never() -> Self {
+        Waits::new(|| None)
+    }
+
+    pub fn now(&self) -> Option<String> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Waits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Waits").field(&self.now()).finish()
+    }
+}
+
 /// Shared by every driver of a process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     partitions: Arc<Mutex<BTreeMap<(String, String), PartitionHealth>>>,
     failed: Arc<Mutex<BTreeMap<String, String>>>,
+    members: Arc<Mutex<BTreeMap<String, Waits>>>,
 }
 
 impl Health {
@@ -44,6 +72,24 @@ impl Health {
             Some(problem) => failed.insert(stage.to_owned(), problem),
             None => failed.remove(stage),
         };
+    }
+
+    /// The stage has a group member, or is about to have one.
+    pub fn watch(&self, stage: &str, waits: Waits) {
+        lock(&self.members).insert(stage.to_owned(), waits);
+    }
+
+    /// stage → what its member waits for, `None` when for nothing. Every stage and sink that has started is here.
+    pub fn waiting(&self) -> BTreeMap<String, Option<String>> {
+        let members = lock(&self.members).clone();
+        let mut waiting = BTreeMap::new();
+        for (stage, waits) in members {
+            let what = waits.now();
+            let gauge = metrics::gauge!("aegis_member_waiting", "stage" => stage.clone());
+            gauge.set(if what.is_some() { 1.0 } else { 0.0 });
+            waiting.insert(stage, what);
+        }
+        waiting
     }
 
     /// (stage, partition) → health.

@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::health::Waits;
 use crate::time::Instant;
 
 /// A topic's name. Cheap to clone.
@@ -225,6 +226,13 @@ pub trait Log: Send + Sync + 'static {
     /// Join consumer group `group` over `topics`. One member per stage and process.
     async fn join(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Member>, LogError>;
 
+    /// As [`Log::join`], for who keeps its positions elsewhere (a sink, in its store): nobody asks where the group stands,
+    /// `Assigned` carries no position, and the member appends nothing with a commit. What keeps the group's positions from
+    /// being told therefore does not keep a follower from its work.
+    async fn follow(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Member>, LogError> {
+        self.join(group, topics).await
+    }
+
     /// Read one partition from `from`, outside any group (committed records only).
     async fn reader(&self, partition: &TopicPartition, from: Offset) -> Result<Box<dyn Reader>, LogError>;
 
@@ -265,6 +273,31 @@ pub trait Member: Send {
     /// Append outputs and move positions atomically. Not necessarily synced to disk (embedded), always atomic and
     /// ordered after earlier commits and appends.
     async fn commit(&mut self, commit: Commit) -> Result<(), CommitError>;
+
+    /// Tell the group where a follower stands, for lag tools alone: best effort, without waiting.
+    async fn tell(&mut self, positions: Vec<(TopicPartition, Offset)>) {
+        let outputs = Vec::new();
+        if let Err(error) = self.commit(Commit { outputs, positions }).await {
+            tracing::debug!(%error, "group position not moved");
+        }
+    }
+
+    /// Whether everything visible in this assigned partition has been handed out. The end alone does not tell: behind the
+    /// last record a broker may have offsets that are never handed out. False when it is not known.
+    fn at_end(&self, partition: &TopicPartition) -> bool {
+        let _ = partition;
+        false
+    }
+
+    /// Whether this member will find its way back no more, and only a new one can: to be left, and joined again.
+    fn stranded(&self) -> bool {
+        false
+    }
+
+    /// Tells at any time what the member waits for while it can read nothing.
+    fn waits(&self) -> Waits {
+        Waits::never()
+    }
 
     /// Leave the group at once (its partitions go to others without waiting for a session timeout).
     async fn leave(&mut self) -> Result<(), LogError>;

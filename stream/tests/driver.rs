@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use stream::driver::{Mode, Runtime, Stage, run_sink, run_stage};
+use stream::driver::{Mode, Runtime, Stage, StageError, run_sink, run_stage};
 use stream::health::Health;
 use stream::log::memory::{CommitFault, MemoryLog};
-use stream::log::{LogId, Topic};
+use stream::log::{LogError, LogId, Topic};
 use stream::operator::JsonRows;
 use stream::snapshot::MemorySnapshots;
 use stream::state::StateCell;
@@ -201,6 +201,41 @@ async fn one_position_does_not_speak_for_the_others() {
         .filter(|word| ["w1", "w3", "w5"].contains(&&word[..2]))
         .collect();
     assert_eq!(read(&log, "out", 2).await, second);
+}
+
+/// A log that takes no commit is a trouble that everybody sees, and does not hold up the end of the process; what was read is
+/// read again by the next start.
+#[tokio::test]
+async fn a_log_that_takes_no_commit_does_not_hold_up_the_end() {
+    let (log, runtime) = world().await;
+    feed(&log, words(6)).await;
+    for _ in 0..5 {
+        log.fail_next_commit("aegis.count", CommitFault::Aborted);
+    }
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(run_stage(stage(), runtime.clone(), Mode::Live, stop.clone()));
+    let told = || {
+        runtime
+            .health
+            .troubles()
+            .values()
+            .any(|why| why.contains("aborted 2 times"))
+    };
+    while !told() {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    let outcome = running.await.unwrap();
+    assert!(
+        matches!(outcome, Err(StageError::Log(LogError::Unavailable { .. }))),
+        "{outcome:?}"
+    );
+    assert_eq!(read(&log, "out", 2).await.len(), 0);
+    let stop = CancellationToken::new();
+    run_stage(stage(), runtime.clone(), Mode::ToEnd { past: None }, stop)
+        .await
+        .unwrap();
+    assert_eq!(read(&log, "out", 2).await.len(), 6);
 }
 
 /// Retention ran ahead of a stage: it goes on at the log's start, and its accounting says what is missing.

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test binary uses its own part.
 
 pub mod alerts;
+pub mod server;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -165,12 +166,17 @@ pub struct Aegis {
 }
 
 impl Aegis {
-    /// `extra`: more of `aegis.toml`. Not started yet.
+    /// `extra`: more of `aegis.toml`, from a table's head on. Not started yet.
     pub fn new(folder: &Path, extra: &str) -> Self {
+        Self::with_dispatcher(folder, extra)
+    }
+
+    /// As [`Aegis::new`]; what comes before the first table's head in `extra` belongs to `[dispatcher]`.
+    pub fn with_dispatcher(folder: &Path, extra: &str) -> Self {
         let (dispatcher, gateway) = (free_port(), free_port());
         std::fs::create_dir_all(folder).expect("folder");
         let config = format!(
-            "[data]\ndir = \"{0}/data\"\n[dispatcher]\nlisten = \"127.0.0.1:{dispatcher}\"\n[gateway]\nlisten = \"127.0.0.1:{gateway}\"\n{extra}",
+            "[data]\ndir = \"{0}/data\"\n[gateway]\nlisten = \"127.0.0.1:{gateway}\"\n[dispatcher]\nlisten = \"127.0.0.1:{dispatcher}\"\n{extra}",
             folder.display()
         );
         std::fs::write(folder.join("aegis.toml"), config).expect("configuration");
@@ -204,8 +210,13 @@ impl Aegis {
 
     /// `aegis run`, without waiting for anything.
     pub fn spawn(&mut self) {
+        self.spawn_with(&[]);
+    }
+
+    /// As [`Aegis::spawn`], with further arguments.
+    pub fn spawn_with(&mut self, arguments: &[&str]) {
         let mut command = self.command();
-        command.arg("run");
+        command.arg("run").args(arguments);
         self.program = Some(Program::start("aegis", &mut command, &self.folder));
     }
 

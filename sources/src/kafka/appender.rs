@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::catalog::ASK;
 use super::convert::{has_unsendable_header, offset, partition_number, to_kafka};
-use super::delivery::{Batch, DeliveryContext, InFlight, Outcome, Producer};
+use super::delivery::{Batch, DeliveryContext, InFlight, Outcome, Producer, retire};
 use super::error::{code_error, log_error, unknown_partition};
 use super::lock;
 use super::settings::KafkaSettings;
@@ -89,14 +89,19 @@ impl Appender {
             // The appender may have been cancelled; the records are appended all the same.
             let _ = send.send(outcome);
         });
-        self.enqueue(to, &records, &batch)?;
+        let used = self.enqueue(to, &records, &batch)?;
         drop(batch);
         match timeout(self.patience, receive).await {
             Ok(Ok(Ok(first))) => offset(first).ok_or_else(|| LogError::Unavailable {
                 doing: doing(),
                 cause: "the broker acknowledged without an offset".to_owned(),
             }),
-            Ok(Ok(Err(code))) => Err(self.refused(to, &records, code)),
+            Ok(Ok(Err(code))) => {
+                if code == Code::MessageTimedOut {
+                    self.renew(&used);
+                }
+                Err(self.refused(to, &records, code))
+            }
             Ok(Err(_)) | Err(_) => Err(LogError::Unavailable {
                 doing: doing(),
                 cause: "no acknowledgement came".to_owned(),
@@ -104,12 +109,31 @@ impl Appender {
         }
     }
 
-    fn enqueue(&self, to: &TopicPartition, records: &[NewRecord], batch: &Arc<Batch>) -> Result<(), LogError> {
+    /// A producer that could not deliver for its whole time may have lost its brokers for good ([`super::line`]).
+    fn renew(&self, used: &Arc<Producer>) {
+        let mut producer = lock(&self.producer);
+        if !Arc::ptr_eq(&producer, used) {
+            return;
+        }
+        match create(&self.config) {
+            Ok(fresh) => retire(std::mem::replace(&mut *producer, fresh)),
+            Err(error) => tracing::warn!(%error, "no new producer"),
+        }
+    }
+
+    /// The producer that has them.
+    fn enqueue(
+        &self,
+        to: &TopicPartition,
+        records: &[NewRecord],
+        batch: &Arc<Batch>,
+    ) -> Result<Arc<Producer>, LogError> {
         let partition = partition_number(to)?;
         let mut producer = lock(&self.producer);
         if let Some((code, reason)) = producer.client().fatal_error() {
             tracing::warn!(%code, reason, "the producer gave up; a new one takes over");
-            *producer = create(&self.config)?;
+            let fresh = create(&self.config)?;
+            retire(std::mem::replace(&mut *producer, fresh));
         }
         for (index, record) in records.iter().enumerate() {
             if let Err((error, _)) = producer.send(to_kafka(&to.topic, partition, record, batch.clone())) {
@@ -117,7 +141,7 @@ impl Appender {
                 break;
             }
         }
-        Ok(())
+        Ok(producer.clone())
     }
 
     fn refused(&self, to: &TopicPartition, records: &[NewRecord], code: Code) -> LogError {

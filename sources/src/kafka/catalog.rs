@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset as RawOffset, TopicPartitionList};
 use stream::log::{Bounds, LogError, LogId, Offset, Topic, TopicPartition};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::context::Watch;
 use super::convert::{offset, partition_number};
 use super::error::{code_error, log_error, unknown_partition};
+use super::line::{Client, Line};
 use super::lock;
 use super::settings::KafkaSettings;
 
@@ -22,14 +23,19 @@ pub(super) const ASK: Duration = Duration::from_secs(10);
 /// How often connecting looks for a refusal.
 const SLICE: Duration = Duration::from_millis(250);
 
-type Client = BaseConsumer<Watch>;
+/// Whether a question waits for open transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Isolation {
+    Committed,
+    Uncommitted,
+}
 
 pub(super) struct Catalog {
     pub id: LogId,
     settings: KafkaSettings,
-    client: Client,
-    /// One client per group whose position was asked for; none of them joins its group.
-    groups: Mutex<BTreeMap<String, Arc<Client>>>,
+    line: Line,
+    /// One client per group whose position was asked for, and per way to ask; none of them joins its group.
+    groups: Mutex<BTreeMap<(String, Isolation), Arc<Line>>>,
     /// Partition counts seen. Topics are not expected to shrink.
     counts: Mutex<BTreeMap<Topic, u32>>,
 }
@@ -39,10 +45,8 @@ impl Catalog {
     pub fn connect(settings: &KafkaSettings) -> Result<Self, LogError> {
         let servers = settings.servers();
         let doing = || format!("connecting to Kafka at {servers}");
-        let client: Client = settings
-            .consumer_config("catalog")
-            .create_with_context(Watch::default())
-            .map_err(|error| log_error(doing(), &error))?;
+        let line = Line::open(settings.consumer_config("catalog")).map_err(|error| log_error(doing(), &error))?;
+        let client = line.client();
         let deadline = Instant::now() + settings.connect_timeout();
         loop {
             let answered = client.fetch_metadata(None, SLICE);
@@ -53,7 +57,7 @@ impl Catalog {
                 return Ok(Catalog {
                     id,
                     settings: settings.clone(),
-                    client,
+                    line,
                     groups,
                     counts,
                 });
@@ -87,16 +91,23 @@ impl Catalog {
 
     /// Number of partitions, asked for now.
     pub fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        self.lookup(topic)?.ok_or_else(|| LogError::UnknownTopic(topic.into()))
+        match self.lookup(topic)? {
+            Some(count) => Ok(count),
+            // A cluster whose only node is fenced for a moment tells of no leader, or of no topic at all.
+            None if lock(&self.counts).contains_key(topic) => Err(LogError::Unavailable {
+                doing: format!("looking up topic {topic}"),
+                cause: "the cluster tells of no leader of its partitions now".to_owned(),
+            }),
+            None => Err(LogError::UnknownTopic(topic.into())),
+        }
     }
 
     /// Number of partitions, `None` without the topic or before each partition has a leader.
     pub fn lookup(&self, topic: &str) -> Result<Option<u32>, LogError> {
         let doing = || format!("looking up topic {topic}");
-        drain(&self.client);
         let metadata = self
-            .client
-            .fetch_metadata(Some(topic), ASK)
+            .line
+            .ask(|client| client.fetch_metadata(Some(topic), ASK))
             .map_err(|error| log_error(doing(), &error))?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
             return Ok(None);
@@ -143,9 +154,10 @@ impl Catalog {
     /// Kept start and last stable offset: a client that reads committed records is told the latter as the end.
     pub fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, LogError> {
         self.check(partition)?;
-        drain(&self.client);
         let number = partition_number(partition)?;
-        let marks = self.client.fetch_watermarks(&partition.topic, number, ASK);
+        let marks = self
+            .line
+            .ask(|client| client.fetch_watermarks(&partition.topic, number, ASK));
         let (low, high) = marks.map_err(|error| log_error(format!("asking for the bounds of {partition}"), &error))?;
         let start = offset(low).unwrap_or_default();
         Ok(Bounds {
@@ -156,14 +168,27 @@ impl Catalog {
 
     /// The group's position. Waits for an open transaction that moves it (up to [`ASK`]), so the answer is final.
     pub fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {
+        self.position(group, partition, Isolation::Committed)
+    }
+
+    /// The group's position as it stands now; an open transaction may still move it.
+    pub fn applied(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {
+        self.position(group, partition, Isolation::Uncommitted)
+    }
+
+    fn position(
+        &self,
+        group: &str,
+        partition: &TopicPartition,
+        isolation: Isolation,
+    ) -> Result<Option<Offset>, LogError> {
         self.check(partition)?;
         let doing = || format!("asking for the position of group {group} in {partition}");
-        let client = self.group_client(group)?;
-        drain(&client);
         let mut list = TopicPartitionList::new();
         list.add_partition(&partition.topic, partition_number(partition)?);
-        let list = client
-            .committed_offsets(list, ASK)
+        let list = self
+            .group_line(group, isolation)?
+            .ask(|client| client.committed_offsets(list, ASK))
             .map_err(|error| log_error(doing(), &error))?;
         let elements = list.elements();
         let Some(found) = elements.first() else { return Ok(None) };
@@ -176,10 +201,9 @@ impl Catalog {
 
     /// Members of `group` now, as its coordinator knows them; one that died is among them until its session ends.
     pub fn members(&self, group: &str) -> Result<usize, LogError> {
-        drain(&self.client);
         let list = self
-            .client
-            .fetch_group_list(Some(group), ASK)
+            .line
+            .ask(|client| client.fetch_group_list(Some(group), ASK))
             .map_err(|error| log_error(format!("asking for the members of group {group}"), &error))?;
         Ok(list
             .groups()
@@ -189,21 +213,63 @@ impl Catalog {
             .sum())
     }
 
-    fn group_client(&self, group: &str) -> Result<Arc<Client>, LogError> {
+    /// The group as somebody sees it who is no member: positions sent with it are not held against a generation.
+    pub fn nobody_in(&self, group: &str) -> Result<ConsumerGroupMetadata, LogError> {
+        let metadata = self.group_line(group, Isolation::Committed)?.client().group_metadata();
+        metadata.ok_or_else(|| LogError::Unavailable {
+            doing: format!("asking about group {group}"),
+            cause: "the client has no group".to_owned(),
+        })
+    }
+
+    /// Whether readers get the record at `at`; false when it was aborted, is not visible yet or is gone.
+    pub fn shows(&self, partition: &TopicPartition, at: i64) -> Result<bool, LogError> {
+        let doing = || format!("looking for the record {at} of {partition}");
+        let mut config = self.settings.consumer_config("look");
+        // Never joined: the client wants a name before it lets a partition be assigned.
+        config.set("group.id", format!("{}.look", self.settings.client_id));
+        let client: Client = config
+            .create_with_context(Watch::default())
+            .map_err(|error| log_error(doing(), &error))?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition_number(partition)?, RawOffset::Offset(at))
+            .and_then(|()| client.assign(&list))
+            .map_err(|error| log_error(doing(), &error))?;
+        let deadline = Instant::now() + ASK;
+        while Instant::now() < deadline {
+            match client.poll(SLICE) {
+                Some(Ok(message)) => return Ok(message.offset() == at),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(false),
+                Some(Err(error)) if error.rdkafka_error_code() == Some(Code::AutoOffsetReset) => return Ok(false),
+                Some(Err(_)) | None => {}
+            }
+        }
+        Err(LogError::Unavailable {
+            doing: doing(),
+            cause: "no broker answered".to_owned(),
+        })
+    }
+
+    fn group_line(&self, group: &str, isolation: Isolation) -> Result<Arc<Line>, LogError> {
         let mut groups = lock(&self.groups);
-        if let Some(client) = groups.get(group) {
-            return Ok(client.clone());
+        let key = (group.to_owned(), isolation);
+        if let Some(line) = groups.get(&key) {
+            return Ok(line.clone());
         }
         let mut config = self.settings.consumer_config("positions");
-        let client: Result<Client, KafkaError> = config.set("group.id", group).create_with_context(Watch::default());
-        let client = Arc::new(client.map_err(|error| log_error(format!("asking about group {group}"), &error))?);
-        groups.insert(group.to_owned(), client.clone());
-        Ok(client)
+        config.set("group.id", group);
+        if isolation == Isolation::Uncommitted {
+            config.set("isolation.level", "read_uncommitted");
+        }
+        let line = Line::open(config).map_err(|error| log_error(format!("asking about group {group}"), &error))?;
+        let line = Arc::new(line);
+        groups.insert(key, line.clone());
+        Ok(line)
     }
 }
 
 /// Serves log lines and complaints, which nobody polls for otherwise.
-fn drain(client: &Client) {
+pub(super) fn drain(client: &Client) {
     for error in served(client).filter_map(Result::err) {
         tracing::debug!(%error, "kafka client complains");
     }

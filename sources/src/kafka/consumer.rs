@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use super::Inner;
 use super::catalog::served;
 use super::context::{MemberContext, Rebalance};
-use super::convert::{from_kafka, offset, partition_number, raw_offset};
+use super::convert::{from_kafka, offset, partition_number, raw_offset, seals};
 use super::error::{log_error, needs_a_person, unknown_partition};
 use super::lock;
-use super::member::{Inbox, SeekRequest, Shared};
+use super::member::{Inbox, Part, SeekRequest, Shared};
 
 pub(super) type Client = BaseConsumer<MemberContext>;
 
@@ -65,6 +65,8 @@ pub(super) struct Worker {
     handover: Option<Handover>,
     /// Whose turn it is.
     turn: usize,
+    group: String,
+    part: Part,
 }
 
 /// A partition that is being read.
@@ -94,8 +96,13 @@ enum Handover {
 }
 
 impl Worker {
-    pub fn new(inner: Arc<Inner>, client: Arc<Client>, shared: Arc<Shared>) -> Self {
+    pub fn new(inner: Arc<Inner>, client: Arc<Client>, shared: Arc<Shared>, group: &str, part: Part) -> Self {
+        shared.wait_for(format!(
+            "waits until the coordinator of group {group} gives it partitions"
+        ));
         Worker {
+            group: group.to_owned(),
+            part,
             inner,
             client,
             shared,
@@ -225,6 +232,14 @@ impl Worker {
             Ok(positions) => positions,
             Err(error) => {
                 tracing::debug!(%error, "positions of the group not known yet");
+                let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+                // An open transaction that moves them ends by itself, or by its owner; see `transaction::seal` for the one
+                // case in which it does not.
+                self.shared.wait_for(format!(
+                    "waits for the committed positions of group {} in {} ({error}); if this lasts for minutes with the                      broker well, a transaction of a process that is gone has lost its end:                      kafka-transactions.sh find-hanging names it",
+                    self.group,
+                    names.join(", ")
+                ));
                 self.report(&error, None);
                 return Some(Handover::Asking(partitions));
             }
@@ -239,6 +254,9 @@ impl Worker {
     }
 
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Option<Offset>)>, KafkaError> {
+        if self.part == Part::Follower {
+            return Ok(partitions.iter().map(|partition| (partition.clone(), None)).collect());
+        }
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
             list.add_partition(&partition.topic, number(partition));
@@ -288,8 +306,9 @@ impl Worker {
                 );
             }
         }
-        if let Err(error) = self.client.incremental_assign(&list) {
-            tracing::warn!(%error, "the client refused an assignment; the group will give another");
+        match self.client.incremental_assign(&list) {
+            Ok(()) => self.shared.wait_no_more(),
+            Err(error) => tracing::warn!(%error, "the client refused an assignment; the group will give another"),
         }
         None
     }
@@ -313,6 +332,10 @@ impl Worker {
         self.shared.ownership.lose(partitions);
         lock(&self.shared.inbox).forget(partitions);
         self.shared.tell_lost(partitions.to_vec());
+        self.shared.wait_for(format!(
+            "lost its partitions and waits until the coordinator of group {} gives it others",
+            self.group
+        ));
         self.unassign(partitions)
     }
 
@@ -394,10 +417,12 @@ impl Worker {
                     None => break,
                     Some(Ok(message)) => {
                         let record = from_kafka(&message);
-                        bytes += record.size();
                         slot.position = Offset(record.offset.0 + 1);
                         slot.at_end = false;
-                        records.push(record);
+                        if !seals(&record) {
+                            bytes += record.size();
+                            records.push(record);
+                        }
                     }
                     Some(Err(KafkaError::PartitionEOF(_))) => slot.at_end = true,
                     Some(Err(error)) => errors.push((error, partition.clone(), slot.position)),
@@ -420,6 +445,14 @@ impl Worker {
             self.shared.arrived.notify_one();
         }
         inbox.reading = !self.slots.is_empty();
+        let ended = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.at_end)
+            .map(|(partition, _)| partition);
+        if !ended.clone().eq(inbox.at_end.iter()) {
+            inbox.at_end = ended.cloned().collect();
+        }
         moved
     }
 
@@ -438,7 +471,9 @@ impl Worker {
                 }
             }
             (Some(code), _) if needs_a_person(code) => log_error("reading as a group member", error),
-            (Some(code), Some((partition, _))) if unknown_partition(code) => LogError::UnknownPartition(partition),
+            (Some(code), Some((partition, _))) if unknown_partition(code) && !self.inner.catalog.seen(&partition) => {
+                LogError::UnknownPartition(partition)
+            }
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
                 log_error("reading as a group member", error)
             }

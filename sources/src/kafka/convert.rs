@@ -16,6 +16,9 @@ use stream::time::Instant;
 /// Microseconds since 1970, eight bytes, big endian.
 pub(super) const EXACT_TIME: &str = "aegis.exact-time";
 
+/// Header of a record that only ends what a broker left open ([`super::seal`]): readers and members never hand it out.
+pub(super) const SEAL: &str = "aegis.seal";
+
 /// Kafka's number of a partition.
 pub(super) fn partition_number(partition: &TopicPartition) -> Result<i32, LogError> {
     i32::try_from(partition.partition).map_err(|_| LogError::UnknownPartition(partition.clone()))
@@ -36,7 +39,24 @@ pub(super) fn has_unsendable_header(record: &NewRecord) -> bool {
     record
         .headers
         .iter()
-        .any(|(name, _)| name.contains('\0') || name == EXACT_TIME)
+        .any(|(name, _)| name.contains('\0') || name == EXACT_TIME || name == SEAL)
+}
+
+/// A record that ends what a broker left open, and says nothing.
+pub(super) fn seal_for<D: IntoOpaque>(topic: &str, partition: i32, opaque: D) -> BaseRecord<'_, [u8], [u8], D> {
+    let header = Header {
+        key: SEAL,
+        value: Some(&[]),
+    };
+    BaseRecord::with_opaque_to(topic, opaque)
+        .partition(partition)
+        .payload(&[][..])
+        .headers(OwnedHeaders::new_with_capacity(1).insert(header))
+}
+
+/// Whether `record` is one of [`seal_for`].
+pub(super) fn seals(record: &Record) -> bool {
+    record.headers.iter().any(|(name, _)| name == SEAL)
 }
 
 /// `record` for `partition` of `topic`.

@@ -1,7 +1,8 @@
 //! Acknowledgements: one for all records that were sent together.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -14,6 +15,18 @@ use super::lock;
 
 /// A producer whose acknowledgements are served by a thread of its own.
 pub(super) type Producer = ThreadedProducer<DeliveryContext>;
+
+/// Closes a producer that is not to be used any more, on a thread of its own: a client that has lost its brokers may take
+/// long, and neither a runtime's thread nor the next commit can wait for it.
+pub(super) fn retire(producer: Arc<Producer>) {
+    std::thread::spawn(move || {
+        // Calls that still wait for their acknowledgement hold it, too; the last one must not close it.
+        while Arc::strong_count(&producer) > 1 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        drop(producer);
+    });
+}
 
 /// Offset of the first record, or why one of them failed.
 pub(super) type Outcome = Result<i64, Code>;
@@ -94,6 +107,23 @@ impl Batch {
 #[derive(Default)]
 pub(super) struct DeliveryContext {
     watch: Watch,
+    shaken: AtomicBool,
+}
+
+impl DeliveryContext {
+    /// Whether a connection broke, or a request went unanswered, since [`DeliveryContext::steady`].
+    pub fn shaken(&self) -> bool {
+        self.shaken.load(Ordering::SeqCst)
+    }
+
+    /// From now on only what breaks anew counts.
+    pub fn steady(&self) {
+        self.shaken.store(false, Ordering::SeqCst);
+    }
+
+    pub fn shake(&self) {
+        self.shaken.store(true, Ordering::SeqCst);
+    }
 }
 
 impl ClientContext for DeliveryContext {
@@ -102,6 +132,7 @@ impl ClientContext for DeliveryContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.shake();
         self.watch.note(&error, reason);
     }
 }

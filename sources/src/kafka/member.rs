@@ -3,12 +3,13 @@
 //! `next` and `seek` may be dropped at any time. A `commit` that is dropped still runs; its outcome is then in the
 //! group's position. Dropping the member leaves the group, in the background.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stream::health::Waits;
 use stream::log::{Commit, CommitError, LogError, Member, MemberEvent, Offset, Record, Topic, TopicPartition};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,16 +24,29 @@ use super::{Inner, lock};
 
 /// How long leaving may take; after that the group notices by the session timeout.
 const LEAVE: Duration = Duration::from_secs(10);
+/// Beyond two sessions without a sign from the group's coordinator: a broker that comes back needs about as long.
+const STRANDED: Duration = Duration::from_secs(15);
 /// Beyond what the thread itself waits for.
 const SEEK: Duration = Duration::from_secs(30);
 /// Records of one partition handed out at once.
 const FETCH_RECORDS: usize = 4_096;
 
+/// What a member is in its group for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It commits outputs and positions: the group's positions say where it goes on.
+    Committer,
+    /// It keeps its positions elsewhere.
+    Follower,
+}
+
 pub(super) struct KafkaMember {
     group: String,
     shared: Arc<Shared>,
-    /// `None` after leaving.
+    /// `None` for a follower, and after leaving.
     commits: Option<Sender<Job>>,
+    left: bool,
+    stranded_after: Duration,
     /// The end was reported and nothing came since.
     told_drained: bool,
 }
@@ -47,6 +61,8 @@ pub(super) struct Shared {
     pub ownership: Arc<Ownership>,
     /// The thread has left the group.
     pub left: Notify,
+    /// What nothing can be read without, and since when that is so.
+    pub waits: Mutex<Option<(String, Instant)>>,
 }
 
 #[derive(Default)]
@@ -66,6 +82,8 @@ pub(super) struct Inbox {
     pub seeks: Vec<SeekRequest>,
     /// The thread has nothing that is not in the inbox, and each partition is at its end.
     pub all_at_end: bool,
+    /// Partitions of which the thread has read everything.
+    pub at_end: BTreeSet<TopicPartition>,
     /// Some partition is assigned.
     pub reading: bool,
     pub leaving: bool,
@@ -103,6 +121,17 @@ impl Inbox {
 }
 
 impl Shared {
+    /// From now on the member waits for `what`; one wait that goes on keeps its beginning.
+    pub fn wait_for(&self, what: String) {
+        let mut waits = lock(&self.waits);
+        let since = waits.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+        *waits = Some((what, since));
+    }
+
+    pub fn wait_no_more(&self) {
+        *lock(&self.waits) = None;
+    }
+
     /// Queues a rebalance for the driver; its ticket.
     pub fn tell(&self, event: MemberEvent) -> u64 {
         let mut inbox = lock(&self.inbox);
@@ -125,9 +154,10 @@ impl Shared {
 
 impl KafkaMember {
     /// Blocks until transactions are possible; partitions arrive as events.
-    pub fn join(inner: Arc<Inner>, group: &str, topics: &[Topic]) -> Result<Self, LogError> {
+    pub fn join(inner: Arc<Inner>, group: &str, topics: &[Topic], part: Part) -> Result<Self, LogError> {
         let doing = || format!("joining group {group}");
         let session = inner.settings.session_timeout_ms;
+        let stranded_after = inner.settings.session_timeout() * 2 + STRANDED;
         let mut config = inner.settings.consumer_config(group);
         config
             .set("group.id", group)
@@ -145,9 +175,14 @@ impl KafkaMember {
         });
         let client = Arc::new(client);
         let ownership = Arc::new(Ownership::new(client.clone()));
-        // Each member has an id of its own: what fences a zombie is the group's generation, not this id.
-        let id = format!("{group}-{}", Uuid::new_v4());
-        let commits = transaction::start(inner.clone(), &id, ownership.clone())?;
+        let commits = match part {
+            Part::Follower => None,
+            Part::Committer => {
+                // Each member has an id of its own: what fences a zombie is the group's generation, not this id.
+                let id = format!("{group}-{}", Uuid::new_v4());
+                Some(transaction::start(inner.clone(), group, &id, ownership.clone())?)
+            }
+        };
         let (inbox, arrived, left) = (Mutex::default(), Notify::new(), Notify::new());
         let shared = Arc::new(Shared {
             inbox,
@@ -155,8 +190,9 @@ impl KafkaMember {
             waker,
             ownership,
             left,
+            waits: Mutex::default(),
         });
-        let worker = Worker::new(inner, client, shared.clone());
+        let worker = Worker::new(inner, client, shared.clone(), group, part);
         worker.subscribe(topics).map_err(|error| log_error(doing(), &error))?;
         let spawned = std::thread::Builder::new()
             .name("kafka-member".to_owned())
@@ -168,13 +204,16 @@ impl KafkaMember {
         Ok(KafkaMember {
             group: group.to_owned(),
             shared,
-            commits: Some(commits),
+            commits,
+            left: false,
+            stranded_after,
             told_drained: false,
         })
     }
 
     fn start_leaving(&mut self) {
         self.commits = None;
+        self.left = true;
         lock(&self.shared.inbox).leaving = true;
         self.shared.ownership.close();
         self.shared.waker.wake();
@@ -221,7 +260,7 @@ impl KafkaMember {
 #[async_trait]
 impl Member for KafkaMember {
     async fn next(&mut self, max_wait: Duration) -> Result<Option<MemberEvent>, LogError> {
-        if self.commits.is_none() {
+        if self.left {
             return Err(self.has_left());
         }
         let deadline = Instant::now() + max_wait;
@@ -246,7 +285,7 @@ impl Member for KafkaMember {
     }
 
     async fn seek(&mut self, partition: &TopicPartition, to: Offset) -> Result<(), LogError> {
-        if self.commits.is_none() {
+        if self.left {
             return Err(self.has_left());
         }
         let (answer, receive) = oneshot::channel();
@@ -268,7 +307,12 @@ impl Member for KafkaMember {
 
     async fn commit(&mut self, commit: Commit) -> Result<(), CommitError> {
         let Some(commits) = &self.commits else {
-            return Err(CommitError::Fenced("the member has left its group".to_owned()));
+            let why = if self.left {
+                "has left its group"
+            } else {
+                "follows and commits nothing"
+            };
+            return Err(CommitError::Fenced(format!("the member {why}")));
         };
         let (answer, receive) = oneshot::channel();
         if commits.send(Job { commit, answer }).is_err() {
@@ -278,8 +322,35 @@ impl Member for KafkaMember {
         receive.await.unwrap_or_else(lost)
     }
 
+    async fn tell(&mut self, positions: Vec<(TopicPartition, Offset)>) {
+        self.shared.ownership.tell(&positions);
+    }
+
+    fn at_end(&self, partition: &TopicPartition) -> bool {
+        let inbox = lock(&self.shared.inbox);
+        inbox.at_end.contains(partition) && !inbox.fetched.iter().any(|(fetched, _, _)| fetched == partition)
+    }
+
+    /// Its client may have forgotten all brokers ([`super::line`]). A healthy group gives partitions, or says that it has
+    /// none, within a session.
+    fn stranded(&self) -> bool {
+        let waits = lock(&self.shared.waits);
+        waits
+            .as_ref()
+            .is_some_and(|(_, since)| since.elapsed() > self.stranded_after)
+    }
+
+    fn waits(&self) -> Waits {
+        let shared = self.shared.clone();
+        Waits::new(move || {
+            let waits = lock(&shared.waits);
+            let (what, since) = waits.as_ref()?;
+            Some(format!("for {} s: {what}", since.elapsed().as_secs()))
+        })
+    }
+
     async fn leave(&mut self) -> Result<(), LogError> {
-        if self.commits.is_none() {
+        if self.left {
             return Ok(());
         }
         self.start_leaving();
@@ -293,7 +364,7 @@ impl Member for KafkaMember {
 
 impl Drop for KafkaMember {
     fn drop(&mut self) {
-        if self.commits.is_some() {
+        if !self.left {
             self.start_leaving();
         }
     }

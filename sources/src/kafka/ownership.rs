@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::topic_partition_list::{Offset as RawOffset, TopicPartitionList};
 use stream::log::{Offset, TopicPartition};
 
@@ -28,6 +28,8 @@ struct State {
 
 /// Positions to commit, and the generation in which that is allowed.
 pub(super) struct Claim {
+    pub positions: Vec<(TopicPartition, Offset)>,
+    /// The same in the client's form.
     pub offsets: TopicPartitionList,
     pub metadata: ConsumerGroupMetadata,
 }
@@ -83,19 +85,41 @@ impl Ownership {
             let added = offsets.add_partition_offset(&partition.topic, number, RawOffset::Offset(raw_offset(offset)));
             added.map_err(|error| error.to_string())
         };
-        for (partition, offset) in positions {
-            if !state.held.contains_key(partition) {
-                return Err(format!("{partition} is not this member's"));
-            }
+        if let Some((partition, _)) = positions
+            .iter()
+            .find(|(partition, _)| !state.held.contains_key(partition))
+        {
+            return Err(format!("{partition} is not this member's"));
+        }
+        let mut positions = positions.to_vec();
+        if positions.is_empty() {
+            positions.extend(state.held.iter().find_map(|(p, offset)| Some((p.clone(), (*offset)?))));
+        }
+        for (partition, offset) in &positions {
             add(partition, *offset)?;
         }
-        if positions.is_empty()
-            && let Some((partition, offset)) = state.held.iter().find_map(|(p, offset)| Some((p, (*offset)?)))
-        {
-            add(partition, offset)?;
-        }
         let metadata = consumer.group_metadata().ok_or("the client has no group")?;
-        Ok(Claim { offsets, metadata })
+        Ok(Claim {
+            positions,
+            offsets,
+            metadata,
+        })
+    }
+
+    /// Tells the group `positions` without waiting for its answer and without any promise: for those who only look.
+    pub fn tell(&self, positions: &[(TopicPartition, Offset)]) {
+        let state = lock(&self.0);
+        let Some(consumer) = &state.consumer else { return };
+        let mut offsets = TopicPartitionList::with_capacity(positions.len());
+        for (partition, offset) in positions.iter().filter(|(p, _)| state.held.contains_key(p)) {
+            let Ok(number) = partition_number(partition) else {
+                continue;
+            };
+            let _ = offsets.add_partition_offset(&partition.topic, number, RawOffset::Offset(raw_offset(*offset)));
+        }
+        if let Err(error) = consumer.commit(&offsets, CommitMode::Async) {
+            tracing::debug!(%error, "the group was not told");
+        }
     }
 
     pub fn committed(&self, positions: &[(TopicPartition, Offset)]) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stream::health::Waits;
 use stream::log::{
     Bounds, Commit, CommitError, Log, LogError, LogId, Member, MemberEvent, NewRecord, Offset, Reader, Topic,
     TopicPartition, TopicSpec,
@@ -61,6 +62,15 @@ impl Log for PrefixedLog {
     async fn join(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Member>, LogError> {
         let topics: Vec<Topic> = topics.iter().map(|topic| self.topic(topic)).collect();
         let inner = self.inner.join(&self.topic(group), &topics).await?;
+        Ok(Box::new(PrefixedMember {
+            inner,
+            prefix: self.prefix.clone(),
+        }))
+    }
+
+    async fn follow(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Member>, LogError> {
+        let topics: Vec<Topic> = topics.iter().map(|topic| self.topic(topic)).collect();
+        let inner = self.inner.follow(&self.topic(group), &topics).await?;
         Ok(Box::new(PrefixedMember {
             inner,
             prefix: self.prefix.clone(),
@@ -148,6 +158,23 @@ impl Member for PrefixedMember {
                 .collect(),
         };
         self.inner.commit(commit).await
+    }
+
+    async fn tell(&mut self, positions: Vec<(TopicPartition, Offset)>) {
+        let positions = positions.into_iter().map(|(p, at)| (self.inner(p), at)).collect();
+        self.inner.tell(positions).await;
+    }
+
+    fn at_end(&self, partition: &TopicPartition) -> bool {
+        self.inner.at_end(&self.inner(partition.clone()))
+    }
+
+    fn stranded(&self) -> bool {
+        self.inner.stranded()
+    }
+
+    fn waits(&self) -> Waits {
+        self.inner.waits()
     }
 
     async fn leave(&mut self) -> Result<(), LogError> {

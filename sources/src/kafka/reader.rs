@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::catalog::ASK;
 use super::context::Watch;
-use super::convert::{from_kafka, partition_number, raw_offset};
+use super::convert::{from_kafka, partition_number, raw_offset, seals};
 use super::error::{log_error, needs_a_person};
 use super::{Inner, blocking, lock};
 
@@ -125,10 +125,12 @@ impl Shared {
             match self.client.poll(wait) {
                 Some(Ok(message)) => {
                     let record = from_kafka(&message);
-                    bytes += record.size();
                     state.position = Offset(record.offset.0 + 1);
                     state.looking_up_to = None;
-                    state.ready.push(record);
+                    if !seals(&record) {
+                        bytes += record.size();
+                        state.ready.push(record);
+                    }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     let moved = self.at_end(&mut state)?;

@@ -3,35 +3,37 @@
 //! begin → send outputs → wait for all acknowledgements → send positions with the group's generation → commit.
 //! Whatever fails before the last step is aborted and answers `Aborted` (or `Fenced`); only a commit request without
 //! an answer is `Unknown`. After that, and after a fatal error, a new producer with the same transactional id settles
-//! what the old one left open.
+//! what the old one left open. What the broker itself left open is ended by a seal ([`seal`]): before anything else is
+//! written, without being asked while there is nothing to commit, and also after the member has left.
+
+mod seal;
+mod steps;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
-use stream::log::{Commit, CommitError, LogError, NewRecord, TopicPartition};
+use stream::log::{Commit, CommitError, LogError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Inner;
 use super::appender::check_records;
 use super::convert::{partition_number, to_kafka};
-use super::delivery::{Batch, DeliveryContext, InFlight, Outcome, Producer};
-use super::error::{fences, log_error};
+use super::delivery::{DeliveryContext, Producer, retire};
+use super::error::log_error;
 use super::ownership::{Claim, Ownership};
+use seal::Trace;
+use steps::{ABORT, AGAIN, Failure, SLICE, Sending, abort, again, failure, queue};
 
-/// Longest single call into the client; between calls the deadline is looked at.
-const SLICE: Duration = Duration::from_secs(2);
-/// Pause before a call that the client says to try again.
-const AGAIN: Duration = Duration::from_millis(20);
 /// The group is in its next generation as soon as all members joined it, and each hears of it a moment later. A
 /// commit in that moment is sent again with the new generation, if the partitions are still this member's.
 const CATCH_UP: Duration = Duration::from_secs(2);
-/// For aborting, beyond the transaction's own time.
-const ABORT: Duration = Duration::from_secs(5);
+/// How often an idle member looks whether a connection broke, and tries again to end what is open.
+const LOOK: Duration = Duration::from_millis(500);
 /// Buffered output bytes; sending waits for room beyond it.
 const QUEUE_KBYTES: &str = "65536";
 
@@ -43,8 +45,13 @@ pub(super) struct Job {
     pub answer: oneshot::Sender<Answer>,
 }
 
-/// Starts the thread of one member. It ends when the sender is dropped.
-pub(super) fn start(inner: Arc<Inner>, id: &str, ownership: Arc<Ownership>) -> Result<Sender<Job>, LogError> {
+/// Starts the thread of one member of `group`. It ends when the sender is dropped and nothing is left open.
+pub(super) fn start(
+    inner: Arc<Inner>,
+    group: &str,
+    id: &str,
+    ownership: Arc<Ownership>,
+) -> Result<Sender<Job>, LogError> {
     let mut config = inner.settings.producer_config("commit");
     config
         .set("transactional.id", id)
@@ -56,9 +63,12 @@ pub(super) fn start(inner: Arc<Inner>, id: &str, ownership: Arc<Ownership>) -> R
         .set("linger.ms", "1");
     let mut transactor = Transactor {
         inner,
+        group: group.to_owned(),
         config,
         ownership,
         producer: None,
+        last: None,
+        attempt: None,
     };
     transactor
         .prepare()
@@ -77,38 +87,47 @@ pub(super) fn start(inner: Arc<Inner>, id: &str, ownership: Arc<Ownership>) -> R
 
 struct Transactor {
     inner: Arc<Inner>,
+    group: String,
     config: ClientConfig,
     ownership: Arc<Ownership>,
     /// `None` when the last one must not be used any more.
     producer: Option<Producer>,
-}
-
-/// Why a step of a transaction did not happen.
-enum Failure {
-    /// The transaction can be aborted, and with that surely did not happen.
-    Abort { cause: String, fenced: bool },
-    /// As `Abort`, after an output was refused. The client (librdkafka 2.12) then purges outputs of the next
-    /// transaction, too, so the producer is replaced.
-    Refused { cause: String, fenced: bool },
-    /// As `Abort`: the group is in a newer generation than the client knew.
-    Stale { cause: String },
-    /// The producer is of no use any more.
-    Fatal { cause: String, fenced: bool },
-    /// The time is over.
-    Late { cause: String },
+    /// The last commit that was answered well.
+    last: Option<Trace>,
+    /// What was begun after it and not answered well.
+    attempt: Option<Trace>,
 }
 
 impl Transactor {
     fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(Job { commit, answer }) = jobs.recv() {
-            let outcome = self.commit(commit);
-            // A driver that does not wait any more finds the outcome in the committed position.
-            let _ = answer.send(outcome);
-            if self.producer.is_none()
-                && let Err(error) = self.prepare()
-            {
-                tracing::warn!(%error, "no new transactional producer yet; the next commit tries again");
+        loop {
+            match jobs.recv_timeout(LOOK) {
+                Ok(Job { commit, answer }) => {
+                    let outcome = self.commit(commit);
+                    // A driver that does not wait any more finds the outcome in the committed position.
+                    let _ = answer.send(outcome);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.try_to_mend();
+        }
+        // The member has left, and nobody else can end what it left open.
+        while self.loose() {
+            self.try_to_mend();
+            if self.loose() {
+                std::thread::sleep(LOOK);
+            }
+        }
+    }
+
+    fn try_to_mend(&mut self) {
+        if let Err(cause) = self.mend() {
+            tracing::debug!(
+                group = self.group,
+                cause,
+                "cannot tell yet whether everything has its end"
+            );
         }
     }
 
@@ -125,11 +144,20 @@ impl Transactor {
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
                     std::thread::sleep(AGAIN);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    retire(Arc::new(producer));
+                    return Err(error);
+                }
             }
         }
         self.producer = Some(producer);
         Ok(())
+    }
+
+    fn give_up(&mut self) {
+        if let Some(producer) = self.producer.take() {
+            retire(Arc::new(producer));
+        }
     }
 
     fn commit(&mut self, commit: Commit) -> Answer {
@@ -142,6 +170,7 @@ impl Transactor {
             checked.map_err(|error| CommitError::Aborted(error.to_string()))?;
         }
         // Before the claim: making a producer takes time in which the group may move on.
+        self.mend().map_err(CommitError::Aborted)?;
         self.prepare()
             .map_err(|error| CommitError::Aborted(error.to_string()))?;
         let deadline = Instant::now() + self.inner.settings.transaction_timeout();
@@ -164,36 +193,39 @@ impl Transactor {
     }
 
     /// All steps before the request to commit.
-    fn transact(&self, commit: &Commit, claim: &Claim, deadline: Instant) -> Result<(), Failure> {
+    fn transact(&mut self, commit: &Commit, claim: &Claim, deadline: Instant) -> Result<(), Failure> {
         let Some(producer) = &self.producer else {
             return Err(Failure::Fatal {
                 cause: "no producer".to_owned(),
                 fenced: false,
             });
         };
+        let trace = self.attempt.insert(Trace {
+            positions: claim.positions.clone(),
+            repeats: commit.positions.is_empty(),
+            ..Trace::default()
+        });
         producer
             .begin_transaction()
             .map_err(|error| failure("beginning", &error))?;
-        let acknowledged = send_outputs(producer, &commit.outputs, deadline)?;
-        // Acknowledged first: aborting over refused positions purges what is still queued, and the client may take the
-        // next transaction's outputs with it.
-        if let Some(acknowledged) = acknowledged {
-            match acknowledged.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Ok(_)) => {}
-                Ok(Err(code)) => {
-                    return Err(Failure::Refused {
-                        cause: format!("an output was refused: {code}"),
-                        fenced: fences(code),
-                    });
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::Late {
-                        cause: "outputs were not acknowledged in time".to_owned(),
-                    });
-                }
+        let mut sending = Sending::new();
+        for (partition, records) in commit.outputs.iter().filter(|(_, records)| !records.is_empty()) {
+            let number = partition_number(partition).map_err(|error| Failure::Abort {
+                cause: error.to_string(),
+                fenced: false,
+            })?;
+            trace.first.insert(partition.clone(), None);
+            let batch = sending.batch(partition, records.len());
+            for record in records {
+                queue(producer, deadline, || {
+                    to_kafka(&partition.topic, number, record, batch.clone())
+                })?;
             }
         }
-        if claim.offsets.count() > 0 {
+        // Acknowledged first: aborting over refused positions purges what is still queued, and the client may take the
+        // next transaction's outputs with it.
+        sending.all().acknowledged(&mut trace.first, deadline)?;
+        if !claim.positions.is_empty() {
             again(deadline, "sending positions", |wait| {
                 producer.send_offsets_to_transaction(&claim.offsets, &claim.metadata, wait)
             })?;
@@ -205,17 +237,27 @@ impl Transactor {
         let Some(producer) = &self.producer else {
             return Err(CommitError::Aborted("no producer".to_owned()));
         };
+        if let Some(attempt) = &mut self.attempt {
+            attempt.asked = true;
+        }
         match again(deadline, "committing", |wait| producer.commit_transaction(wait)) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.last = self.attempt.take();
+                Ok(())
+            }
             Err(failure @ (Failure::Abort { .. } | Failure::Refused { .. } | Failure::Stale { .. })) => {
+                // The request was refused: surely nothing was committed.
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.asked = false;
+                }
                 Err(self.undo(failure))
             }
             Err(Failure::Fatal { cause, fenced: true }) => {
-                self.producer = None;
+                self.give_up();
                 Err(CommitError::Fenced(cause))
             }
             Err(Failure::Fatal { cause, fenced: false } | Failure::Late { cause }) => {
-                self.producer = None;
+                self.give_up();
                 Err(CommitError::Unknown(cause))
             }
         }
@@ -232,117 +274,12 @@ impl Transactor {
         };
         let aborted = abortable && self.producer.as_ref().is_some_and(abort);
         if !aborted || !reusable {
-            self.producer = None;
+            self.give_up();
         }
         if fenced {
             CommitError::Fenced(cause)
         } else {
             CommitError::Aborted(cause)
         }
-    }
-}
-
-/// Queues all outputs. The receiver gets one outcome for all of them; `None` without outputs.
-fn send_outputs(
-    producer: &Producer,
-    outputs: &[(TopicPartition, Vec<NewRecord>)],
-    deadline: Instant,
-) -> Result<Option<Receiver<Outcome>>, Failure> {
-    let total: usize = outputs.iter().map(|(_, records)| records.len()).sum();
-    if total == 0 {
-        return Ok(None);
-    }
-    let (send, receive) = channel();
-    let batch = Batch::new(total, 0, InFlight::default(), move |outcome| {
-        let _ = send.send(outcome);
-    });
-    for (partition, records) in outputs {
-        let number = partition_number(partition).map_err(|error| Failure::Abort {
-            cause: error.to_string(),
-            fenced: false,
-        })?;
-        for record in records {
-            loop {
-                let Err((error, _)) = producer.send(to_kafka(&partition.topic, number, record, batch.clone())) else {
-                    break;
-                };
-                if error.rdkafka_error_code() != Some(Code::QueueFull) {
-                    return Err(failure("sending outputs", &error));
-                }
-                if Instant::now() >= deadline {
-                    return Err(Failure::Late {
-                        cause: "the output queue stayed full".to_owned(),
-                    });
-                }
-                std::thread::sleep(AGAIN);
-            }
-        }
-    }
-    Ok(Some(receive))
-}
-
-/// True when the transaction is aborted and the producer can begin another.
-fn abort(producer: &Producer) -> bool {
-    let in_time = again(Instant::now() + ABORT, "aborting", |wait| {
-        producer.abort_transaction(wait)
-    });
-    match in_time {
-        Ok(()) => true,
-        Err(
-            Failure::Abort { cause, .. }
-            | Failure::Refused { cause, .. }
-            | Failure::Stale { cause }
-            | Failure::Fatal { cause, .. }
-            | Failure::Late { cause },
-        ) => {
-            tracing::debug!(cause, "a new producer will abort the transaction");
-            false
-        }
-    }
-}
-
-/// Calls until it succeeds, fails for good, or `deadline` is over.
-fn again(
-    deadline: Instant,
-    step: &str,
-    mut call: impl FnMut(Duration) -> Result<(), KafkaError>,
-) -> Result<(), Failure> {
-    loop {
-        let wait = deadline
-            .saturating_duration_since(Instant::now())
-            .clamp(Duration::from_millis(100), SLICE);
-        let error = match call(wait) {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        let retriable = match &error {
-            KafkaError::Transaction(native) => native.is_retriable() || native.code() == Code::OperationTimedOut,
-            KafkaError::Flush(_) => true,
-            _ => false,
-        };
-        if !retriable {
-            return Err(failure(step, &error));
-        }
-        if Instant::now() >= deadline {
-            return Err(Failure::Late {
-                cause: format!("{step}: {error}"),
-            });
-        }
-        std::thread::sleep(AGAIN);
-    }
-}
-
-fn failure(step: &str, error: &KafkaError) -> Failure {
-    let cause = format!("{step}: {error}");
-    let fenced = error.rdkafka_error_code().is_some_and(fences);
-    match error {
-        KafkaError::Transaction(native) if native.is_fatal() => Failure::Fatal { cause, fenced },
-        KafkaError::Transaction(native) if native.txn_requires_abort() => match native.code() {
-            Code::IllegalGeneration | Code::RebalanceInProgress => Failure::Stale { cause },
-            _ => Failure::Abort { cause, fenced },
-        },
-        // The client is in a state that we do not expect; a new one starts clean.
-        KafkaError::Transaction(_) => Failure::Fatal { cause, fenced },
-        _ => Failure::Abort { cause, fenced },
     }
 }

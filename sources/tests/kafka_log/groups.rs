@@ -8,6 +8,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{BaseProducer, Producer as _};
 use sources::kafka::{KafkaLog, KafkaSettings};
 use stream::log::{Commit, CommitError, Log, LogError, MemberEvent, NewRecord, Offset, Topic, TopicPartition};
 use tokio::sync::watch;
@@ -253,6 +255,66 @@ async fn a_member_that_does_not_answer_a_revocation_is_fenced() {
         .await
         .unwrap();
     assert_eq!(values(&log, &output, 2).await, ["owner", "told"]);
+}
+
+/// A transaction that moves a group's position and has no end keeps who needs that position from its work, and says so; who
+/// keeps its positions elsewhere goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_transaction_holds_up_those_who_need_the_position() {
+    let Some(settings) = plain() else { return };
+    let log = open(settings.clone()).await;
+    let input = TopicPartition::new(topic(&log, 1).await, 0);
+    let group = group();
+    let client = |name: &str, value: &str| {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &settings.bootstrap_servers[0])
+            .set(name, value);
+        config
+    };
+    let producer: Arc<BaseProducer> = Arc::new(client("transactional.id", &group).create().unwrap());
+    let nobody: BaseConsumer = client("group.id", &group).create().unwrap();
+    let (moved, open) = (input.clone(), producer.clone());
+    within(
+        "opening a transaction",
+        tokio::task::spawn_blocking(move || {
+            open.init_transactions(PATIENCE).unwrap();
+            open.begin_transaction().unwrap();
+            let mut positions = rdkafka::TopicPartitionList::new();
+            positions
+                .add_partition_offset(&moved.topic, 0, rdkafka::Offset::Offset(1))
+                .unwrap();
+            let metadata = nobody.group_metadata().unwrap();
+            open.send_offsets_to_transaction(&positions, &metadata, PATIENCE)
+                .unwrap();
+        }),
+    )
+    .await
+    .unwrap();
+
+    let mut follower = log.follow(&group, std::slice::from_ref(&input.topic)).await.unwrap();
+    assert_eq!(assigned(&mut follower).await, [(input.clone(), None)]);
+    until(&mut follower, |event| *event == MemberEvent::Drained).await;
+    assert_eq!(follower.waits().now(), None);
+    follower.leave().await.unwrap();
+
+    let mut member = log.join(&group, std::slice::from_ref(&input.topic)).await.unwrap();
+    let waits = member.waits();
+    let deadline = Instant::now() + PATIENCE;
+    while !waits.now().is_some_and(|what| what.contains("committed positions")) {
+        assert!(Instant::now() < deadline, "{waits:?}");
+        assert_eq!(member.next(Duration::from_millis(200)).await.unwrap(), None);
+    }
+    within(
+        "ending the transaction",
+        tokio::task::spawn_blocking(move || producer.abort_transaction(PATIENCE).unwrap()),
+    )
+    .await
+    .unwrap();
+    assert_eq!(assigned(&mut member).await, [(input.clone(), None)]);
+    until(&mut member, |event| *event == MemberEvent::Drained).await;
+    assert_eq!(waits.now(), None);
+    assert!(member.at_end(&input));
 }
 
 #[tokio::test(flavor = "multi_thread")]

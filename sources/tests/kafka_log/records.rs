@@ -10,9 +10,9 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sources::kafka::{KafkaLog, KafkaSettings};
 use stream::Instant;
-use stream::log::{Log, LogError, NewRecord, Offset, Retention, TopicPartition, TopicSpec};
+use stream::log::{Log, LogError, MemberEvent, NewRecord, Offset, Retention, TopicPartition, TopicSpec};
 
-use super::support::{PATIENCE, assigned, commit, group, open, plain, read_all, record, topic, values};
+use super::support::{PATIENCE, assigned, commit, group, open, plain, read_all, record, topic, until, values};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_any_producer_are_read() {
@@ -47,9 +47,16 @@ async fn records_of_any_producer_are_read() {
     producer.send(tombstone).map_err(|(error, _)| error).unwrap();
     let keyless = BaseRecord::<str, str>::to(&name).partition(0).payload("w");
     producer.send(keyless).map_err(|(error, _)| error).unwrap();
+    // What only ends a transaction says nothing, and is never handed out.
+    let seal = OwnedHeaders::new().insert(Header {
+        key: "aegis.seal",
+        value: Some(""),
+    });
+    let seal = BaseRecord::<str, str>::to(&name).partition(0).payload("").headers(seal);
+    producer.send(seal).map_err(|(error, _)| error).unwrap();
     producer.flush(Duration::from_secs(30)).unwrap();
 
-    let records = read_all(&log, &TopicPartition::new(name, 0)).await;
+    let records = read_all(&log, &TopicPartition::new(name.clone(), 0)).await;
     assert_eq!(records.len(), 3);
     assert_eq!(records[0].key.as_deref(), Some(&b"k"[..]));
     assert_eq!(records[0].timestamp, Instant::from_millis(1_600_000_000_001));
@@ -62,6 +69,16 @@ async fn records_of_any_producer_are_read() {
         (Some(&b"k"[..]), &b""[..])
     );
     assert_eq!((records[2].key.as_deref(), &records[2].value[..]), (None, &b"w"[..]));
+
+    let mut member = log.join(&group(), std::slice::from_ref(&name)).await.unwrap();
+    let mut handed_out = 0;
+    let events = until(&mut member, |event| *event == MemberEvent::Drained).await;
+    for event in events {
+        if let MemberEvent::Fetched { records, .. } = event {
+            handed_out += records.len();
+        }
+    }
+    assert_eq!(handed_out, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{LINGER, Mode, Runtime, TICK};
 use crate::failpoint;
 use crate::health::PartitionHealth;
-use crate::log::{Bounds, Commit, LogError, Member, MemberEvent, Offset, Record, TopicPartition};
+use crate::log::{Bounds, LogError, Member, MemberEvent, Offset, Record, TopicPartition};
 use crate::operator::Reject;
 use crate::partition::partition_for;
 use crate::sink::{Sink, SinkBatch, SinkError, SinkReject};
@@ -90,11 +90,10 @@ impl Driver {
         let group = format!("aegis.{}", self.stage);
         let topics = self.sink.topics();
         let log = self.runtime.log.clone();
-        let joined = self
-            .runtime
-            .patiently(&self.stage, &stop, || log.join(&group, &topics))
-            .await;
-        let mut member = joined?;
+        self.runtime.health.watch(&self.stage, super::joining());
+        let join = || log.follow(&group, &topics);
+        let mut member = self.runtime.patiently(&self.stage, &stop, join).await?;
+        self.runtime.health.watch(&self.stage, member.waits());
         let mut attempt = 0;
         let mut ticked = self.monotonic();
         loop {
@@ -108,6 +107,17 @@ impl Driver {
                 self.runtime.health.trouble(&self.stage, None);
             }
             match event {
+                Ok(None) if member.stranded() => {
+                    tracing::warn!(
+                        sink = self.sink.name(),
+                        "the member has lost its group: joining as a new one"
+                    );
+                    self.give_up(&self.parts.keys().cloned().collect::<Vec<_>>());
+                    let _ = member.leave().await;
+                    self.runtime.health.watch(&self.stage, super::joining());
+                    member = self.runtime.patiently(&self.stage, &stop, join).await?;
+                    self.runtime.health.watch(&self.stage, member.waits());
+                }
                 Ok(None) => {}
                 Ok(Some(MemberEvent::Assigned(partitions))) => {
                     for (partition, _) in partitions {
@@ -148,7 +158,7 @@ impl Driver {
             }
             if self.passed(ticked, TICK) {
                 ticked = self.monotonic();
-                self.report().await;
+                self.report(member.as_mut()).await;
             }
         }
         self.write(member.as_mut(), &[], &stop).await?;
@@ -345,16 +355,7 @@ impl Driver {
                 part.stored = *next;
             }
         }
-        // For lag tools only: nobody reads it back, so its failure costs nothing.
-        if let Err(error) = member
-            .commit(Commit {
-                outputs: Vec::new(),
-                positions,
-            })
-            .await
-        {
-            tracing::debug!(%error, "group position not moved");
-        }
+        member.tell(positions).await;
         Ok(())
     }
 
@@ -413,13 +414,13 @@ impl Driver {
         Ok(())
     }
 
-    async fn report(&self) {
+    async fn report(&self, member: &mut dyn Member) {
         let now = self.runtime.clock.now();
         for (partition, part) in &self.parts {
             let Ok(bounds) = self.runtime.log.bounds(partition).await else {
                 continue;
             };
-            let lag = bounds.end.0.saturating_sub(part.next().0);
+            let lag = super::lag(&*member, partition, part.next(), bounds);
             let label = partition.to_string();
             metrics::gauge!("aegis_sink_lag", "sink" => self.sink.name().to_owned(), "partition" => label.clone())
                 .set(lag as f64);

@@ -103,12 +103,16 @@ impl<O: Operator> Driver<O> {
             match self.serve(member.as_mut(), mode, &stop).await? {
                 Flow::Go => return Ok(member.leave().await?),
                 Flow::Rejoin => {
+                    // Of commits that belong to the state that is discarded.
+                    self.runtime.health.trouble(self.name, None);
                     tracing::warn!(
                         stage = self.name,
                         "fenced: uncommitted state is discarded, joining again"
                     );
                     metrics::counter!("aegis_stage_fenced_total", "stage" => self.name).increment(1);
-                    self.tasks.clear();
+                    for partition in self.tasks.keys().cloned().collect::<Vec<_>>() {
+                        self.drop_tasks(&[partition]);
+                    }
                     self.asking = Asking::default();
                     let _ = member.leave().await;
                 }
@@ -119,9 +123,14 @@ impl<O: Operator> Driver<O> {
     async fn join(&self, stop: &CancellationToken) -> Result<Box<dyn Member>, LogError> {
         let (log, group) = (&self.runtime.log, self.group());
         let topics = std::slice::from_ref(&self.stage.input);
-        self.runtime
+        self.runtime.health.watch(self.name, super::joining());
+        let joined = self
+            .runtime
             .patiently(self.name, stop, || log.join(&group, topics))
-            .await
+            .await;
+        let member = joined?;
+        self.runtime.health.watch(self.name, member.waits());
+        Ok(member)
     }
 
     async fn bounds(&self, partition: &TopicPartition, stop: &CancellationToken) -> Result<Bounds, LogError> {
@@ -192,6 +201,10 @@ impl<O: Operator> Driver<O> {
                 }
                 Err(error) => return Err(error.into()),
             };
+            if event.is_none() && member.stranded() {
+                tracing::warn!(stage = self.name, "the member has lost its group: joining as a new one");
+                return Ok(Flow::Rejoin);
+            }
             let mut flow = Flow::Go;
             match event {
                 None => {}
@@ -378,7 +391,7 @@ impl<O: Operator> Driver<O> {
         if drained && matches!(self.flush(member, stop).await?, Flow::Rejoin) {
             return Ok(Flow::Rejoin);
         }
-        self.report().await;
+        self.report(member).await;
         if self
             .snapshot_at
             .is_none_or(|at| self.passed(at, self.runtime.snapshot_every))
@@ -432,13 +445,13 @@ impl<O: Operator> Driver<O> {
         Ok(())
     }
 
-    async fn report(&self) {
+    async fn report(&self, member: &mut dyn Member) {
         let now = self.runtime.clock.now();
         for (partition, task) in &self.tasks {
             let Ok(bounds) = self.runtime.log.bounds(partition).await else {
                 continue;
             };
-            let lag = bounds.end.0.saturating_sub(task.position().0);
+            let lag = super::lag(&*member, partition, task.position(), bounds);
             let label = partition.to_string();
             metrics::gauge!("aegis_stage_lag", "stage" => self.name, "partition" => label.clone()).set(lag as f64);
             if self.stage.call.is_some() {

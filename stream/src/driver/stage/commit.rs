@@ -9,6 +9,9 @@ use crate::log::{Commit, CommitError, LogError, Member, TopicPartition};
 use crate::operator::Operator;
 use crate::task::{Effect, Event, PartitionCommit};
 
+/// Commits tried while the process is ending: enough for a rebalance that other processes' ends cause.
+const LAST_ATTEMPTS: u32 = 3;
+
 /// What the log says about a commit whose answer was lost.
 enum Settled {
     Happened,
@@ -70,6 +73,15 @@ impl<O: Operator> Driver<O> {
                 },
                 Err(CommitError::Aborted(cause)) => cause,
             };
+            // What was read is read again after the next start; a log that is away must not hold the end up for ever.
+            if stop.is_cancelled() && attempt >= LAST_ATTEMPTS {
+                let doing = format!("committing what stage {} has read before the end", self.name);
+                return Err(LogError::Unavailable { doing, cause }.into());
+            }
+            if attempt > 0 {
+                let trouble = format!("commit aborted {} times: {cause}", attempt + 1);
+                self.runtime.health.trouble(self.name, Some(trouble));
+            }
             tracing::warn!(
                 stage = self.name,
                 cause,
@@ -87,6 +99,9 @@ impl<O: Operator> Driver<O> {
                     }
                 }
             }
+        }
+        if attempt > 1 {
+            self.runtime.health.trouble(self.name, None);
         }
         let took = self.monotonic().saturating_sub(began);
         metrics::histogram!("aegis_stage_commit_seconds", "stage" => self.name).record(took.as_secs_f64());
