@@ -64,7 +64,7 @@ fn mask(token: &str, out: &mut String) {
     }
     let (mut at, mut copied) = (0, 0);
     while at < bytes.len() {
-        let begins = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
+        let begins = at == 0 || !in_word(bytes[at - 1]);
         let found = if begins { special(bytes, at) } else { None };
         match found {
             Some((length, name)) => {
@@ -201,7 +201,12 @@ fn digits(bytes: &[u8]) -> usize {
 }
 
 fn ends_word(bytes: &[u8], at: usize) -> bool {
-    bytes.get(at).is_none_or(|byte| !byte.is_ascii_alphanumeric())
+    bytes.get(at).is_none_or(|byte| !in_word(*byte))
+}
+
+/// Letters of other alphabets are letters.
+fn in_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || !byte.is_ascii()
 }
 
 #[cfg(test)]
