@@ -177,6 +177,46 @@ pub fn approve(
     })
 }
 
+/// Approves the inverse of a plan that made things worse, under the grant of that plan: on the same object, whatever its spec is by now, and
+/// touching no more pods than were granted. A grant that has run out still lets its plan be taken back.
+pub fn approve_rollback(
+    proposal: &Proposal,
+    grant: &Grant,
+    observed: &TargetState,
+    stopped: bool,
+) -> Result<Approved<Action>, NotApproved> {
+    if stopped {
+        return Err(NotApproved::Stopped);
+    }
+    if grant.proposal != proposal.id {
+        return Err(NotApproved::OtherProposal {
+            granted: grant.proposal,
+            proposed: proposal.id,
+        });
+    }
+    let inverse = proposal.inverse.as_ref().ok_or(NotApproved::OtherPlan)?;
+    if grant.plan_hash != proposal.action.plan_hash() || inverse.target() != proposal.action.target() {
+        return Err(NotApproved::OtherPlan);
+    }
+    if grant.uid != observed.uid {
+        return Err(NotApproved::TargetChanged {
+            what: "it is another object of the same name",
+        });
+    }
+    let pods = pods_touched(inverse, observed);
+    if pods > grant.pods {
+        return Err(NotApproved::TooWide {
+            pods,
+            granted: grant.pods,
+        });
+    }
+    Ok(Approved {
+        action: inverse.clone(),
+        attempt: proposal.id,
+        resource_version: observed.resource_version.clone(),
+    })
+}
+
 /// Pods that `action` replaces, starts or stops on a target in this state.
 pub fn pods_touched(action: &Action, state: &TargetState) -> u32 {
     match action {

@@ -28,7 +28,8 @@ use std::collections::BTreeMap;
 use model::{LogBatch, LogLine, Origin, SignalId, logs};
 use serde::{Deserialize, Serialize};
 use stream::log::{Record, TopicPartition};
-use stream::state::StateCell;
+use stream::operator::MigrateError;
+use stream::state::{SavedCells, StateCell};
 use stream::time::{Instant, micros};
 use stream::{Context, Disposition, Operator, Reject, Table, Timers};
 
@@ -334,6 +335,13 @@ fn time_of(line: &LogLine, input: &Intake) -> i64 {
 }
 
 /// A template's id comes from its service and the masked line that made it: the same after it was forgotten.
+/// The key of the records of a service: see [`LogBatch::key`].
+fn record_key(service_key: &str) -> String {
+    let parts: Vec<&str> = service_key.splitn(5, '/').collect();
+    let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+    format!("{}/{}", part(0), part(4))
+}
+
 fn template_id(service_key: &str, tokens: &[String]) -> u64 {
     let mut parts: Vec<&[u8]> = vec![b"template", service_key.as_bytes()];
     parts.extend(tokens.iter().map(|token| token.as_bytes()));
@@ -374,6 +382,39 @@ impl Operator for Templates {
             ("deliveries", &mut self.deliveries),
             ("forget", &mut self.forget),
         ]
+    }
+
+    /// A service goes with the key of its lines, and gets a number of its own here. A delivery may have gone to any partition.
+    fn carry(&mut self, cells: &SavedCells, mine: &dyn Fn(&[u8]) -> bool) -> Result<(), MigrateError> {
+        let mut from = Templates::new(&self.settings, &self.environment);
+        for (name, cell) in from.cells() {
+            cells.read(name, cell)?;
+        }
+        let mut next = self.numbers.get(&0).copied().unwrap_or(0);
+        let mut moved: BTreeMap<u32, u32> = BTreeMap::new();
+        for (key, service) in from.services.sorted() {
+            if !mine(record_key(key).as_bytes()) {
+                continue;
+            }
+            moved.insert(service.number, next);
+            let service = Service {
+                number: next,
+                ..service.clone()
+            };
+            self.services.insert(key.clone(), service);
+            next = next.wrapping_add(1);
+        }
+        self.numbers.insert(0, next);
+        for ((number, id), template) in from.templates.sorted() {
+            if let Some(number) = moved.get(number) {
+                self.templates.insert((*number, *id), template.clone());
+            }
+        }
+        while let Some((at, delivery)) = from.forget.pop_due(Instant::MAX) {
+            self.deliveries.insert(delivery, ());
+            self.forget.set(delivery, at);
+        }
+        Ok(())
     }
 
     fn on_batch(&mut self, input: &Intake, cx: &mut Cx<'_>) {

@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use agents::AgentSettings;
 use gateway::GatewaySettings;
 use model::topics;
 use operators::correlate::CorrelateSettings;
@@ -40,6 +41,7 @@ use sources::webhook::WebhookSettings;
 use stream::log::{Log, LogError, Retention};
 use stream::progress::IngressPolicy;
 use stream::secret::Secret;
+use tools::ToolsSettings;
 
 pub use docs::reference;
 pub use example::example;
@@ -75,6 +77,8 @@ pub struct Config {
     pub dedupe: DedupeSettings,
     pub correlate: CorrelateSettings,
     pub crew: CrewSettings,
+    pub agents: AgentSettings,
+    pub tools: ToolsSettings,
     pub policy: PolicySettings,
     pub gate: GateSettings,
     pub store: SqlSettings,

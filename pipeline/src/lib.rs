@@ -23,4 +23,5 @@ pub mod topology;
 pub mod totals;
 pub mod upgrade;
 pub mod watch;
+pub mod workers;
 pub mod world;

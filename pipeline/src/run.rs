@@ -24,6 +24,7 @@ use crate::reads::StoreReads;
 use crate::retention;
 use crate::topology::{Drive, STAGES, dead_letters};
 use crate::watch;
+use crate::workers;
 use crate::world::World;
 
 /// Bytes that may wait for their sync before senders are told to come back. Higher: more heap under a slow disk.
@@ -75,11 +76,14 @@ pub async fn run(
     let mut stages = Layer::new("stages");
     let mut outlets = Layer::new("sinks");
 
-    let sinks = if roles.has(Role::Sinks) {
-        world.sinks()?
-    } else {
-        Vec::new()
+    let mut sinks = match roles.has(Role::Sinks) {
+        true => world.sinks()?,
+        false => Vec::new(),
     };
+    if roles.has(Role::Workers) {
+        let stopped = workers::stopped(&world.runtime.log).await?;
+        sinks.extend(world.workers(&world.topology.layout, stopped));
+    }
     for sink in sinks {
         let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
         outlets

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sinks::archive::{ArchiveSink, Flush};
+use sinks::remediate::Remediate;
 use sinks::sql::{SqlSink, Store};
+use sinks::worker::Worker;
 use sources::embedded::EmbeddedLog;
 use sources::kafka::KafkaLog;
 use stream::driver::{Mode, Runtime, run_sink};
@@ -13,12 +15,15 @@ use stream::snapshot::SnapshotStore;
 use stream::time::WallClock;
 use stream::{Log, LogError, Sink};
 use tokio_util::sync::CancellationToken;
+use tools::act::Act;
+use tools::observe::Observe;
 
 use crate::cli::Exit;
 use crate::config::{Config, LogKind};
 use crate::generations::{self, GenerationLog, GenerationSink, History, Layout, What};
 use crate::topology::{Drive, STAGES, Topology, dead_letters};
 use crate::upgrade;
+use crate::workers::{AgentsWork, OwnLogs};
 
 /// An opened installation. One per process and data folder.
 pub struct World {
@@ -30,6 +35,10 @@ pub struct World {
     pub embedded: Option<EmbeddedLog>,
     /// The log by its own names; the runtime's shows those of the generation.
     pub raw: Arc<dyn Log>,
+    /// What agents may look at.
+    pub observe: Observe,
+    /// What the executor may do.
+    act: Arc<Act>,
     /// Asks the archive of this process to write what waits.
     pub flush: Arc<Flush>,
 }
@@ -118,20 +127,44 @@ impl World {
             health: Health::default(),
             snapshot_every: config.data.snapshot_every.get(),
         };
+        let flush = Arc::new(Flush::default());
+        let mut observe = tools::connect::observe(&config.tools).await?;
+        if observe.logs.is_none() && config.archive.enabled {
+            observe.logs = Some(Arc::new(OwnLogs::new(config, flush.clone())));
+        }
+        let act = Arc::new(tools::connect::act(&config.tools).await?);
         Ok(World {
             config: config.clone(),
             topology,
+            observe,
+            act,
             runtime,
             store,
             embedded,
             raw,
-            flush: Arc::default(),
+            flush,
         })
     }
 
     /// The sinks of this run: one line each.
     pub fn sinks(&self) -> anyhow::Result<Vec<Box<dyn Sink>>> {
         self.sinks_of(&self.topology.layout)
+    }
+
+    /// What works on records of generation `layout` and writes its answers to the log; one line each. `stopped`: how the stop switch
+    /// stands.
+    pub fn workers(&self, layout: &Layout, stopped: bool) -> Vec<Box<dyn Sink>> {
+        let (log, clock) = (self.runtime.log.clone(), self.runtime.clock.clone());
+        let agents = AgentsWork::new(self.config.agents.clone(), self.observe.clone(), clock.clone());
+        let executor = Remediate::new(self.act.clone(), self.observe.clone(), clock, stopped);
+        let workers: Vec<Box<dyn Sink>> = vec![
+            Box::new(Worker::new(agents, self.store.clone(), log.clone())),
+            Box::new(Worker::new(executor, self.store.clone(), log)),
+        ];
+        workers
+            .into_iter()
+            .map(|sink| GenerationSink::over(sink, layout))
+            .collect()
     }
 
     /// The sinks as they write the records of generation `layout`.

@@ -5,6 +5,7 @@
 //! [`stream::SinkReject`] and stops nobody.
 
 pub mod archive;
+pub mod remediate;
 pub mod sql;
 pub mod worker;
 

@@ -231,3 +231,39 @@ fn a_later_time_never_undoes_a_refusal() {
         );
     }
 }
+
+#[test]
+fn only_what_was_granted_is_taken_back() {
+    let mut plan = proposal();
+    let refused = |plan: &Proposal, observed: &TargetState, stopped| {
+        approve_rollback(plan, &granted(), observed, stopped).is_err()
+    };
+    assert!(refused(&plan, &state(), false), "it has no inverse");
+    let target = plan.action.target().clone();
+    plan.inverse = Some(Action::Rollback {
+        target: target.clone(),
+        to_revision: Some(3),
+    });
+    // The plan itself changed the spec: that does not stand in the way.
+    let edited = TargetState {
+        generation: 5,
+        spec_hash: "other".into(),
+        ..state()
+    };
+    let approved = approve_rollback(&plan, &granted(), &edited, false).unwrap();
+    assert_eq!(Some(approved.action()), plan.inverse.as_ref());
+    assert!(refused(&plan, &edited, true));
+    let another = TargetState {
+        uid: "uid-2".into(),
+        ..state()
+    };
+    assert!(refused(&plan, &another, false));
+    let mut elsewhere = plan.clone();
+    elsewhere.inverse = Some(Action::Restart {
+        target: Workload {
+            name: "database".into(),
+            ..target
+        },
+    });
+    assert!(refused(&elsewhere, &state(), false));
+}

@@ -42,6 +42,8 @@ pub enum Role {
     Crew,
     /// Judges what may be done
     Gate,
+    /// Carries out the agents' steps and what was granted
+    Workers,
     /// Writes tables and archive
     Sinks,
     /// Serves REST and metrics

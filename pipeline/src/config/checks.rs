@@ -104,6 +104,12 @@ impl<'a> Checks<'a> {
         for fault in self.config.dispatcher.faults() {
             self.component_fault("dispatcher", &fault);
         }
+        for fault in self.config.tools.faults() {
+            self.component_fault("tools", &fault);
+        }
+        for fault in self.config.agents.faults() {
+            self.component_fault("agents", &fault);
+        }
         for fault in self.config.gateway.faults() {
             self.component_fault("gateway", &fault);
         }

@@ -1,0 +1,101 @@
+//! Our own store of log lines as an observing tool: what was pushed here, out of the archive.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use model::Level;
+use sql::logs;
+use sinks::archive::Flush;
+use tools::ToolError;
+use tools::observe::{LogAnswer, LogLine, LogQuery, Logs};
+
+use crate::config::Config;
+
+/// How long the archive may take to write what waits before it is read without it.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+pub struct OwnLogs {
+    store: sql::SqlSourceConfig,
+    archive: PathBuf,
+    flush: Arc<Flush>,
+}
+
+impl OwnLogs {
+    pub fn new(config: &Config, flush: Arc<Flush>) -> Self {
+        OwnLogs {
+            store: sql::SqlSourceConfig {
+                url: config.store_url(),
+                password: config.store.password.clone(),
+            },
+            archive: config.archive_dir(),
+            flush,
+        }
+    }
+}
+
+const TOOL: &str = "aegis";
+
+#[async_trait]
+impl Logs for OwnLogs {
+    fn name(&self) -> &'static str {
+        TOOL
+    }
+
+    async fn search(&self, query: &LogQuery) -> Result<LogAnswer, ToolError> {
+        let failed = |cause: String| ToolError::DidNotHappen {
+            tool: TOOL,
+            cause,
+            retry: true,
+        };
+        self.flush.ask(PATIENCE).await;
+        let level = match &query.min_level {
+            None => None,
+            Some(word) => Some(level_of(word).ok_or_else(|| ToolError::Refused {
+                tool: TOOL,
+                cause: format!("{word:?} is no level"),
+            })?),
+        };
+        let asked = logs::LogQuery {
+            service: Some(query.service.clone()),
+            from: Some(query.from.timestamp_micros()),
+            until: Some(query.to.timestamp_micros()),
+            level,
+            text: query.contains.clone(),
+            limit: query.limit as usize,
+            ..logs::LogQuery::default()
+        };
+        let archive = Some(self.archive.clone());
+        let engine = sql::Engine::open(self.store.clone(), archive).await;
+        let engine = engine.map_err(|error| failed(error.to_string()))?;
+        let found = engine.logs(&asked).await.map_err(|error| failed(error.to_string()))?;
+        let mut lines: Vec<LogLine> = found
+            .rows
+            .into_iter()
+            .filter_map(|row| {
+                Some(LogLine {
+                    at: DateTime::parse_from_rfc3339(&row.at).ok()?.to_utc(),
+                    level: Some(row.level),
+                    text: row.text,
+                })
+            })
+            .collect();
+        // Newest first, as asked.
+        lines.reverse();
+        let least = query.min_level.as_deref().unwrap_or("any level");
+        Ok(LogAnswer {
+            query: format!(
+                "logs of {:?}, {least}, from {} to {}",
+                query.service, query.from, query.to
+            ),
+            lines,
+            cut: found.more,
+        })
+    }
+}
+
+fn level_of(word: &str) -> Option<Level> {
+    Level::ALL.into_iter().find(|level| level.as_str() == word)
+}

@@ -1,0 +1,303 @@
+//! The executor: carries out what was granted, once, and looks whether it helped. The only holder of acting tools.
+//!
+//! ```text
+//!  granted ─► did it happen already? ─ yes ─► executed
+//!                 └ no ─► read the target ─► approve(grant, target, now) ─ no ─► failed
+//!                                               └ yes ─► attempted (durable) ─► call ─► executed | failed
+//!                                                                                └ perhaps ─► look ─► …
+//! ```
+//!
+//! It guarantees: nothing is called that [`approve`] does not let through on the state read just before; the attempt is on the log before
+//! the call; the attempt's id is written onto the target, so after a crash or a lost answer it is looked for and never blindly repeated.
+//!
+//! What it does not do: decide. A check answers what it sees; the gate decides what follows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use model::approval::{Grant, NotApproved, approve, approve_rollback};
+use model::proposal::{Proposal, TargetState};
+use model::remediation::{Health, RemediationEvent, RemediationFact};
+use model::topics;
+use stream::log::{NewRecord, Topic};
+use stream::{Clock, Record};
+use tools::ToolError;
+use tools::act::Act;
+use tools::observe::{ActiveAlert, Cluster, Observe, Pod};
+
+use crate::worker::{Answer, Say, Work};
+
+/// Tries of one call, and looks for one attempt. More: a neighbour that is away holds the others of its batch longer.
+const TRIES: u32 = 3;
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Restarts of a new pod from which on things are worse than before.
+const CRASHES: u32 = 2;
+
+/// The worker.
+pub struct Remediate {
+    act: Arc<Act>,
+    observe: Observe,
+    clock: Arc<dyn Clock>,
+    stopped: AtomicBool,
+}
+
+impl Remediate {
+    /// `stopped`: how the stop switch stood at the end of the log.
+    pub fn new(act: Arc<Act>, observe: Observe, clock: Arc<dyn Clock>, stopped: bool) -> Self {
+        Remediate {
+            act,
+            observe,
+            clock,
+            stopped: AtomicBool::new(stopped),
+        }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now().to_datetime()
+    }
+
+    fn cluster(&self) -> Result<&dyn Cluster, String> {
+        let cluster = self.observe.cluster.as_deref();
+        cluster.ok_or_else(|| "no cluster is configured: set tools.kubernetes".to_owned())
+    }
+
+    async fn execute(&self, proposal: &Proposal, grant: &Grant, say: &Say) -> Result<RemediationFact, String> {
+        let failed = |cause: String| RemediationFact::Failed { cause };
+        let cluster = match self.cluster() {
+            Ok(cluster) => cluster,
+            Err(cause) => return Ok(failed(cause)),
+        };
+        let mut cause = String::new();
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(PAUSE * attempt).await;
+            }
+            match self.act.happened(&proposal.action, proposal.id).await {
+                Ok(true) => {
+                    return Ok(RemediationFact::Executed {
+                        before: proposal.target.clone(),
+                        note: format!("{}: found done", proposal.action),
+                    });
+                }
+                Ok(false) => {}
+                Err(error @ (ToolError::Absent { .. } | ToolError::Refused { .. })) => {
+                    return Ok(failed(error.to_string()));
+                }
+                Err(error) => {
+                    cause = format!("nobody could look whether it was done already: {error}");
+                    continue;
+                }
+            }
+            let before = match cluster.state(&proposal.action).await {
+                Ok(state) => state,
+                Err(error) => {
+                    cause = format!("the target cannot be read: {error}");
+                    continue;
+                }
+            };
+            let stopped = self.stopped.load(Ordering::SeqCst);
+            let approved = match approve(proposal, grant, &before, stopped, self.now()) {
+                Ok(approved) => approved,
+                Err(refused) => return Ok(failed(refused.to_string())),
+            };
+            let attempted = RemediationFact::Attempted { before: before.clone() };
+            say.append(vec![self.answer(proposal, attempted)]).await?;
+            match self.act.execute(approved).await {
+                Ok(done) => {
+                    return Ok(RemediationFact::Executed {
+                        before,
+                        note: done.note,
+                    });
+                }
+                Err(error @ (ToolError::Absent { .. } | ToolError::Refused { .. })) => {
+                    return Ok(failed(error.to_string()));
+                }
+                // The next round looks first; a target that moved meanwhile is read and held against the grant again.
+                Err(error) => cause = error.to_string(),
+            }
+        }
+        Ok(failed(cause))
+    }
+
+    async fn take_back(&self, proposal: &Proposal, grant: &Grant) -> RemediationFact {
+        match self.try_take_back(proposal, grant).await {
+            Ok(note) => RemediationFact::RolledBack { note },
+            Err(cause) => RemediationFact::Failed {
+                cause: format!("it made things worse and could not be taken back: {cause}"),
+            },
+        }
+    }
+
+    async fn try_take_back(&self, proposal: &Proposal, grant: &Grant) -> Result<String, String> {
+        let inverse = proposal.inverse.as_ref().ok_or("the plan has no inverse")?;
+        let cluster = self.cluster()?;
+        let mut cause = String::new();
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(PAUSE * attempt).await;
+            }
+            match self.act.happened(inverse, proposal.id).await {
+                Ok(true) => return Ok(format!("{inverse}: found done")),
+                Ok(false) => {}
+                Err(error) => {
+                    cause = error.to_string();
+                    continue;
+                }
+            }
+            let state = cluster.state(inverse).await.map_err(|error| error.to_string())?;
+            let stopped = self.stopped.load(Ordering::SeqCst);
+            let approved = approve_rollback(proposal, grant, &state, stopped);
+            let approved = approved.map_err(|refused: NotApproved| refused.to_string())?;
+            match self.act.execute(approved).await {
+                Ok(done) => return Ok(done.note),
+                Err(error @ (ToolError::Absent { .. } | ToolError::Refused { .. })) => return Err(error.to_string()),
+                Err(error) => cause = error.to_string(),
+            }
+        }
+        Err(cause)
+    }
+
+    async fn check(&self, number: u32, before: &TargetState, proposal: &Proposal) -> RemediationFact {
+        let checked = |health, observed, note: String| RemediationFact::Checked {
+            number,
+            health,
+            observed,
+            note,
+        };
+        let looked = async {
+            let cluster = self.cluster()?;
+            let state = cluster
+                .state(&proposal.action)
+                .await
+                .map_err(|error| error.to_string())?;
+            let target = proposal.action.target();
+            let pods = cluster.pods(target).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>((state, pods))
+        };
+        let (state, pods) = match looked.await {
+            Ok(seen) => seen,
+            Err(cause) => return checked(Health::NotYet, None, format!("nobody could look: {cause}")),
+        };
+        let alerts = match &self.observe.metrics {
+            Some(metrics) => Some(metrics.alerts().await.map_err(|error| error.to_string())),
+            None => None,
+        };
+        let (health, note) = judge(proposal, before, &state, &pods, alerts);
+        checked(health, Some(state), note)
+    }
+
+    fn answer(&self, proposal: &Proposal, fact: RemediationFact) -> Answer {
+        let event = RemediationEvent::new(proposal.id, proposal.incident_id, self.now(), fact);
+        Answer {
+            topic: topics::REMEDIATIONS,
+            key: proposal.key(),
+            record: NewRecord {
+                // A struct of strings and numbers always encodes.
+                value: serde_json::to_vec(&event).unwrap_or_default().into(),
+                timestamp: self.clock.now(),
+                ..NewRecord::default()
+            },
+        }
+    }
+}
+
+/// What the pods and the alerts say: pure.
+///
+/// Recovered: every wanted pod is ready, for a restart or rollback none of them is older than the plan, and no alert about the workload
+/// fires. Worse: fewer are ready than before, and a pod that began since crashed again and again.
+fn judge(
+    proposal: &Proposal,
+    before: &TargetState,
+    state: &TargetState,
+    pods: &[Pod],
+    alerts: Option<Result<Vec<ActiveAlert>, String>>,
+) -> (Health, String) {
+    let replaces = !matches!(proposal.action, model::Action::Scale { .. });
+    let old = |pod: &&Pod| pod.started_at.is_none_or(|at| at < proposal.proposed_at);
+    let fresh: Vec<&Pod> = pods.iter().filter(|pod| !old(pod)).collect();
+    let crashing = fresh.iter().filter(|pod| pod.restarts >= CRASHES).count();
+    let ready = pods.iter().filter(|pod| pod.ready).count();
+    let told = format!("{ready} of {} pods ready, {} began since", state.replicas, fresh.len());
+    if crashing > 0 && state.ready < before.ready {
+        return (Health::Worse, format!("{told}, {crashing} of them crash"));
+    }
+    let replaced = !replaces || pods.iter().filter(old).count() == 0;
+    if state.ready < state.replicas || ready < state.replicas as usize || !replaced {
+        return (Health::NotYet, told);
+    }
+    match alerts {
+        None => (
+            Health::Recovered,
+            format!("{told}; no metrics are configured to see the alert by"),
+        ),
+        Some(Err(cause)) => (Health::NotYet, format!("{told}; the alerts cannot be seen: {cause}")),
+        Some(Ok(alerts)) => {
+            let firing = alerts.iter().filter(|alert| about(alert, proposal)).count();
+            match firing {
+                0 => (Health::Recovered, format!("{told}; no alert about it fires")),
+                n => (Health::NotYet, format!("{told}; {n} alerts about it still fire")),
+            }
+        }
+    }
+}
+
+/// Whether an alert that fires is about the workload: by its labels for service, workload or pod, in the same namespace where it names one.
+fn about(alert: &ActiveAlert, proposal: &Proposal) -> bool {
+    let target = proposal.action.target();
+    let label = |name: &str| alert.labels.get(name).map(String::as_str);
+    let same_namespace = label("namespace").is_none_or(|namespace| namespace == target.namespace);
+    let names = [
+        "service",
+        "app",
+        "deployment",
+        "statefulset",
+        "daemonset",
+        "container",
+        "job",
+    ];
+    let named = names.iter().any(|name| label(name) == Some(target.name.as_str()));
+    let pod = label("pod").is_some_and(|pod| pod.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-')));
+    alert.state == "firing" && same_namespace && (named || pod)
+}
+
+#[async_trait]
+impl Work for Remediate {
+    fn name(&self) -> &'static str {
+        "remediate"
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        vec![topics::REMEDIATIONS.into()]
+    }
+
+    async fn work(&self, record: &Record, say: &Say) -> Result<Vec<Answer>, String> {
+        let event: RemediationEvent = serde_json::from_slice(&record.value).map_err(|error| error.to_string())?;
+        Ok(match &event.fact {
+            RemediationFact::StopSwitch { on, .. } => {
+                self.stopped.store(*on, Ordering::SeqCst);
+                Vec::new()
+            }
+            RemediationFact::Granted { grant, proposal } => {
+                let fact = match self.execute(proposal, grant, say).await {
+                    Ok(fact) => fact,
+                    // Without the attempt on the log nothing was called.
+                    Err(cause) => RemediationFact::Failed { cause },
+                };
+                vec![self.answer(proposal, fact)]
+            }
+            RemediationFact::RollbackDue { grant, proposal } => {
+                vec![self.answer(proposal, self.take_back(proposal, grant).await)]
+            }
+            RemediationFact::CheckDue {
+                number,
+                before,
+                proposal,
+            } => vec![self.answer(proposal, self.check(*number, before, proposal).await)],
+            _ => Vec::new(),
+        })
+    }
+}
