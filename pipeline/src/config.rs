@@ -32,7 +32,7 @@ use operators::gate::GateSettings;
 use operators::normalize::NormalizeSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sinks::{ArchiveSettings, SqlSettings};
+use sinks::{ArchiveSettings, NotifySettings, SqlSettings};
 use sources::embedded::EmbeddedLog;
 use sources::kafka::KafkaLog;
 use sources::webhook::WebhookSettings;
@@ -49,6 +49,7 @@ pub use sections::{
     SnapshotSettings, TopicSettings, TopicsSettings,
 };
 
+use crate::heartbeat::HeartbeatSettings;
 use shape::{Shape, schema_of};
 use tree::{Node, Origin, SourceFile};
 use walk::Walk;
@@ -74,6 +75,8 @@ pub struct Config {
     pub gate: GateSettings,
     pub store: SqlSettings,
     pub archive: ArchiveSettings,
+    pub notify: NotifySettings,
+    pub heartbeat: HeartbeatSettings,
     pub gateway: GatewaySettings,
     pub readiness: ReadinessSettings,
     pub logging: LoggingSettings,

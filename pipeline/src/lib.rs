@@ -1,12 +1,14 @@
 //! Aegis: configuration, topology and the command line. The only crate that knows all the others, and the only reader
 //! of the environment.
 
+pub mod answers;
 pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod heartbeat;
 pub mod ingest;
 pub mod ledger;
 pub mod letters;

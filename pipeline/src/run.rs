@@ -10,14 +10,17 @@ use anyhow::Context as _;
 use gateway::{Gateway, Readiness, Shown};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::topics;
+use sinks::notify::Http;
 use sources::webhook::WebhookSource;
 use stream::driver::{Mode, run_sink};
 use stream::{Ingress, Source};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::answers::SlackAnswers;
 use crate::cli::{Role, RunArgs};
 use crate::control::{self, Door};
+use crate::heartbeat::Heartbeat;
 use crate::orders::LogOrders;
 use crate::readiness::watch_health;
 use crate::reads::StoreReads;
@@ -97,10 +100,20 @@ pub async fn run(
             .spawn(async move { running.await.with_context(|| format!("stage {}", stage.name)) });
     }
 
+    let orders = LogOrders {
+        log: world.runtime.log.clone(),
+        store: world.store.clone(),
+        clock: world.runtime.clock.clone(),
+    };
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
     let mut addresses = Addresses::default();
     if roles.has(Role::Dispatcher) {
+        let answers = SlackAnswers {
+            orders: orders.clone(),
+            http: Http::new().map_err(anyhow::Error::msg)?,
+        };
         let dispatcher = WebhookSource::bind(world.config.dispatcher.clone()).await?;
+        let dispatcher = dispatcher.with_answers(Arc::new(answers));
         addresses.dispatcher = Some(dispatcher.local_addr());
         let (ingress, closing) = (ingress.clone(), doors.stop.clone());
         doors.tasks.spawn(async move {
@@ -110,11 +123,6 @@ pub async fn run(
                 .map_err(anyhow::Error::msg)
         });
     }
-    let orders = LogOrders {
-        log: world.runtime.log.clone(),
-        store: world.store.clone(),
-        clock: world.runtime.clock.clone(),
-    };
     // Its lock says that this process alone owns the folder; with Kafka several processes may share a machine and
     // each has a folder of its own.
     let door = Door {
@@ -146,6 +154,15 @@ pub async fn run(
         let closing = last.stop.clone();
         last.tasks.spawn(async move { Ok(gateway.serve(closing).await?) });
     }
+    if let Some(dispatcher) = addresses.dispatcher
+        && let Some(heartbeat) = Heartbeat::new(&world, dispatcher, &readiness)?
+    {
+        let closing = doors.stop.clone();
+        doors.tasks.spawn(async move {
+            heartbeat.run(closing).await;
+            Ok(())
+        });
+    }
     let (health, closing) = (world.runtime.health.clone(), last.stop.clone());
     last.tasks.spawn(async move {
         watch_health(health, readiness, closing).await;
@@ -160,12 +177,13 @@ pub async fn run(
     }
 
     started(addresses);
+    // A layer without tasks (a role that this process does not have) ends nothing.
     let failed = tokio::select! {
         () = stop.cancelled() => None,
-        early = doors.tasks.join_next() => early,
-        early = stages.tasks.join_next() => early,
-        early = outlets.tasks.join_next() => early,
-        early = last.tasks.join_next() => early,
+        Some(early) = doors.tasks.join_next() => Some(early),
+        Some(early) = stages.tasks.join_next() => Some(early),
+        Some(early) = outlets.tasks.join_next() => Some(early),
+        Some(early) = last.tasks.join_next() => Some(early),
     };
     let failed = match failed {
         None => Ok(()),

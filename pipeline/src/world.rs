@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use sinks::Notify;
 use sinks::archive::ArchiveSink;
 use sinks::sql::{SqlSink, Store};
+use sinks::worker::Worker;
 use sources::embedded::EmbeddedLog;
 use sources::kafka::KafkaLog;
 use stream::driver::{Mode, Runtime, run_sink};
@@ -63,6 +65,10 @@ impl World {
         if self.config.archive.enabled {
             let folder = self.config.archive.path_in(&self.config.data.dir);
             sinks.push(Box::new(ArchiveSink::open(&folder, self.config.archive.clone())?));
+        }
+        for notify in Notify::all(&self.config.notify, &self.store, &self.runtime.clock).map_err(anyhow::Error::msg)? {
+            let worker = Worker::new(notify, self.store.clone(), self.runtime.log.clone());
+            sinks.push(Box::new(worker));
         }
         Ok(sinks)
     }

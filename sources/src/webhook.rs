@@ -20,6 +20,7 @@ mod senders;
 mod server;
 mod settings;
 mod shape;
+pub mod slack;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -65,6 +66,7 @@ pub struct WebhookSource {
     listener: TcpListener,
     address: SocketAddr,
     clock: Arc<dyn Clock>,
+    answers: Option<Arc<dyn slack::Answers>>,
 }
 
 impl WebhookSource {
@@ -85,12 +87,21 @@ impl WebhookSource {
             listener,
             address,
             clock: Arc::new(WallClock),
+            answers: None,
         })
     }
 
     /// Reads receive times from `clock`.
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         WebhookSource { clock, ..self }
+    }
+
+    /// Gives the orders that clicks on Slack mean.
+    pub fn with_answers(self, answers: Arc<dyn slack::Answers>) -> Self {
+        WebhookSource {
+            answers: Some(answers),
+            ..self
+        }
     }
 
     /// Where it listens; tells the port when `listen` asks for port 0.
@@ -106,7 +117,9 @@ impl Source for WebhookSource {
     }
 
     async fn run(self: Box<Self>, ingress: Ingress, stop: CancellationToken) -> Result<(), String> {
+        let slack = slack::routes(&self.settings.slack, self.answers, self.clock.clone());
         let router = router(&self.settings, ingress, self.clock).map_err(|error| error.to_string())?;
+        let router = slack.merge(router);
         let limits = server::Limits {
             connections: self.settings.max_connections,
             head: Duration::from_secs(self.settings.header_timeout_s),

@@ -9,6 +9,7 @@ use stream::secret::Secret;
 
 use super::redact::Redaction;
 use super::senders::SENDERS;
+use super::slack::SlackSettings;
 
 /// Smallest share of `max_buffered_bytes` that a request takes. Lower: many tiny requests cost more memory than is
 /// counted. Higher: fewer of them at a time.
@@ -43,6 +44,8 @@ pub struct WebhookSettings {
     pub grafana: EndpointSettings,
     /// `POST /webhooks/events` (CloudEvents 1.0).
     pub events: EndpointSettings,
+    /// `POST /slack/interactivity`: the buttons of Slack messages.
+    pub slack: SlackSettings,
 }
 
 /// One endpoint of the dispatcher.
@@ -68,6 +71,7 @@ impl Default for WebhookSettings {
             alertmanager: EndpointSettings::default(),
             grafana: EndpointSettings::default(),
             events: EndpointSettings::default(),
+            slack: SlackSettings::default(),
         }
     }
 }
@@ -102,6 +106,7 @@ impl WebhookSettings {
         if let Err(fault) = Redaction::new(&self.redact_headers, &self.redact_fields) {
             faults.push(fault);
         }
+        faults.extend(self.slack.faults());
         for registered in SENDERS {
             let name = registered.sender.name();
             let tokens = &(registered.settings)(self).tokens;
