@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::{Finding, Postmortem};
 use crate::{CanonicalKey, EpisodeId, IncidentId, Severity, SignalId};
 
+/// Environment of the dead-man's switch's own alerts. Its incidents are investigated by nobody, told to nobody and not listed.
+pub const CANARY: &str = "aegis-canary";
+
 /// Where an incident stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -21,10 +21,18 @@ pub struct Notification {
     pub status: Status,
     pub title: String,
     pub service: Option<String>,
+    /// With `environment`, the correlation domain. Empty in notifications of earlier programs.
+    #[serde(default)]
+    pub tenant: String,
+    #[serde(default)]
+    pub environment: String,
     pub at: DateTime<Utc>,
     /// The remediation that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remediation: Option<Uuid>,
+    /// The plan that an answer must name, [`crate::action::Action::plan_hash`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_hash: Option<String>,
     /// One sentence more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

@@ -211,7 +211,10 @@ fn two_incidents_become_one_when_something_links_them() {
 
 #[test]
 fn changes_are_context_and_lonely_ends_open_nothing() {
-    check("note d @10 kind=change svc=s\n fire a @11 svc=s", &["1 opened a"]);
+    check(
+        "note d @10 kind=change svc=s\n fire a @11 svc=s",
+        &["1 opened a", "1 suspect_found d text 0"],
+    );
     let (mut first, mut second) = (dedupe(), correlate());
     assert_eq!(
         run(
@@ -279,7 +282,8 @@ fn what_is_over_and_out_of_reach_is_forgotten() {
         2
     );
     assert_eq!(second.held, second.released);
-    assert_eq!(second.entries(), 4, "c fires: an episode, a component, two links");
+    // An episode, a component, two links, what was said about its incident, and where its service has alerts.
+    assert_eq!(second.entries(), 6, "c fires");
     assert_eq!(
         show(&run(&mut first, &mut second, "end c @10 until=5000")),
         ["1 member_changed c", "1 resolved @5000"]

@@ -34,7 +34,7 @@ use operators::normalize::NormalizeSettings;
 use operators::templates::TemplatesSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sinks::{ArchiveSettings, SqlSettings};
+use sinks::{ArchiveSettings, NotifySettings, SqlSettings};
 use sources::embedded::EmbeddedLog;
 use sources::kafka::KafkaLog;
 use sources::webhook::WebhookSettings;
@@ -52,6 +52,7 @@ pub use sections::{
     SnapshotSettings, TopicSettings, TopicsSettings,
 };
 
+use crate::heartbeat::HeartbeatSettings;
 use shape::{Shape, schema_of};
 use tree::{Node, Origin, SourceFile};
 use walk::Walk;
@@ -83,6 +84,8 @@ pub struct Config {
     pub gate: GateSettings,
     pub store: SqlSettings,
     pub archive: ArchiveSettings,
+    pub notify: NotifySettings,
+    pub heartbeat: HeartbeatSettings,
     pub gateway: GatewaySettings,
     pub readiness: ReadinessSettings,
     pub logging: LoggingSettings,

@@ -1,6 +1,7 @@
 //! Aegis: configuration, topology and the command line. The only crate that knows all the others, and the only reader
 //! of the environment.
 
+pub mod answers;
 pub mod audit;
 pub mod cli;
 pub mod commands;
@@ -8,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod generations;
+pub mod heartbeat;
 pub mod ingest;
 pub mod ledger;
 pub mod letters;

@@ -10,14 +10,17 @@ use anyhow::Context as _;
 use gateway::{Gateway, Readiness, Shown};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::topics;
+use sinks::notify::Http;
 use sources::webhook::WebhookSource;
 use stream::driver::{Mode, run_sink};
 use stream::{Ingress, Source};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::answers::SlackAnswers;
 use crate::cli::{Role, RunArgs};
 use crate::control::{self, Door};
+use crate::heartbeat::Heartbeat;
 use crate::orders::LogOrders;
 use crate::readiness::watch_health;
 use crate::reads::StoreReads;
@@ -82,7 +85,7 @@ pub async fn run(
     };
     if roles.has(Role::Workers) {
         let stopped = workers::stopped(&world.runtime.log).await?;
-        sinks.extend(world.workers(&world.topology.layout, stopped));
+        sinks.extend(world.workers(&world.topology.layout, stopped)?);
     }
     for sink in sinks {
         let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
@@ -102,13 +105,23 @@ pub async fn run(
             .spawn(async move { running.await.with_context(|| format!("stage {}", stage.name)) });
     }
 
+    let orders = LogOrders {
+        log: world.runtime.log.clone(),
+        store: world.store.clone(),
+        clock: world.runtime.clock.clone(),
+    };
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
     let to_doors = ingress.clone();
     let logs = Ingress::open(world.runtime.log.clone(), topics::LOGS, INGRESS_LIMIT).await?;
     let mut addresses = Addresses::default();
     if roles.has(Role::Dispatcher) {
+        let answers = SlackAnswers {
+            orders: orders.clone(),
+            http: Http::new().map_err(anyhow::Error::msg)?,
+        };
         let dispatcher = WebhookSource::bind(world.config.dispatcher.clone()).await?;
         let dispatcher = dispatcher.with_logs(logs.clone());
+        let dispatcher = dispatcher.with_answers(Arc::new(answers));
         addresses.dispatcher = Some(dispatcher.local_addr());
         let (ingress, closing) = (ingress.clone(), doors.stop.clone());
         doors.tasks.spawn(async move {
@@ -118,11 +131,6 @@ pub async fn run(
                 .map_err(anyhow::Error::msg)
         });
     }
-    let orders = LogOrders {
-        log: world.runtime.log.clone(),
-        store: world.store.clone(),
-        clock: world.runtime.clock.clone(),
-    };
     // Its lock says that this process alone owns the folder; with Kafka several processes may share a machine and
     // each has a folder of its own.
     let door = Door {
@@ -157,6 +165,15 @@ pub async fn run(
         let closing = last.stop.clone();
         last.tasks.spawn(async move { Ok(gateway.serve(closing).await?) });
     }
+    if let Some(dispatcher) = addresses.dispatcher
+        && let Some(heartbeat) = Heartbeat::new(&world, dispatcher, &readiness)?
+    {
+        let closing = doors.stop.clone();
+        doors.tasks.spawn(async move {
+            heartbeat.run(closing).await;
+            Ok(())
+        });
+    }
     let (health, closing) = (world.runtime.health.clone(), last.stop.clone());
     last.tasks.spawn(async move {
         watch_health(health, readiness, closing).await;
@@ -185,9 +202,9 @@ pub async fn run(
     }
 
     started(addresses);
+    // A layer without tasks (a role that this process does not have) ends nothing.
     let failed = tokio::select! {
         () = stop.cancelled() => None,
-        // A layer of which this process has no part does not end.
         Some(early) = doors.tasks.join_next() => Some(early),
         Some(early) = stages.tasks.join_next() => Some(early),
         Some(early) = outlets.tasks.join_next() => Some(early),

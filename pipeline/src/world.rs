@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use sinks::Notify;
 use sinks::archive::{ArchiveSink, Flush};
 use sinks::remediate::Remediate;
 use sinks::sql::{SqlSink, Store};
@@ -153,14 +154,17 @@ impl World {
 
     /// What works on records of generation `layout` and writes its answers to the log; one line each. `stopped`: how the stop switch
     /// stands.
-    pub fn workers(&self, layout: &Layout, stopped: bool) -> Vec<Box<dyn Sink>> {
+    pub fn workers(&self, layout: &Layout, stopped: bool) -> anyhow::Result<Vec<Box<dyn Sink>>> {
         let (log, clock) = (self.runtime.log.clone(), self.runtime.clock.clone());
         let agents = AgentsWork::new(self.config.agents.clone(), self.observe.clone(), clock.clone());
         let executor = Remediate::new(self.act.clone(), self.observe.clone(), clock, stopped);
-        let workers: Vec<Box<dyn Sink>> = vec![
+        let mut workers: Vec<Box<dyn Sink>> = vec![
             Box::new(Worker::new(agents, self.store.clone(), log.clone())),
-            Box::new(Worker::new(executor, self.store.clone(), log)),
+            Box::new(Worker::new(executor, self.store.clone(), log.clone())),
         ];
+        for notify in Notify::all(&self.config.notify, &self.store, &self.runtime.clock).map_err(anyhow::Error::msg)? {
+            workers.push(Box::new(Worker::new(notify, self.store.clone(), log.clone())));
+        }
         workers
             .into_iter()
             .map(|sink| GenerationSink::over(sink, layout))

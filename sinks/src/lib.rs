@@ -5,9 +5,11 @@
 //! [`stream::SinkReject`] and stops nobody.
 
 pub mod archive;
+pub mod notify;
 pub mod remediate;
 pub mod sql;
 pub mod worker;
 
 pub use archive::{ArchiveSettings, ArchiveSink};
+pub use notify::{Notify, NotifySettings};
 pub use sql::{SqlSettings, SqlSink, Store};

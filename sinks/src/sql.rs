@@ -22,6 +22,7 @@
 //! | `timescale` | hypertable and compression, where the extension is installed |
 //! | `reads` | typed queries for the command line and the API |
 
+mod deliveries;
 mod error;
 mod positions;
 mod postgres;
@@ -47,6 +48,7 @@ use stream::log::Topic;
 use stream::secret::Secret;
 use stream::{LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
 
+pub use deliveries::{Button, Held, Thread};
 pub use error::StoreError;
 pub use reads::{Counts, EventRow, IncidentDetail, IncidentFilter, IncidentRow, MemberRow};
 pub use store::Store;

@@ -32,9 +32,14 @@ pub struct Answer {
 #[async_trait]
 pub trait Work: Send + Sync {
     /// Part of the stored positions and of the consumer group.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     fn topics(&self) -> Vec<Topic>;
+
+    /// The word under which records that it hands back are buried.
+    fn refusal(&self) -> &'static str {
+        "undecodable"
+    }
 
     /// Works on one record; appends what it must say before it acts through `say`. The error is a record that cannot be read.
     async fn work(&self, record: &Record, say: &Say) -> Result<Vec<Answer>, String>;
@@ -92,7 +97,7 @@ impl<W: Work> Worker<W> {
             Err(detail) => Ok(Some(SinkReject {
                 partition: from.clone(),
                 offset: record.offset,
-                reason: "undecodable",
+                reason: self.work.refusal(),
                 detail,
             })),
         }

@@ -549,6 +549,7 @@ async fn every_topic_has_rows(database: Database) {
     };
     let message = model::Notification {
         remediation: None,
+        plan_hash: None,
         detail: None,
         schema: model::Notification::SCHEMA,
         id: model::ids::derived("n"),
@@ -559,6 +560,8 @@ async fn every_topic_has_rows(database: Database) {
         status: Status::Open,
         title: "down".into(),
         service: None,
+        tenant: "default".into(),
+        environment: "prod".into(),
         at: at(0),
     };
     let fact = |letter, done| model::LetterFact {

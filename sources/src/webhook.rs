@@ -22,6 +22,7 @@ mod senders;
 mod server;
 mod settings;
 mod shape;
+pub mod slack;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,6 +70,7 @@ pub struct WebhookSource {
     address: SocketAddr,
     clock: Arc<dyn Clock>,
     logs: Option<Ingress>,
+    answers: Option<Arc<dyn slack::Answers>>,
 }
 
 impl WebhookSource {
@@ -90,6 +92,7 @@ impl WebhookSource {
             address,
             clock: Arc::new(WallClock),
             logs: None,
+            answers: None,
         })
     }
 
@@ -102,6 +105,14 @@ impl WebhookSource {
     pub fn with_logs(self, logs: Ingress) -> Self {
         WebhookSource {
             logs: Some(logs),
+            ..self
+        }
+    }
+
+    /// Gives the orders that clicks on Slack mean.
+    pub fn with_answers(self, answers: Arc<dyn slack::Answers>) -> Self {
+        WebhookSource {
+            answers: Some(answers),
             ..self
         }
     }
@@ -119,7 +130,9 @@ impl Source for WebhookSource {
     }
 
     async fn run(self: Box<Self>, ingress: Ingress, stop: CancellationToken) -> Result<(), String> {
+        let slack = slack::routes(&self.settings.slack, self.answers, self.clock.clone());
         let router = router(&self.settings, ingress, self.logs, self.clock).map_err(|error| error.to_string())?;
+        let router = slack.merge(router);
         let limits = server::Limits {
             connections: self.settings.max_connections,
             head: Duration::from_secs(self.settings.header_timeout_s),

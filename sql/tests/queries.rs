@@ -119,14 +119,16 @@ async fn every_table_and_column_can_be_read(database: Database) {
     let id = incident_id("a");
     database
         .execute(&format!(
-            "INSERT INTO agent_executions (id, incident_id, agent_name, tool_calls, tokens_used, status, created_at) \
-        VALUES ('{id}', '{id}', 'triage', '[]', 7, 'success', '2025-10-09T00:00:00.000000Z')"
+            "INSERT INTO agent_executions (id, incident_id, agent_name, tool_calls, tokens_used, status, created_at, run_id, \
+        attempt) VALUES ('{id}', '{id}', 'triage', '[]', 7, 'success', '2025-10-09T00:00:00.000000Z', '{id}', 1)"
         ))
         .await;
     database
         .execute(&format!(
-            "INSERT INTO remediations (id, incident_id, action_type, target, status, created_at) \
-        VALUES ('{id}', '{id}', 'restart', 'checkout', 'done', '2025-10-09T00:00:00.000000Z')"
+            "INSERT INTO remediations (id, incident_id, action_type, target, status, created_at, cluster, \
+        plan_hash, reason, proposed_by, expires_at, updated_at) VALUES ('{id}', '{id}', 'restart', 'checkout', 'done', \
+        '2025-10-09T00:00:00.000000Z', 'default', 'h', 'r', 'agent:fixer', '2025-10-09T00:15:00.000000Z', \
+        '2025-10-09T00:00:00.000000Z')"
         ))
         .await;
     let engine = engine(&database, None).await;

@@ -16,7 +16,7 @@ use stream::{Log, NewRecord, Operator, TopicPartition, TopicSpec};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::feeder::{self, Feeder};
+use super::feeder::Feeder;
 use crate::{LogArguments, LogKind};
 
 /// Past the newest event by more than any window or join of the cases reaches.

@@ -146,8 +146,11 @@ fn notify(incident: &Incident, event: &str, cause: Cause, cx: &mut Cx<'_>) {
         status: incident.status,
         title: incident.title.clone(),
         service: incident.service.clone(),
+        tenant: incident.tenant.clone(),
+        environment: incident.environment.clone(),
         at: time(cause.at),
         remediation: None,
+        plan_hash: None,
         detail: None,
     };
     let record = NewRecord {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use model::command::Order;
+use model::incident::CANARY;
 use model::investigation::{Agent, StepEvent, StepRequest, StepResult, StepStatus, TriageAction, Unknown};
 use model::remediation::{RemediationStatus, Standing};
 use model::{Fact, IncidentEvent, IncidentId, ids};
@@ -18,6 +19,9 @@ impl Crew {
         if !self.cases.contains(&id) {
             if !matches!(event.fact, Fact::Opened { .. } | Fact::Reopened { .. }) {
                 return cx.item(Disposition::Suppressed { rule: "no-case" });
+            }
+            if event.incident.environment == CANARY {
+                return cx.item(Disposition::Suppressed { rule: "canary" });
             }
             let fresh = micros(self.settings.fresh_within.get());
             if taken_at.0.saturating_sub(event.at.timestamp_micros()) > fresh {

@@ -65,8 +65,11 @@ pub fn notify(case: &Case, standing: &Standing, at: DateTime<Utc>, cx: &mut Cx<'
         status: incident.status,
         title: incident.title.clone(),
         service: incident.service.clone(),
+        tenant: incident.tenant.clone(),
+        environment: incident.environment.clone(),
         at,
         remediation: Some(standing.proposal),
+        plan_hash: Some(standing.action.plan_hash()),
         detail: Some(format!("{}: {}", standing.action, standing.note)),
     };
     let record = NewRecord {

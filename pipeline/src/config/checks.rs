@@ -39,6 +39,7 @@ impl<'a> Checks<'a> {
         self.snapshots();
         self.store();
         self.policy();
+        self.notify();
         self.logging();
     }
 
@@ -198,6 +199,23 @@ impl<'a> Checks<'a> {
         for problem in self.config.policy.load().err().into_iter().flatten() {
             let help = Some("docs/guides/remediation.md shows a policy".to_owned());
             self.fault("policy.file", problem, help);
+        }
+    }
+
+    fn notify(&mut self) {
+        for (key, problem) in self.config.notify.faults() {
+            self.fault(&format!("notify.{key}"), problem, None);
+        }
+        for (key, problem) in self.config.heartbeat.faults() {
+            self.fault(&format!("heartbeat.{key}"), problem, None);
+        }
+        if !self.config.heartbeat.url.is_empty() && self.config.normalize.environment_labels.is_empty() {
+            let problem = "normalize.environment_labels is empty, so canaries could not be told from alerts".to_owned();
+            self.fault(
+                "heartbeat.url",
+                problem,
+                Some("name the label of the environment".to_owned()),
+            );
         }
     }
 

@@ -74,7 +74,7 @@ pub async fn stand(log: &Arc<dyn Log>, group: &str, topic: &str, offsets: &[Offs
 /// Lets the stores of all sinks stand at the opening of `layout`, without a row.
 pub async fn sinks(world: &World, layout: &Layout, opening: &Opening) -> anyhow::Result<()> {
     let id = world.runtime.log.id();
-    for mut sink in world.sinks_of(layout)?.into_iter().chain(world.workers(layout, true)) {
+    for mut sink in world.sinks_of(layout)?.into_iter().chain(world.workers(layout, true)?) {
         let name = sink.name().to_owned();
         for topic in sink.topics() {
             if !moves(&topic) {

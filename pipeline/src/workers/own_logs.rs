@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::DateTime;
 use model::Level;
-use sql::logs;
 use sinks::archive::Flush;
+use sql::logs;
 use tools::ToolError;
 use tools::observe::{LogAnswer, LogLine, LogQuery, Logs};
 

@@ -1,6 +1,7 @@
 //! The read side of a store: typed rows for the command line and the API. Read-only, always bounded.
 
 use chrono::{DateTime, Utc};
+use model::incident::CANARY;
 use model::{Severity, Status};
 use serde::Serialize;
 use uuid::Uuid;
@@ -78,7 +79,7 @@ pub struct IncidentDetail {
     pub events: Vec<EventRow>,
 }
 
-/// Which incidents. Empty: all that were not merged into another.
+/// Which incidents. Empty: all that were not merged into another. Those of canaries are never listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IncidentFilter {
     pub status: Option<Status>,
@@ -176,6 +177,25 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether an alert whose title begins with `name`, and which began at `since` or later, stands in an incident of `environment`.
+    pub async fn canary_arrived(
+        &self,
+        environment: &str,
+        name: &str,
+        since: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT m.title AS title FROM incidents i JOIN incident_members m ON m.incident_id = i.id \
+                   WHERE i.created_at >= $1 AND i.environment = $2 AND m.title LIKE $3 LIMIT 1";
+        let args = [
+            Value::Time(since),
+            Value::text(environment),
+            Value::text(&format!("{name}%")),
+        ];
+        Ok(!self.query("looking for a canary", sql, &args).await?.is_empty())
+    }
+}
+
 impl IncidentFilter {
     fn condition(&self) -> (String, Vec<Value>) {
         let mut terms = vec![
@@ -186,7 +206,8 @@ impl IncidentFilter {
             }
             .to_owned(),
         ];
-        let mut args = Vec::new();
+        let mut args = vec![Value::text(CANARY)];
+        terms.push("environment <> $1".to_owned());
         let mut equals = |column: &str, value: Option<&str>| {
             if let Some(value) = value {
                 args.push(Value::text(value));

@@ -10,6 +10,7 @@ use stream::secret::Secret;
 use super::logs::PROTOCOLS;
 use super::redact::Redaction;
 use super::senders::SENDERS;
+use super::slack::SlackSettings;
 use crate::logs::LogIntakeSettings;
 
 /// Smallest share of `max_buffered_bytes` that a request takes. Lower: many tiny requests cost more memory than is
@@ -51,6 +52,8 @@ pub struct WebhookSettings {
     /// `POST /loki/api/v1/push` (Loki).
     pub loki: EndpointSettings,
     pub logs: LogIntakeSettings,
+    /// `POST /slack/interactivity`: the buttons of Slack messages.
+    pub slack: SlackSettings,
 }
 
 /// One endpoint of the dispatcher.
@@ -79,6 +82,7 @@ impl Default for WebhookSettings {
             otlp: EndpointSettings::default(),
             loki: EndpointSettings::default(),
             logs: LogIntakeSettings::default(),
+            slack: SlackSettings::default(),
         }
     }
 }
@@ -113,6 +117,7 @@ impl WebhookSettings {
         if let Err(fault) = Redaction::new(&self.redact_headers, &self.redact_fields) {
             faults.push(fault);
         }
+        faults.extend(self.slack.faults());
         faults.extend(self.logs.faults());
         let senders = SENDERS
             .iter()

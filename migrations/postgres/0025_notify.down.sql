@@ -1,0 +1,3 @@
+DROP TABLE notify_buttons;
+DROP TABLE notify_deliveries;
+DROP TABLE notify_threads;

@@ -1,0 +1,298 @@
+//! Notify: topic `notifications` → Slack, PagerDuty, webhooks. One worker per receiver, with a position of its own: a receiver that is
+//! down holds up nobody else.
+//!
+//! It guarantees, per receiver:
+//!
+//! * one message per incident on Slack, changed in place, with a line below it per fact; PagerDuty and webhooks hear each fact once;
+//! * at least once: what was sent is remembered (`notify_deliveries`) right after, so a crash in between, or an answer that got lost,
+//!   sends again. PagerDuty's `dedup_key`, an update in place and the notification's `id` make the second one harmless; a first Slack
+//!   message, or the line below it, may stand twice;
+//! * facts of one incident in their order;
+//! * at most `per_minute` messages a minute. What is over is held in the store and told in one summary when the minute is over, also
+//!   after a restart. What waits for an answer, and what ends a page, is never held.
+//!
+//! A message that is not taken within `attempts` tries is a dead letter of stage `sink.notify-NAME`, from where it can be replayed to this
+//! receiver alone; while a receiver is down each further message is tried once. The count of messages is in memory and per process.
+
+mod card;
+mod client;
+mod outward;
+mod settings;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::{Notification, topics};
+use stream::log::Topic;
+use stream::{Clock, Record};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+pub use client::{Failed, Http};
+pub use outward::signature;
+pub use settings::{NotifySettings, ReceiverKind, ReceiverSettings, RouteSettings};
+
+use crate::sql::{Store, StoreError, Thread};
+use crate::worker::{Answer, Say, Work};
+use card::Card;
+use outward::Outward;
+
+/// How often it is looked whether a storm's minute is over.
+const LOOK: Duration = Duration::from_millis(500);
+/// Pause after a summary that was not taken.
+const SUMMARY_PAUSE: Duration = Duration::from_secs(15);
+
+/// The worker of one receiver.
+pub struct Notify {
+    name: String,
+    desk: Arc<Desk>,
+    settings: NotifySettings,
+    /// Tells summaries; ends with this.
+    _summaries: JoinSet<()>,
+}
+
+struct Desk {
+    outward: Outward,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    /// Held while a message is sent: one at a time, in order.
+    turn: Mutex<Turn>,
+    /// Something may wait for a summary.
+    held: AtomicBool,
+}
+
+#[derive(Default)]
+struct Turn {
+    minute: i64,
+    sent: u32,
+    /// The last message was not taken.
+    down: bool,
+}
+
+impl Notify {
+    /// The workers of all receivers of `settings`.
+    pub fn all(settings: &NotifySettings, store: &Store, clock: &Arc<dyn Clock>) -> Result<Vec<Notify>, String> {
+        let http = Http::new()?;
+        let mut all = Vec::new();
+        for (name, receiver) in &settings.receivers {
+            let desk = Arc::new(Desk {
+                outward: Outward {
+                    name: name.clone(),
+                    settings: receiver.clone(),
+                    http: http.clone(),
+                },
+                store: store.clone(),
+                clock: clock.clone(),
+                turn: Mutex::default(),
+                // Of the run before.
+                held: AtomicBool::new(true),
+            });
+            let mut summaries = JoinSet::new();
+            summaries.spawn(desk.clone().summaries());
+            all.push(Notify {
+                name: format!("notify-{name}"),
+                desk,
+                settings: settings.clone(),
+                _summaries: summaries,
+            });
+        }
+        Ok(all)
+    }
+}
+
+#[async_trait]
+impl Work for Notify {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        vec![topics::NOTIFICATIONS.into()]
+    }
+
+    fn refusal(&self) -> &'static str {
+        "undelivered"
+    }
+
+    async fn work(&self, record: &Record, _: &Say) -> Result<Vec<Answer>, String> {
+        let n: Notification = serde_json::from_slice(&record.value).map_err(|e| format!("no notification: {e}"))?;
+        let receiver = self.desk.outward.name.clone();
+        let outcome = if !self.settings.tells(&receiver, &n) {
+            return Ok(Vec::new());
+        } else if self.desk.age(&n) > self.settings.fresh_within.get() {
+            Ok("stale")
+        } else {
+            self.desk.deliver(&n).await
+        };
+        let word = match &outcome {
+            Ok(word) => word,
+            Err(_) => "undelivered",
+        };
+        metrics::counter!("aegis_notify_total", "receiver" => receiver.clone(), "outcome" => word).increment(1);
+        match outcome {
+            Ok(_) => Ok(Vec::new()),
+            Err(detail) => Err(format!("receiver {receiver}: {detail}")),
+        }
+    }
+}
+
+impl Desk {
+    fn age(&self, n: &Notification) -> Duration {
+        let age = self.clock.now().0.saturating_sub(n.at.timestamp_micros());
+        Duration::from_micros(u64::try_from(age).unwrap_or(0))
+    }
+
+    fn minute(&self) -> i64 {
+        self.clock.now().0.div_euclid(60_000_000)
+    }
+
+    /// What became of it: `sent`, `held`, or `known` when the receiver has had it.
+    async fn deliver(&self, n: &Notification) -> Result<&'static str, String> {
+        let receiver = self.outward.name.as_str();
+        let mut turn = self.turn.lock().await;
+        if patiently(|| self.store.delivery(receiver, n.id)).await?.is_some() {
+            return Ok("known");
+        }
+        let minute = self.minute();
+        if turn.minute != minute {
+            (turn.minute, turn.sent) = (minute, 0);
+        }
+        if turn.sent >= self.outward.settings.per_minute && self.may_wait(n) {
+            let line = format!("{} ({}): {}", n.title, n.severity.as_str(), card::told(n));
+            patiently(|| self.save(n, "held", &line)).await?;
+            self.held.store(true, Ordering::SeqCst);
+            return Ok("held");
+        }
+        let attempts = if turn.down { 1 } else { self.outward.settings.attempts };
+        let sent = self.send(n, attempts).await;
+        turn.down = matches!(sent, Err(Sending::Failed(Failed::Later { .. })));
+        match sent {
+            Ok(()) => {}
+            Err(Sending::Failed(failed)) => return Err(failed.detail().to_owned()),
+            Err(Sending::Store(error)) => return Err(error),
+        }
+        turn.sent += 1;
+        patiently(|| self.save(n, "sent", "")).await?;
+        Ok("sent")
+    }
+
+    /// Whether it may be told in a summary.
+    fn may_wait(&self, n: &Notification) -> bool {
+        let ends = ["resolved", "closed", "merged", "acknowledged"].contains(&n.event.as_str());
+        let page = self.outward.settings.kind == ReceiverKind::PagerDuty;
+        n.event != "remediation_waiting" && !(page && ends)
+    }
+
+    async fn send(&self, n: &Notification, attempts: u32) -> Result<(), Sending> {
+        let receiver = self.outward.name.as_str();
+        let now = self.clock.now().to_datetime();
+        let slack = self.outward.settings.kind == ReceiverKind::Slack;
+        let thread = if slack {
+            patiently(|| self.store.thread(receiver, n.incident_id))
+                .await
+                .map_err(Sending::Store)?
+        } else {
+            None
+        };
+        let nonce = match (n.remediation, &n.plan_hash) {
+            (Some(remediation), Some(hash)) if slack && n.event == "remediation_waiting" => {
+                let fresh = Uuid::new_v4();
+                let made = patiently(|| self.store.button_for(receiver, remediation, hash, fresh, now)).await;
+                Some(made.map_err(Sending::Store)?)
+            }
+            _ => None,
+        };
+        // A card of another program is written anew.
+        let known = thread
+            .as_ref()
+            .and_then(|thread| serde_json::from_value(thread.card.clone()).ok());
+        let card = Card::after(known, n, nonce);
+        let told = self
+            .outward
+            .tell(n, &card, thread.as_ref(), attempts)
+            .await
+            .map_err(Sending::Failed)?;
+        let Some(message) = told else { return Ok(()) };
+        let message = Thread {
+            card: serde_json::to_value(&card).unwrap_or_default(),
+            ..message
+        };
+        patiently(|| self.store.save_thread(receiver, n.incident_id, &message, now))
+            .await
+            .map_err(Sending::Store)?;
+        // The first fact stands in the message itself.
+        if thread.is_some() {
+            self.outward
+                .reply(n, &message, attempts)
+                .await
+                .map_err(Sending::Failed)?;
+        }
+        Ok(())
+    }
+
+    async fn save(&self, n: &Notification, outcome: &str, line: &str) -> Result<(), StoreError> {
+        let now = self.clock.now().to_datetime();
+        self.store
+            .save_delivery(&self.outward.name, n, outcome, line, now)
+            .await
+    }
+
+    /// Tells what is held, once its minute is over, until this ends.
+    async fn summaries(self: Arc<Self>) {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            if !self.held.load(Ordering::SeqCst) {
+                continue;
+            }
+            let turn = self.turn.lock().await;
+            let minute = self.minute();
+            if turn.minute == minute {
+                continue;
+            }
+            let told = self.summary(minute).await;
+            drop(turn);
+            if let Err(detail) = told {
+                tracing::warn!(receiver = self.outward.name, detail, "the summary of a storm waits");
+                tokio::time::sleep(SUMMARY_PAUSE).await;
+            }
+        }
+    }
+
+    async fn summary(&self, minute: i64) -> Result<(), String> {
+        let receiver = self.outward.name.as_str();
+        let held = self.store.held(receiver).await.map_err(|e| e.to_string())?;
+        if !held.is_empty() {
+            let told = self.outward.summary(&held, minute).await;
+            told.map_err(|failed| failed.detail().to_owned())?;
+            let summarised = self.store.summarised(receiver, &held).await;
+            summarised.map_err(|e| e.to_string())?;
+            metrics::counter!("aegis_notify_summaries_total", "receiver" => receiver.to_owned()).increment(1);
+        }
+        self.held.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+enum Sending {
+    Failed(Failed),
+    Store(String),
+}
+
+/// Waits for a store that is away: a message is not lost for want of it.
+async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(mut ask: impl FnMut() -> F) -> Result<T, String> {
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match ask().await {
+            Err(StoreError::Unavailable { doing, cause }) => {
+                tracing::warn!(doing, cause, "the store is away: the message waits");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(5));
+            }
+            other => return other.map_err(|e| e.to_string()),
+        }
+    }
+}

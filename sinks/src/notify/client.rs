@@ -1,0 +1,144 @@
+//! One HTTP POST, and what its answer means for the next try. No redirects.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+/// Of an answer, in bytes. Ours are below one kilobyte; more is somebody else's page.
+const LARGEST_ANSWER: usize = 256 << 10;
+/// Longest wait that a receiver may ask for with `Retry-After`. Longer: one receiver's messages stand for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Wait before the second try, if the receiver names none; doubled each time.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// Why a message was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// The same may be taken later. It may even have been taken: the answer is what is missing.
+    Later { detail: String, after: Option<Duration> },
+    /// It will not be taken as it is.
+    Refused(String),
+}
+
+impl Failed {
+    pub fn later(detail: impl Into<String>) -> Self {
+        Failed::Later {
+            detail: detail.into(),
+            after: None,
+        }
+    }
+
+    pub fn detail(&self) -> &str {
+        match self {
+            Failed::Later { detail, .. } | Failed::Refused(detail) => detail,
+        }
+    }
+}
+
+/// A client. Clones share connections.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Http {
+    /// The error is about the machine: no TLS provider.
+    pub fn new() -> Result<Self, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(provider)
+            .map_err(|error| error.to_string())?
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Ok(Http {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        })
+    }
+
+    /// Posts JSON. The body of a 2xx answer; 408, 429 and 5xx may be taken later, everything else is refused.
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Bytes, Failed> {
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(url)
+            .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
+            .header(header::USER_AGENT, concat!("aegis/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        // The builder's error may quote a header, which may be a token; a URL may be a secret too.
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|_| Failed::Refused("url or token cannot be written as HTTP".to_owned()))?;
+        let asked = async {
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|e| Failed::later(chain(&e)))?;
+            let status = response.status();
+            let after = response
+                .headers()
+                .get(header::RETRY_AFTER)
+                .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+                .map(Duration::from_secs);
+            let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+            if status.is_success() {
+                return Ok(body.map_err(|e| Failed::later(e.to_string()))?.to_bytes());
+            }
+            let detail = format!("it answered {}", status.as_u16());
+            Err(match status.as_u16() {
+                408 | 429 | 500.. => Failed::Later { detail, after },
+                _ => Failed::Refused(detail),
+            })
+        };
+        match tokio::time::timeout(timeout, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failed::later(format!("no answer within {timeout:?}"))),
+        }
+    }
+}
+
+/// Tries until it is taken or refused, at most `attempts` times.
+pub async fn retrying<T, F: Future<Output = Result<T, Failed>>>(
+    attempts: u32,
+    mut once: impl FnMut() -> F,
+) -> Result<T, Failed> {
+    let mut wait = FIRST_WAIT;
+    let mut left = attempts.max(1);
+    loop {
+        left -= 1;
+        match once().await {
+            Err(Failed::Later { after, .. }) if left > 0 => {
+                tokio::time::sleep(after.unwrap_or(wait).min(LONGEST_WAIT)).await;
+                wait = wait.saturating_mul(2);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// An error with its causes, which hyper keeps apart.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
