@@ -150,7 +150,7 @@ fn start(running: &mut Running<'_>) {
 async fn calibrate(chain: &Chain, input: &mut impl Iterator<Item = Bytes>, count: usize) -> anyhow::Result<f64> {
     // Without it the first run would hold the start of the stages, on Kafka some seconds.
     let mut feeder = chain.feeder();
-    for line in input.by_ref().take(chain.first_round()) {
+    for line in input.by_ref().take(chain.partitions as usize) {
         feeder.push(line).await?;
     }
     feeder.finish().await?;
