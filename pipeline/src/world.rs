@@ -165,10 +165,10 @@ impl World {
         for notify in Notify::all(&self.config.notify, &self.store, &self.runtime.clock).map_err(anyhow::Error::msg)? {
             workers.push(Box::new(Worker::new(notify, self.store.clone(), log.clone())));
         }
-        workers
+        Ok(workers
             .into_iter()
             .map(|sink| GenerationSink::over(sink, layout))
-            .collect()
+            .collect())
     }
 
     /// The sinks as they write the records of generation `layout`.

@@ -103,7 +103,7 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// The stages of the previous program's folder, and `templates`, which it did not have.
-const AS_IS: [&str; 4] = ["as_is", "from_log", "as_is", "as_is", "as_is", "as_is"];
+const AS_IS: [&str; 6] = ["as_is", "from_log", "as_is", "as_is", "as_is", "as_is"];
 
 #[test]
 fn the_previous_programs_folder_starts_and_its_state_is_known() {

@@ -111,8 +111,9 @@ pub fn plan(dice: &mut Dice) -> Plan {
         ],
         topics,
         sinks: vec![("lines", vec![topics::LINES.into(), topics::TRANSITIONS.into()])],
+        // Every window with a line of the script in it is closed.
+        final_at: START.saturating_add(script.last().map_or(Duration::ZERO, |step| step.at)),
         script,
-        settle: POLICY.lateness + Duration::from_secs(20),
         starts_at: START,
         punctual: true,
         rows,
