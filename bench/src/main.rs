@@ -130,7 +130,7 @@ fn main() -> anyhow::Result<()> {
         Command::Latency(arguments) => runtime.block_on(latency::run(&arguments))?,
         Command::Move(arguments) => runtime.block_on(moving::run(&arguments))?,
         Command::MoveMember(arguments) => return runtime.block_on(moving::member(&arguments)),
-        Command::Templates { lines, file } => return Ok(println!("{}", templates::run(lines, file.as_deref())?)),
+        Command::Templates { lines, file } => templates::run(lines, file.as_deref())?,
         Command::World { listen, scenario } => return runtime.block_on(serve_world(listen, scenario)),
         Command::Storm { file } => return Ok(std::fs::write(file, storm::lines().join("\n") + "\n")?),
     };

@@ -149,7 +149,7 @@ impl LogLine {
         let mut rows = self.text.lines().filter(|row| !row.trim().is_empty());
         let first = rows.next().unwrap_or_default();
         if first.trim_start().starts_with(fold::TRACEBACK) {
-            return rows.last().unwrap_or(first);
+            return rows.next_back().unwrap_or(first);
         }
         first
     }

@@ -386,7 +386,7 @@ impl Operator for Correlate {
 
     fn decode(&self, record: &Record, _: &TopicPartition) -> Result<Entry, Reject> {
         match record.header(topics::header::TYPE) {
-            None => decode_signals(record).map(Entry::Signals),
+            None => decode_signals(record).map(Box::new).map(Entry::Signals),
             Some(_) => decode_command(record).map(Box::new).map(Entry::Command),
         }
     }
@@ -503,7 +503,7 @@ impl Correlate {
 /// A record of `transitions`.
 #[derive(Debug)]
 pub enum Entry {
-    Signals(SignalBatch),
+    Signals(Box<SignalBatch>),
     Command(Box<IncidentCommand>),
 }
 

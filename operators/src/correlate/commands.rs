@@ -53,10 +53,10 @@ impl Correlate {
         let Some(said) = incident.and_then(|id| Some((id, self.graph.spoken.get(&id)?.closed.as_ref()?.at))) else {
             return;
         };
-        if episode.starts_at > said.1 {
-            if let Some(spoken) = self.graph.spoken.get_mut(&said.0) {
-                spoken.closed = None;
-            }
+        if episode.starts_at > said.1
+            && let Some(spoken) = self.graph.spoken.get_mut(&said.0)
+        {
+            spoken.closed = None;
         }
     }
 

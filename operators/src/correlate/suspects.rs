@@ -28,10 +28,13 @@ pub struct Change {
     pub title: String,
 }
 
+/// Of one service, by time: source and title.
+type Changes = BTreeMap<(i64, SignalId), (String, String)>;
+
 /// Changes and alerts by service.
 #[derive(Debug, Default)]
 pub struct Suspects {
-    pub changes: Table<String, BTreeMap<(i64, SignalId), (String, String)>>,
+    pub changes: Table<String, Changes>,
     pub alerts: Table<String, BTreeSet<(i64, EpisodeId)>>,
     /// Service → when its earliest change may go.
     pub expiry: Timers<String>,

@@ -112,11 +112,9 @@ impl Case {
                 self.admit(member);
             }
             Fact::Absorbed { members, .. } => members.iter().for_each(|member| self.admit(member)),
-            Fact::SuspectFound { suspect } => {
-                if !self.suspects.iter().any(|known| known.signal == suspect.signal) {
-                    self.suspects.push(suspect.clone());
-                    self.suspects.sort_by_key(|one| (one.before_ms, one.signal));
-                }
+            Fact::SuspectFound { suspect } if !self.suspects.iter().any(|known| known.signal == suspect.signal) => {
+                self.suspects.push(suspect.clone());
+                self.suspects.sort_by_key(|one| (one.before_ms, one.signal));
             }
             _ => {}
         }

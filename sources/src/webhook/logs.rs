@@ -41,8 +41,11 @@ pub enum Protocol {
     Loki,
 }
 
+/// Finds the settings of a protocol.
+type SettingsOf = fn(&WebhookSettings) -> &EndpointSettings;
+
 /// All of them, with where their settings stand.
-pub const PROTOCOLS: &[(Protocol, fn(&WebhookSettings) -> &EndpointSettings)] = &[
+pub const PROTOCOLS: &[(Protocol, SettingsOf)] = &[
     (Protocol::Otlp, |settings| &settings.otlp),
     (Protocol::Loki, |settings| &settings.loki),
 ];
