@@ -1,5 +1,5 @@
 //! An investigation: the steps of the crew about one incident. Each step is asked for and answered by a record on
-//! `incidents` (header [`crate::topics::header::KIND`] = `step`), so who died in the middle finds out from the log what is
+//! `incidents` (header [`crate::topics::header::TYPE`] = `step`), so who died in the middle finds out from the log what is
 //! still to be done.
 
 use chrono::{DateTime, Utc};

@@ -3,7 +3,7 @@
 //! It guarantees that every record is worked on at least once: answers are durable before the position moves. So work must be safe to
 //! repeat: an answer carries a derived id, and what acts on the world looks first whether it has acted already.
 //!
-//! On overload the log holds what it has not got to; at most [`AT_ONCE`] records are worked on at once. A record that it cannot read is
+//! On overload the log holds what it has not got to; at most sixteen records are worked on at once. A record that it cannot read is
 //! handed back and buried. Work itself never fails: what went wrong is part of its answer.
 
 use std::sync::Arc;
