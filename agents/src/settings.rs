@@ -36,10 +36,15 @@ pub struct AgentSettings {
     /// Label matchers that may select a service's series; all are asked, the first that has series answers. `$service` is
     /// the service's name, `$service_re` the same as a regular expression. A matcher for the namespace is added.
     pub selectors: Vec<String>,
+    #[serde(deserialize_with = "partial::memory")]
     pub memory: SymptomSettings,
+    #[serde(deserialize_with = "partial::cpu")]
     pub cpu: SymptomSettings,
+    #[serde(deserialize_with = "partial::errors")]
     pub errors: SymptomSettings,
+    #[serde(deserialize_with = "partial::latency")]
     pub latency: SymptomSettings,
+    #[serde(deserialize_with = "partial::availability")]
     pub availability: SymptomSettings,
     /// PromQL for requests per second, asked in order until one has series. `$selector` stands for the label matchers.
     pub traffic: Vec<String>,
@@ -60,6 +65,42 @@ pub struct SymptomSettings {
     pub warning: f64,
     /// A level from here on is critical.
     pub critical: f64,
+}
+
+/// A table that says only some of its keys keeps the symptom's own values for the others.
+mod partial {
+    use serde::{Deserialize, Deserializer};
+
+    use super::{AgentSettings, SymptomSettings};
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Partial {
+        level: Option<Vec<String>>,
+        trend: Option<Vec<String>>,
+        warning: Option<f64>,
+        critical: Option<f64>,
+    }
+
+    fn over<'de, D: Deserializer<'de>>(own: SymptomSettings, deserializer: D) -> Result<SymptomSettings, D::Error> {
+        let said = Partial::deserialize(deserializer)?;
+        Ok(SymptomSettings {
+            level: said.level.unwrap_or(own.level),
+            trend: said.trend.unwrap_or(own.trend),
+            warning: said.warning.unwrap_or(own.warning),
+            critical: said.critical.unwrap_or(own.critical),
+        })
+    }
+
+    macro_rules! of {
+        ($($symptom:ident),+) => { $(
+            pub fn $symptom<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SymptomSettings, D::Error> {
+                over(AgentSettings::default().$symptom, deserializer)
+            }
+        )+ };
+    }
+
+    of!(memory, cpu, errors, latency, availability);
 }
 
 impl SymptomSettings {

@@ -224,9 +224,9 @@ fn a_change_of_the_same_service_shortly_before_is_a_suspect() {
     check(&format!("{deploy} fire a @3701 svc=s"), &[]);
     check(&format!("{deploy} fire a @90 svc=s"), &[]);
     check(&format!("{deploy} fire a @400 info svc=s"), &[]);
-    // A milder alert that joins later brings its suspects along.
+    // A milder alert that joins brings its suspects along, with the distance to it.
     check(
         &format!("{deploy} fire a @400 info svc=s\n fire b @500 svc=s"),
-        &[("deploy text 0", 400)],
+        &[("deploy text 0", 300)],
     );
 }

@@ -108,7 +108,7 @@ impl Site {
     fn incident(&self, what: &str, found: impl Fn(&Value) -> bool) -> Value {
         wait_for(what, PATIENCE, || {
             let query = "select id, status, resolved_by, root_cause, resolution from incidents where service = 'api-server' \
-                         and title like 'High Memory%'";
+                         and merged_into is null";
             self.aegis.sql(query).into_iter().find(|row| found(row))
         })
     }

@@ -190,6 +190,21 @@ impl Upstreams {
         None
     }
 
+    /// Reads what [`StateCell::save`] wrote; returns what stands behind it. What was saved when one stage alone wrote to the input ends
+    /// with that one; the other then holds the watermark until it is heard.
+    pub fn take_from<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], postcard::Error> {
+        let (OfOneStage { heard, watermark }, mut rest) = postcard::take_from_bytes(bytes)?;
+        let mut others: Vec<Vec<Option<(Instant, bool)>>> = Vec::new();
+        if !rest.is_empty() {
+            (others, rest) = postcard::take_from_bytes(rest)?;
+        }
+        (self.heard, self.watermark) = (heard, watermark);
+        for (list, saved) in self.others.iter_mut().zip(others) {
+            *list = saved;
+        }
+        Ok(rest)
+    }
+
     /// Event time so far; [`Instant::MIN`] before every upstream partition was heard.
     pub fn watermark(&self) -> Instant {
         self.watermark.unwrap_or(Instant::MIN)
@@ -201,24 +216,8 @@ impl StateCell for Upstreams {
         Ok(postcard::to_stdvec(self)?)
     }
 
-    /// What was saved when one stage wrote to the input knows that one; the other holds the watermark until it is heard.
     fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        let loaded = match postcard::from_bytes::<Upstreams>(bytes) {
-            Ok(loaded) => loaded,
-            Err(_) => {
-                let OfOneStage { heard, watermark } = postcard::from_bytes(bytes)?;
-                Upstreams {
-                    heard,
-                    watermark,
-                    ..Upstreams::default()
-                }
-            }
-        };
-        self.heard = loaded.heard;
-        self.watermark = loaded.watermark;
-        for (list, saved) in self.others.iter_mut().zip(loaded.others) {
-            *list = saved;
-        }
+        self.take_from(bytes)?;
         Ok(())
     }
 

@@ -12,13 +12,16 @@ use crate::{ToolError, ToolsSettings};
 /// What can be looked at. Reads credentials; asks no server anything yet.
 pub async fn observe(settings: &ToolsSettings) -> Result<Observe, ToolError> {
     let mut observe = Observe::default();
-    if let Some(prometheus) = &settings.prometheus {
+    let prometheus = &settings.prometheus;
+    if prometheus.configured() {
         observe.metrics = Some(Arc::new(Prometheus::new(prometheus)?));
     }
-    if let Some(loki) = &settings.loki {
+    let loki = &settings.loki;
+    if loki.configured() {
         observe.logs = Some(Arc::new(Loki::new(loki)?));
     }
-    if let Some(kubernetes) = &settings.kubernetes {
+    let kubernetes = &settings.kubernetes;
+    if kubernetes.configured() {
         observe.cluster = Some(Arc::new(Observer::new(Api::connect(kubernetes).await?)));
     }
     Ok(observe)
@@ -27,7 +30,8 @@ pub async fn observe(settings: &ToolsSettings) -> Result<Observe, ToolError> {
 /// What can be changed, for the executor.
 pub async fn act(settings: &ToolsSettings) -> Result<Act, ToolError> {
     let mut act = Act::default();
-    if let Some(kubernetes) = &settings.kubernetes {
+    let kubernetes = &settings.kubernetes;
+    if kubernetes.configured() {
         act = act.with_cluster(Box::new(Actor::new(Api::connect(kubernetes).await?)));
     }
     Ok(act)

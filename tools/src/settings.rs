@@ -14,18 +14,18 @@ use crate::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 pub struct ToolsSettings {
     /// A Prometheus, or what speaks its HTTP API (Thanos, Mimir, VictoriaMetrics).
-    pub prometheus: Option<PrometheusSettings>,
+    pub prometheus: PrometheusSettings,
     /// A Loki.
-    pub loki: Option<LokiSettings>,
+    pub loki: LokiSettings,
     /// A Kubernetes cluster.
-    pub kubernetes: Option<KubernetesSettings>,
+    pub kubernetes: KubernetesSettings,
 }
 
 /// A metric store.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrometheusSettings {
-    /// Address, with a path where the API stands under one: `http://127.0.0.1:9090`.
+    /// Address, with a path where the API stands under one: `http://127.0.0.1:9090`. Empty: there is none.
     pub url: String,
     /// Bearer token.
     pub token: Option<Secret>,
@@ -43,7 +43,7 @@ pub struct PrometheusSettings {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LokiSettings {
-    /// Address: `http://127.0.0.1:3100`.
+    /// Address: `http://127.0.0.1:3100`. Empty: our own store of log lines is asked.
     pub url: String,
     /// Sent as `X-Scope-OrgID`, which a Loki for several tenants needs.
     pub tenant: Option<String>,
@@ -139,20 +139,25 @@ impl ToolsSettings {
         let mut of = |tool: &str, found: Vec<String>| {
             faults.extend(found.into_iter().map(|fault| format!("{tool}.{fault}")));
         };
-        if let Some(prometheus) = &self.prometheus {
-            of("prometheus", prometheus.faults());
+        if self.prometheus.configured() {
+            of("prometheus", self.prometheus.faults());
         }
-        if let Some(loki) = &self.loki {
-            of("loki", loki.faults());
+        if self.loki.configured() {
+            of("loki", self.loki.faults());
         }
-        if let Some(kubernetes) = &self.kubernetes {
-            of("kubernetes", kubernetes.faults());
+        if self.kubernetes.configured() {
+            of("kubernetes", self.kubernetes.faults());
         }
         faults
     }
 }
 
 impl PrometheusSettings {
+    /// Whether anybody wrote where it is.
+    pub fn configured(&self) -> bool {
+        !self.url.is_empty() || self.token.is_some()
+    }
+
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         faults.extend(url_fault("url", &self.url, self.token.is_some()));
@@ -172,6 +177,11 @@ impl PrometheusSettings {
 }
 
 impl LokiSettings {
+    /// Whether anybody wrote where it is.
+    pub fn configured(&self) -> bool {
+        !self.url.is_empty() || self.token.is_some() || self.tenant.is_some()
+    }
+
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         faults.extend(url_fault("url", &self.url, self.token.is_some()));
@@ -203,6 +213,16 @@ impl LokiSettings {
 }
 
 impl KubernetesSettings {
+    /// Whether anybody wrote where it is.
+    pub fn configured(&self) -> bool {
+        self.in_cluster
+            || self.kubeconfig.is_some()
+            || self.url.is_some()
+            || self.context.is_some()
+            || self.token_file.is_some()
+            || self.ca_file.is_some()
+    }
+
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let ways = [self.kubeconfig.is_some(), self.in_cluster, self.url.is_some()];
@@ -313,7 +333,11 @@ mod tests {
             json!({"prometheus": {"url": "http://prometheus:9090", "token": "hunter2"}}),
             &["use https"],
         );
-        check(json!({"prometheus": {}}), &["prometheus.url is no address"]);
+        check(
+            json!({"prometheus": {"token": "hunter2"}}),
+            &["prometheus.url is no address"],
+        );
+        check(json!({"prometheus": {}, "loki": {}, "kubernetes": {}}), &[]);
         check(json!({"prometheus": {"url": "ftp://x"}}), &["must begin with http"]);
         check(json!({"prometheus": {"url": "http://u:hunter3@x"}}), &["set a token"]);
         check(
@@ -329,7 +353,6 @@ mod tests {
             &["no label of Loki"],
         );
         check(json!({"loki": {"url": "http://x", "tenant": "a b"}}), &["tenant"]);
-        check(json!({"kubernetes": {}}), &["exactly one"]);
         check(
             json!({"kubernetes": {"in_cluster": true, "url": "https://x"}}),
             &["exactly one"],

@@ -364,7 +364,7 @@ async fn a_wrong_token_is_refused() {
     let token = folder.path().join("token");
     std::fs::write(&token, "hunter2").unwrap();
     let mut settings = support::settings(&guarded.running.url());
-    settings.kubernetes.as_mut().unwrap().token_file = Some(token);
+    settings.kubernetes.token_file = Some(token);
     let observe = tools::connect::observe(&settings).await.unwrap();
     observe.cluster.unwrap().state(&restart()).await.unwrap();
 }

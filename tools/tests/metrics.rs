@@ -124,7 +124,7 @@ async fn memory_of_a_real_prometheus_falls_when_the_pods_are_replaced() {
 async fn captured_answers() {
     let world = world::World::new(Scenario::fast());
     let running = world.start(support::LOOPBACK).await.unwrap();
-    let settings = support::settings(&running.url()).prometheus.unwrap();
+    let settings = support::settings(&running.url()).prometheus;
     let metrics = Prometheus::new(&settings).unwrap();
     let answer = |body: &str| {
         world.heal();

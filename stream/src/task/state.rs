@@ -302,10 +302,7 @@ impl<O: Operator> Task<O> {
                 *senders = saved;
                 rest
             }),
-            EventTime::Downstream(upstreams) => postcard::take_from_bytes(bytes).map(|(saved, rest)| {
-                *upstreams = saved;
-                rest
-            }),
+            EventTime::Downstream(upstreams) => upstreams.take_from(bytes),
         };
         let calls = loaded.and_then(|rest| self.calls.load(rest));
         self.outbox.set_room(self.calls.room());

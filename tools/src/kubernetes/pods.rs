@@ -84,7 +84,7 @@ fn pod(json: &Value) -> Pod {
             .sum::<u64>()
             .min(u32::MAX.into()) as u32,
         last_terminated: containers().find_map(terminated),
-        started_at: text(&status["startTime"]).parse().ok(),
+        started_at: began(status),
     }
 }
 
@@ -167,4 +167,11 @@ mod tests {
             ("Pending", false, 0)
         );
     }
+}
+
+/// When its newest container began: a pod whose container was started again began again.
+fn began(status: &Value) -> Option<DateTime<Utc>> {
+    let containers = status["containerStatuses"].as_array().into_iter().flatten();
+    let running = containers.filter_map(|one| text(&one["state"]["running"]["startedAt"]).parse().ok());
+    running.max().or_else(|| text(&status["startTime"]).parse().ok())
 }
