@@ -217,7 +217,9 @@ fn judge(
     alerts: Option<Result<Vec<ActiveAlert>, String>>,
 ) -> (Health, String) {
     let replaces = !matches!(proposal.action, model::Action::Scale { .. });
-    let old = |pod: &&Pod| pod.started_at.is_none_or(|at| at < proposal.proposed_at);
+    // A cluster tells whole seconds.
+    let planned_at = proposal.proposed_at.timestamp();
+    let old = |pod: &&Pod| pod.started_at.is_none_or(|at| at.timestamp() < planned_at);
     let fresh: Vec<&Pod> = pods.iter().filter(|pod| !old(pod)).collect();
     let crashing = fresh.iter().filter(|pod| pod.restarts >= CRASHES).count();
     let ready = pods.iter().filter(|pod| pod.ready).count();
