@@ -141,10 +141,6 @@ fn settings(cluster: &str, policy: &Path) -> String {
 
 #[test]
 fn memory_runs_out_and_a_rule_lets_the_agent_restart_it() {
-    if std::env::var("AEGIS_TEST_LONG").as_deref() != Ok("1") {
-        eprintln!("not run: AEGIS_TEST_LONG=1 (make test-long) runs it");
-        return;
-    }
     let site = Site::new(ALLOW, |_| {});
     site.log_oom();
     site.alert();
@@ -188,10 +184,6 @@ fn memory_runs_out_and_a_rule_lets_the_agent_restart_it() {
 
 #[test]
 fn without_a_rule_a_human_is_asked_and_nothing_happens_before_the_yes() {
-    if std::env::var("AEGIS_TEST_LONG").as_deref() != Ok("1") {
-        eprintln!("not run: AEGIS_TEST_LONG=1 (make test-long) runs it");
-        return;
-    }
     let site = Site::new("", |_| {});
     site.log_oom();
     site.alert();
