@@ -142,6 +142,13 @@ fn last_at(event: &Value) -> Option<DateTime<Utc>> {
     times.into_iter().find_map(|time| time.as_str()?.parse().ok())
 }
 
+/// When its newest container began: a pod whose container was started again began again.
+fn began(status: &Value) -> Option<DateTime<Utc>> {
+    let containers = status["containerStatuses"].as_array().into_iter().flatten();
+    let running = containers.filter_map(|one| text(&one["state"]["running"]["startedAt"]).parse().ok());
+    running.max().or_else(|| text(&status["startTime"]).parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,11 +174,4 @@ mod tests {
             ("Pending", false, 0)
         );
     }
-}
-
-/// When its newest container began: a pod whose container was started again began again.
-fn began(status: &Value) -> Option<DateTime<Utc>> {
-    let containers = status["containerStatuses"].as_array().into_iter().flatten();
-    let running = containers.filter_map(|one| text(&one["state"]["running"]["startedAt"]).parse().ok());
-    running.max().or_else(|| text(&status["startTime"]).parse().ok())
 }
