@@ -19,6 +19,10 @@ use crate::cli::Exit;
 const GROUP: &str = "aegis.dead-letters";
 /// How long to wait for another one's seat. A broker takes some seconds to hand partitions over.
 const TURN: Duration = Duration::from_secs(45);
+/// How long a member waits for partition 0 when it was given others.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it stays away then: enough for the other one's share to grow to all.
+const STEP_BACK: std::ops::Range<Duration> = Duration::from_secs(1)..Duration::from_secs(4);
 /// One wait for the group.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -36,41 +40,31 @@ pub struct Seat {
 
 impl Seat {
     /// Waits for it; gives up while somebody else stays.
+    ///
+    /// A group shares its partitions out evenly, so two who wait for all of them would each wait for the other's. Partition 0
+    /// decides: who was given others and not that one steps back, and comes again after a while.
     pub async fn take(log: &Arc<dyn Log>) -> anyhow::Result<Self> {
         let all = log.partitions(topics::DEAD_LETTER).await? as usize;
-        let mut member = log.join(GROUP, &[topics::DEAD_LETTER.into()]).await?;
-        let mut owned = BTreeSet::new();
         let until = tokio::time::Instant::now() + TURN;
-        while owned.len() < all {
-            match member.next(POLL).await? {
-                Some(MemberEvent::Assigned(partitions)) => {
-                    for (partition, _) in partitions {
-                        // Letters are read with readers outside the group; nothing need be fetched here.
-                        let end = log.bounds(&partition).await?.end;
-                        member.seek(&partition, end).await?;
-                        owned.insert(partition.partition);
-                    }
-                }
-                Some(MemberEvent::Revoked(gone) | MemberEvent::Lost(gone)) => {
-                    gone.iter().for_each(|partition| {
-                        owned.remove(&partition.partition);
-                    });
-                }
-                Some(MemberEvent::Fetched { .. } | MemberEvent::Drained) | None => {}
+        loop {
+            let mut member = log.join(GROUP, &[topics::DEAD_LETTER.into()]).await?;
+            let owned = gather(log, member.as_mut(), all, until).await?;
+            if owned == all {
+                return Ok(Seat {
+                    log: log.clone(),
+                    member,
+                });
             }
-            if owned.len() < all && tokio::time::Instant::now() >= until {
-                let _ = member.leave().await;
+            let left = member.leave().await;
+            if tokio::time::Instant::now() >= until {
                 return Err(Exit::Unavailable.because(format!(
-                    "somebody else is at the dead letters: {} of {all} partitions came free within {} s; try again",
-                    owned.len(),
+                    "somebody else is at the dead letters: {owned} of {all} partitions came free within {} s; try again",
                     TURN.as_secs()
                 )));
             }
+            left?;
+            tokio::time::sleep(rand::random_range(STEP_BACK)).await;
         }
-        Ok(Seat {
-            log: log.clone(),
-            member,
-        })
     }
 
     /// Everything of `jobs` or nothing. `ends`: what of each partition of letters is known.
@@ -114,6 +108,45 @@ impl Seat {
     pub async fn leave(mut self) -> anyhow::Result<()> {
         Ok(self.member.leave().await?)
     }
+}
+
+/// How many partitions `member` was given in the end: all of them, or what it had when waiting on made no sense.
+async fn gather(
+    log: &Arc<dyn Log>,
+    member: &mut dyn Member,
+    all: usize,
+    until: tokio::time::Instant,
+) -> anyhow::Result<usize> {
+    let mut owned = BTreeSet::new();
+    let mut without_first: Option<tokio::time::Instant> = None;
+    while owned.len() < all {
+        match member.next(POLL).await? {
+            Some(MemberEvent::Assigned(partitions)) => {
+                for (partition, _) in partitions {
+                    // Letters are read with readers outside the group; nothing need be fetched here.
+                    let end = log.bounds(&partition).await?.end;
+                    member.seek(&partition, end).await?;
+                    owned.insert(partition.partition);
+                }
+            }
+            Some(MemberEvent::Revoked(gone) | MemberEvent::Lost(gone)) => {
+                gone.iter().for_each(|partition| {
+                    owned.remove(&partition.partition);
+                });
+            }
+            Some(MemberEvent::Fetched { .. } | MemberEvent::Drained) | None => {}
+        }
+        let now = tokio::time::Instant::now();
+        if owned.is_empty() || owned.contains(&0) {
+            without_first = None;
+        } else if now >= *without_first.get_or_insert(now) + PATIENCE {
+            break;
+        }
+        if now >= until {
+            break;
+        }
+    }
+    Ok(owned.len())
 }
 
 fn fact_record(fact: &LetterFact) -> serde_json::Result<NewRecord> {
