@@ -243,7 +243,11 @@ async fn sql_command(session: Session, arguments: SqlArgs) -> anyhow::Result<Exi
         max_rows: arguments.max_rows,
         ..sql::EngineOptions::default()
     };
-    let engine = engine(config, options).await?;
+    let engine = if sql::names_log_lines(&query) {
+        lines::settled_engine(config, options).await?
+    } else {
+        engine(config, options).await?
+    };
     let (schema, batches) = engine.query(&query).await?;
     let format = Format::of(arguments.json, arguments.csv);
     let mut out = io::stdout().lock();

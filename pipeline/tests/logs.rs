@@ -131,6 +131,9 @@ fn lines_of_an_exhausted_heap_join_the_incident_of_their_service() {
     );
 
     // A running aegis writes what it has before it is asked.
+    wait_for("the lines in SQL", Duration::from_secs(30), || {
+        (aegis.sql("select count(*) as n from Logs")[0]["n"] == 5).then_some(())
+    });
     let lines = |arguments: &[&str]| -> Vec<Value> {
         let (code, out, err) = aegis.run(&[arguments, &["--json"]].concat());
         assert_eq!(code, 0, "{out}{err}");

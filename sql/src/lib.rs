@@ -3,7 +3,8 @@
 //! Read-only by construction: only queries are parsed on, the tables have no insert or delete, and the store's
 //! connections are read-only as well. The store's tables are read as they are at that moment; signals come from the
 //! archive as far as it reaches and from the store beyond it ([`archive`] says exactly how). Log lines (table `logs`) come from the
-//! archive alone: those of the last minutes, which are in no file yet, are not in it. [`logs`] asks about them without SQL.
+//! archive alone: those of the last minutes, which are in no file yet, are not in it until the owner of the archive is asked to write them
+//! ([`names_log_lines`]). [`logs`] asks about lines without SQL.
 //!
 //! Bounded: a memory pool for the plan, and a limit on the rows of an answer.
 //!
@@ -22,4 +23,4 @@ mod tables;
 pub use engine::{Engine, EngineOptions};
 pub use error::SqlError;
 pub use source::SqlSourceConfig;
-pub use tables::table_names;
+pub use tables::{names_log_lines, table_names};

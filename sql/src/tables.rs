@@ -54,6 +54,14 @@ pub fn table_names() -> Vec<&'static str> {
     TABLES.iter().chain([&LOGS]).map(|table| table.name).collect()
 }
 
+/// Whether `query` may read log lines, of which the newest are in a running aegis's memory until it writes them. A word of that
+/// name anywhere will do: asking once too often costs nothing.
+pub fn names_log_lines(query: &str) -> bool {
+    query
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(|word| word.eq_ignore_ascii_case(LOGS.name))
+}
+
 /// Log lines, which are in the archive alone.
 pub(crate) static LOGS: Table = Table {
     name: "logs",

@@ -12,17 +12,17 @@ use crate::config::Config;
 use crate::control::Client;
 
 /// What a running aegis has not written yet is written first.
-async fn settled_engine(config: &Config) -> anyhow::Result<sql::Engine> {
+pub async fn settled_engine(config: &Config, options: sql::EngineOptions) -> anyhow::Result<sql::Engine> {
     if let Some(client) = Client::connect(&config.data.dir).await
         && !client.flush().await?
     {
         eprintln!("the running aegis could not write its newest lines at once; they are not shown");
     }
-    engine(config, sql::EngineOptions::default()).await
+    engine(config, options).await
 }
 
 pub async fn logs(session: Session, arguments: LogsArgs) -> anyhow::Result<Exit> {
-    let engine = settled_engine(&session.config).await?;
+    let engine = settled_engine(&session.config, sql::EngineOptions::default()).await?;
     let query = LogQuery {
         template: arguments.template.clone(),
         trace_id: arguments.trace.clone(),
@@ -44,7 +44,7 @@ pub async fn logs(session: Session, arguments: LogsArgs) -> anyhow::Result<Exit>
 }
 
 pub async fn templates(session: Session, arguments: TemplatesArgs) -> anyhow::Result<Exit> {
-    let engine = settled_engine(&session.config).await?;
+    let engine = settled_engine(&session.config, sql::EngineOptions::default()).await?;
     let found = engine
         .templates(&arguments.which.query(Utc::now(), arguments.limit))
         .await?;
