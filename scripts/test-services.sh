@@ -52,6 +52,7 @@ up() {
     "$here/services/postgres.sh" install
     "$here/services/timescale.sh" install
     "$here/services/prometheus.sh" install
+    "$here/services/samples.sh" install
 
     root=$(mktemp -d "${TMPDIR:-/tmp}/aegis-services.XXXXXX")
     # PostgreSQL runs as another user when this runs as root, and has to get through.
@@ -62,7 +63,8 @@ up() {
         "$here/services/kafka.sh" start "$root/kafka" 9>&- &&
             "$here/services/postgres.sh" start "$root/postgres" 9>&- &&
             "$here/services/timescale.sh" start "$root/timescale" 9>&- &&
-            "$here/services/prometheus.sh" env
+            "$here/services/prometheus.sh" env &&
+            "$here/services/samples.sh" env
     } >"$state/env.new"; then
         rm -f "$state/env.new"
         down

@@ -21,6 +21,7 @@ mod events;
 mod extra;
 mod fault;
 mod flat;
+mod github;
 mod grafana;
 mod group;
 mod json;
@@ -113,6 +114,7 @@ fn decode(event: &RawEvent, body: &str, lane: &mut Lane<'_, '_>) -> Result<(), F
     match shape::sender_of(event, body)? {
         Sender::Alertmanager => alertmanager::decode(body, lane),
         Sender::Grafana => grafana::decode(body, lane),
+        Sender::Github => github::decode(event, body, lane),
         Sender::Events => events::decode(event, body, lane),
         Sender::Flat => flat::decode(body, lane),
     }

@@ -7,6 +7,8 @@ mod support;
 mod captured;
 #[path = "normalize_suite/faults.rs"]
 mod faults;
+#[path = "normalize_suite/github.rs"]
+mod github;
 #[path = "normalize_suite/properties.rs"]
 mod properties;
 #[path = "normalize_suite/rules.rs"]

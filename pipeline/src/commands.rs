@@ -140,6 +140,7 @@ async fn ingest_command(session: Session, arguments: IngestArgs) -> anyhow::Resu
     let summary = ingest::ingest(
         &session.config,
         arguments.from.decoder(),
+        arguments.event.as_deref().unwrap_or_default(),
         arguments.service.as_deref().unwrap_or_default(),
         &arguments.files,
         arguments.close,

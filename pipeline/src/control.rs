@@ -71,6 +71,8 @@ struct IngestQuery {
     #[serde(default)]
     from: String,
     #[serde(default)]
+    event: String,
+    #[serde(default)]
     service: String,
 }
 
@@ -126,7 +128,7 @@ async fn ingest(
         accepted.lines = read.lines();
         return Ok(Json(accepted));
     }
-    for event in sources::replay::read(&body, &query.from, now.0) {
+    for event in sources::replay::read(&body, &query.from, &query.event, now.0) {
         append(&door.ingress, &event, now).await.map_err(|error| {
             (
                 code(&error),
@@ -186,10 +188,14 @@ impl Client {
     }
 
     /// Hands a file over; returns once all of it is durable in the daemon's log.
-    pub async fn ingest(&self, from: &str, service: &str, file: Bytes) -> anyhow::Result<Accepted> {
+    pub async fn ingest(&self, from: &str, event: &str, service: &str, file: Bytes) -> anyhow::Result<Accepted> {
         let service: String = service.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        self.ask("POST", &format!("/ingest?from={from}&service={service}"), file)
-            .await
+        self.ask(
+            "POST",
+            &format!("/ingest?from={from}&event={event}&service={service}"),
+            file,
+        )
+        .await
     }
 
     pub async fn status(&self) -> anyhow::Result<DaemonStatus> {

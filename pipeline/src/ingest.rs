@@ -172,11 +172,12 @@ pub fn read_input(path: &str) -> anyhow::Result<Bytes> {
         .into())
 }
 
-/// Runs an ingest. `from`: `alertmanager`, `grafana`, `events`, or empty for "the body's shape decides"; `otlp`, `loki`, or `lines`
-/// with the `service` whose lines they are. `progress` is told the number of bytes of every file that is in.
+/// Runs an ingest. `from`: `alertmanager`, `grafana`, `github`, `events`, or empty for "the body's shape decides"; `otlp`, `loki`, or `lines`
+/// with the `service` whose lines they are. `event`: what GitHub called the bodies, where it is known. `progress` is told the number of bytes of every file that is in.
 pub async fn ingest(
     config: &Config,
     from: &str,
+    event: &str,
     service: &str,
     files: &[String],
     close: bool,
@@ -190,7 +191,7 @@ pub async fn ingest(
         for file in files {
             let bytes = read_input(file)?;
             let size = bytes.len() as u64;
-            let accepted = client.ingest(from, service, bytes).await?;
+            let accepted = client.ingest(from, event, service, bytes).await?;
             summary.bodies += accepted.bodies;
             summary.lines += accepted.lines;
             summary.files += 1;
@@ -216,7 +217,7 @@ pub async fn ingest(
             progress(bytes.len() as u64);
             continue;
         }
-        let events = sources::replay::read(&bytes, from, now.0);
+        let events = sources::replay::read(&bytes, from, event, now.0);
         // Many appends in flight share one sync.
         for chunk in events.chunks(256) {
             let appends = chunk.iter().map(|event| append(&ingress, event, now));

@@ -33,7 +33,7 @@ async fn fed() -> Pipeline {
     let alertmanager = [("aegis-sender", "alertmanager")];
     for (n, file) in files.iter().enumerate() {
         let bytes = std::fs::read(file).unwrap();
-        for event in sources::replay::read(&bytes, "alertmanager", memory::NOW.0) {
+        for event in sources::replay::read(&bytes, "alertmanager", "", memory::NOW.0) {
             pipeline.raw(n as u32 % PARTITIONS, &alertmanager, event.body).await;
         }
         if n == files.len() / 2 {
@@ -386,7 +386,7 @@ async fn two_decoders_count_alike_on_broken_bodies() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../sources/tests/fixtures");
     let mut seeds: Vec<Vec<u8>> = ["alertmanager/002-firing.json", "alertmanager-grouped/017-firing.json"]
         .iter()
-        .flat_map(|file| sources::replay::read(&std::fs::read(root.join(file)).unwrap(), "alertmanager", 0))
+        .flat_map(|file| sources::replay::read(&std::fs::read(root.join(file)).unwrap(), "alertmanager", "", 0))
         .map(|event| event.body.to_vec())
         .collect();
     for body in [

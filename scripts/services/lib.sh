@@ -53,6 +53,39 @@ apt_install() {
     [ "$rc" -eq 0 ] || die "apt-get could not install: $*"
 }
 
+# Installs Node 18 or newer with npm where they are missing.
+node_is_there() {
+    local packages=() major
+    have node || packages+=(nodejs)
+    have npm || packages+=(npm)
+    [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}"
+    major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')
+    [ "${major:-0}" -ge 18 ] || die "Node 18 or newer is needed; 'node --version' says: $(node --version 2>&1 || true)"
+}
+
+# npm_folder PACKAGE_FILE NAME: where its packages belong. The file is part of the name: another version is another folder.
+npm_folder() { printf '%s\n' "$AEGIS_TEST_CACHE/$2/$(cksum <"$1" | cut -d ' ' -f 1)"; }
+
+# npm_install PACKAGE_FILE FOLDER WHAT: downloads into FOLDER, whole or not at all, once.
+npm_install() {
+    local fresh
+    [ ! -f "$2/.complete" ] || return 0
+    say "downloading $3 from npm to $2"
+    mkdir -p "$(dirname "$2")"
+    fresh=$(mktemp -d "$2.XXXXXX")
+    # Installed on a copy: npm writes beside the file, and the checkout stays clean.
+    cp "$1" "$fresh/package.json"
+    if ! (cd "$fresh" && npm install --no-audit --no-fund --no-package-lock --ignore-scripts >npm.log 2>&1); then
+        tail_log "$fresh/npm.log"
+        rm -rf "$fresh"
+        die "npm could not download $3"
+    fi
+    touch "$fresh/.complete"
+    # Two that download at once: the first rename wins, the other copy is thrown away.
+    mv -T "$fresh" "$2" 2>/dev/null || rm -rf "$fresh"
+    [ -f "$2/.complete" ] || die "$2 is in the way: remove it and try again"
+}
+
 # True when something listens on 127.0.0.1:PORT.
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 

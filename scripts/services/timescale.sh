@@ -13,39 +13,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/services/lib.sh
 . "$here/lib.sh"
 
-# The package file is part of the name: another version is another folder.
-modules="$AEGIS_TEST_CACHE/timescale/$(cksum <"$here/timescale/package.json" | cut -d ' ' -f 1)"
-
-node_is_enough() {
-    local major
-    have node && have npm || return 1
-    major=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
-    [ "${major:-0}" -ge 18 ]
-}
+modules=$(npm_folder "$here/timescale/package.json" timescale)
 
 install() {
-    local packages=()
-    have node || packages+=(nodejs)
-    have npm || packages+=(npm)
-    [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}"
-    node_is_enough || die "TimescaleDB in WASM needs Node 18 or newer; 'node --version' says: $(node --version 2>&1 || true)"
-
-    [ ! -f "$modules/.complete" ] || return 0
-    say "downloading TimescaleDB in WASM from npm (about 25 MB) to $modules"
-    mkdir -p "$(dirname "$modules")"
-    local fresh
-    fresh=$(mktemp -d "$modules.XXXXXX")
-    # Installed on a copy: npm writes beside the file, and the checkout stays clean.
-    cp "$here/timescale/package.json" "$fresh/package.json"
-    if ! (cd "$fresh" && npm install --no-audit --no-fund --no-package-lock --ignore-scripts >npm.log 2>&1); then
-        tail_log "$fresh/npm.log"
-        rm -rf "$fresh"
-        die "npm could not download TimescaleDB in WASM"
-    fi
-    touch "$fresh/.complete"
-    # Two that download at once: the first rename wins, the other copy is thrown away.
-    mv -T "$fresh" "$modules" 2>/dev/null || rm -rf "$fresh"
-    [ -f "$modules/.complete" ] || die "$modules is in the way: remove it and try again"
+    node_is_there
+    npm_install "$here/timescale/package.json" "$modules" "TimescaleDB in WASM (about 25 MB)"
 }
 
 # Serving, or already dead.

@@ -18,9 +18,23 @@ struct Capture {
     received_at: Option<f64>,
 }
 
-/// Reads a file's bytes. `sender` is the decoder asked for (empty: the body's shape decides); `now` (microseconds since
-/// the epoch) is the receive time where none was recorded.
-pub fn read(bytes: &[u8], sender: &str, now: i64) -> Vec<RawEvent> {
+/// The header in which GitHub names the event, and the name under which the dispatcher stores it.
+const EVENT: (&str, &str) = ("x-github-event", "http-x-github-event");
+
+/// Reads a file's bytes. `sender` is the decoder asked for (empty: the body's shape decides), `event` what GitHub called the bodies
+/// (empty: unknown, or as captured); `now` (microseconds since the epoch) is the receive time where none was recorded.
+pub fn read(bytes: &[u8], sender: &str, event: &str, now: i64) -> Vec<RawEvent> {
+    let mut events = bodies(bytes, sender, now);
+    if !event.is_empty() {
+        for body in &mut events {
+            body.headers.retain(|(name, _)| name != EVENT.1);
+            body.headers.push((EVENT.1.to_owned(), event.to_owned()));
+        }
+    }
+    events
+}
+
+fn bodies(bytes: &[u8], sender: &str, now: i64) -> Vec<RawEvent> {
     let body = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if let Ok(capture) = serde_json::from_slice::<Capture>(body) {
         return vec![event_of(capture, sender, now)];
@@ -74,8 +88,11 @@ fn event_of(capture: Capture, sender: &str, now: i64) -> RawEvent {
     let kept = capture
         .headers
         .iter()
-        .filter(|(name, _)| name.to_ascii_lowercase().starts_with(model::raw::header::CE_PREFIX))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+        .filter_map(|(name, value)| match name.to_ascii_lowercase() {
+            name if name.starts_with(model::raw::header::CE_PREFIX) => Some((name, value.clone())),
+            name if name == EVENT.0 => Some((EVENT.1.to_owned(), value.clone())),
+            _ => None,
+        })
         .collect();
     RawEvent {
         sender: sender.to_owned(),
@@ -93,7 +110,7 @@ mod tests {
     use super::*;
 
     fn bodies(text: &str) -> Vec<String> {
-        read(text.as_bytes(), "", 7)
+        read(text.as_bytes(), "", "", 7)
             .iter()
             .map(|e| String::from_utf8_lossy(&e.body).into_owned())
             .collect()
@@ -118,11 +135,28 @@ mod tests {
     #[test]
     fn captures_keep_their_time_and_lose_their_credentials() {
         let text = r#"{"received_at":1.5,"headers":[["Authorization","Bearer x"],["Content-Type","text/x"],["ce-id","1"]],"raw_body":"{}"}"#;
-        let event = &read(text.as_bytes(), "events", 7)[0];
+        let event = &read(text.as_bytes(), "events", "", 7)[0];
         assert_eq!(
             (event.received_at, event.content_type.as_str(), event.body.as_ref()),
             (1_500_000, "text/x", &b"{}"[..])
         );
         assert_eq!(event.headers, [("ce-id".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn what_github_called_it() {
+        let captured = r#"{"headers":[["X-GitHub-Event","push"]],"raw_body":"{}"}"#;
+        let named = |text: &str, event: &str| {
+            let events = read(text.as_bytes(), "github", event, 7);
+            events[0]
+                .headers
+                .iter()
+                .map(|(_, value)| value.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(named(captured, ""), ["push"]);
+        assert_eq!(named(captured, "ping"), ["ping"], "the command line counts");
+        assert_eq!(named("{}", "ping"), ["ping"]);
+        assert_eq!(named("{}", ""), [""; 0]);
     }
 }

@@ -14,6 +14,8 @@ mod auth;
 mod body;
 mod events;
 mod flow;
+mod form;
+mod github;
 mod grafana;
 mod logs;
 mod problem;
@@ -22,6 +24,7 @@ mod senders;
 mod server;
 mod settings;
 mod shape;
+mod signature;
 pub mod slack;
 
 use std::net::SocketAddr;
@@ -47,7 +50,7 @@ use problem::Refusal;
 use redact::Redaction;
 use senders::SENDERS;
 
-pub use settings::{EndpointSettings, WebhookSettings};
+pub use settings::{EndpointSettings, GithubSettings, GrafanaSettings, WebhookSettings};
 
 /// Added to the request timeout when stopping: the time to write an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
@@ -167,7 +170,7 @@ pub fn router(
     let mut routes = Router::new().route("/healthz", get(async || Json(serde_json::json!({"status": "ok"}))));
     for registered in SENDERS {
         let sender = registered.sender;
-        let guard = Guard::new(&(registered.settings)(settings).tokens);
+        let guard = Guard::new(&(registered.keys)(settings));
         let endpoint = Arc::new(Endpoint {
             sender,
             guard,
@@ -183,7 +186,7 @@ pub fn router(
         let Some(ingress) = logs.clone() else { break };
         let endpoint = Arc::new(LogEndpoint {
             protocol: *protocol,
-            guard: Guard::new(&endpoint(settings).tokens),
+            guard: Guard::new(&endpoint(settings).keys()),
             dispatcher: Arc::clone(&dispatcher),
             ingress,
             settings: settings.logs.clone(),

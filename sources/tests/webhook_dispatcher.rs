@@ -7,6 +7,8 @@ mod durable;
 mod logs;
 #[path = "webhook_dispatcher/requests.rs"]
 mod requests;
+#[path = "webhook_dispatcher/signed.rs"]
+mod signed;
 #[path = "webhook_dispatcher/support.rs"]
 mod support;
 #[path = "webhook_dispatcher/wire.rs"]

@@ -217,6 +217,32 @@ impl<'de, A: MapAccess<'de>> Member<'_, 'de, A> {
 pub struct Pairs<'a>(Vec<(Text<'a>, Text<'a>)>);
 
 impl<'a> Pairs<'a> {
+    /// Of a decoder's own making; of two with one name the later counts.
+    pub fn made(mut pairs: Vec<(&'static str, String)>) -> Self {
+        pairs.sort_by_key(|(name, _)| *name);
+        pairs.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                earlier.1 = std::mem::take(&mut later.1);
+            }
+            same
+        });
+        let mut pairs: Vec<(Text<'a>, Text<'a>)> = pairs
+            .into_iter()
+            .map(|(name, value)| (Text::Borrowed(name), Text::Owned(value)))
+            .collect();
+        for (_, value) in &mut pairs {
+            if value.len() > MAX_VALUE_BYTES {
+                let mut end = MAX_VALUE_BYTES;
+                while !value.is_char_boundary(end) {
+                    end -= 1;
+                }
+                value.to_mut().truncate(end);
+            }
+        }
+        Pairs(pairs)
+    }
+
     /// The value of `name`; empty values count as absent, as in Prometheus.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0

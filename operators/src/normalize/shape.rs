@@ -8,6 +8,7 @@
 //! | `version: "4"` and `alerts` | `alertmanager` |
 //! | `version: "1"` and `orgId` or `state` | `grafana` |
 //! | in an array: `labels` and `startsAt` | `alertmanager` (API v2) |
+//! | header `http-x-github-event`, or `repository` and `sender` | `github` |
 //! | `fingerprint` and `ts` | `flat` |
 //! | `ts`, `service`, and `commit` or `version` | `flat` |
 //!
@@ -19,12 +20,13 @@ use serde_json::value::RawValue;
 
 use super::fault::Fault;
 use super::json::{Fields, Member, read_leading_object};
-use super::{alertmanager, events, flat, grafana};
+use super::{alertmanager, events, flat, github, grafana};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
     Alertmanager,
     Grafana,
+    Github,
     Events,
     Flat,
 }
@@ -34,17 +36,22 @@ pub fn sender_of(event: &RawEvent, body: &str) -> Result<Sender, Fault> {
     match &*event.sender {
         alertmanager::SOURCE => return Ok(Sender::Alertmanager),
         grafana::SOURCE => return Ok(Sender::Grafana),
+        github::SOURCE => return Ok(Sender::Github),
         events::SOURCE => return Ok(Sender::Events),
         flat::SOURCE => return Ok(Sender::Flat),
         "" => {}
         other => {
             let shown: String = other.chars().take(40).collect();
-            let detail = format!("header aegis-sender is {shown:?}; known are alertmanager, grafana, events, flat");
+            let detail =
+                format!("header aegis-sender is {shown:?}; known are alertmanager, grafana, github, events, flat");
             return Err(Fault::new("unknown_sender", "", detail));
         }
     }
     if events::binary(event) {
         return Ok(Sender::Events);
+    }
+    if event.headers.iter().any(|(name, _)| name == github::EVENT_HEADER) {
+        return Ok(Sender::Github);
     }
     let start = body.trim_start();
     if start.is_empty() {
@@ -75,7 +82,7 @@ fn of_object(text: &str, in_array: bool) -> Result<Sender, Fault> {
     }
     read?;
     let detail = format!(
-        "an object with {} is no shape we know (Alertmanager 4, Grafana 1, CloudEvents 1.0, flat alert or deployment): \
+        "an object with {} is no shape we know (Alertmanager 4, Grafana 1, GitHub, CloudEvents 1.0, flat alert or deployment): \
          name the decoder in the header aegis-sender",
         if clues.names.is_empty() {
             "no members".to_owned()
@@ -100,6 +107,8 @@ struct Clues {
     ts: bool,
     service: bool,
     commit: bool,
+    repository: bool,
+    by: bool,
     sender: Option<Sender>,
     /// The first few members that are no clue, for the refusal.
     names: Vec<String>,
@@ -130,6 +139,8 @@ impl<'de> Fields<'de> for Clues {
             "ts" => self.ts = true,
             "service" => self.service = true,
             "commit" => self.commit = true,
+            "repository" => self.repository = true,
+            "sender" => self.by = true,
             name if self.names.len() < 8 && !matches!(name, "id" | "status" | "receiver") => {
                 self.names.push(name.chars().take(32).collect());
             }
@@ -149,6 +160,8 @@ impl Clues {
             Some(Sender::Grafana)
         } else if self.in_array && self.labels && self.starts_at {
             Some(Sender::Alertmanager)
+        } else if self.repository && self.by && !self.in_array {
+            Some(Sender::Github)
         } else if self.ts && (self.fingerprint || (self.service && (self.commit || self.version))) {
             Some(Sender::Flat)
         } else {

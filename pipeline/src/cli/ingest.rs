@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 Examples:
   aegis ingest alerts.json
   aegis ingest --from alertmanager recorded/*.json
+  aegis ingest --from github --event deployment_status delivery.json
   kubectl logs relay | aegis ingest --from events -
   aegis ingest --from lines --service checkout /var/log/checkout.log
   aegis ingest --close storm.jsonl        and close what is still open in event time
@@ -21,6 +22,9 @@ pub struct IngestArgs {
     /// Who sent it
     #[arg(long, value_enum, default_value_t, value_name = "SENDER")]
     pub from: Sender,
+    /// What GitHub called the event (X-GitHub-Event), with --from github; without it each body says what it is
+    #[arg(long, value_name = "NAME", value_parser = event_name)]
+    pub event: Option<String>,
     /// Whose lines they are, with --from lines
     #[arg(long, required_if_eq("from", "lines"))]
     pub service: Option<String>,
@@ -35,6 +39,19 @@ pub struct IngestArgs {
     pub json: bool,
 }
 
+/// As GitHub writes them.
+fn event_name(text: &str) -> Result<String, &'static str> {
+    let fits = !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("names of events are lower-case letters, digits and underscores, like workflow_run")
+    }
+}
+
 /// Whose bodies the files hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Sender {
@@ -43,6 +60,7 @@ pub enum Sender {
     Auto,
     Alertmanager,
     Grafana,
+    Github,
     /// CloudEvents
     Events,
     /// Log lines: bodies of OTLP
@@ -60,6 +78,7 @@ impl Sender {
             Sender::Auto => "",
             Sender::Alertmanager => "alertmanager",
             Sender::Grafana => "grafana",
+            Sender::Github => "github",
             Sender::Events => "events",
             Sender::Otlp => "otlp",
             Sender::Loki => "loki",

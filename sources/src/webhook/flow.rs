@@ -6,6 +6,7 @@
 //!   authentication              401          before memory is spent on a body
 //!   memory                      503          all bodies being read share one budget
 //!   body, bounded in time       413, 503     a body without a declared size ends at the limit
+//!   signature                   401          over the bytes as sent, before anything is parsed
 //!   shape                       4xx          what the sender can mend is said to the sender
 //!   delivery key                             over the bytes as sent: redaction must not make deliveries equal
 //!   redaction                   400          before the append: a secret never reaches the log
@@ -23,7 +24,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
-use axum::http::{HeaderMap, StatusCode, request};
+use axum::http::{HeaderMap, HeaderName, StatusCode, request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use model::RawEvent;
@@ -157,16 +158,35 @@ impl Endpoint {
         let body = body::read(body, self.dispatcher.max_body_bytes, deadline).await?;
         metrics::counter!("aegis_webhook_body_bytes_total", "sender" => self.sender.name())
             .increment(body.len() as u64);
+        let now = self.dispatcher.clock.now();
+        let verdict = self
+            .guard
+            .verify(verdict, &head.headers, &body, now)
+            .map_err(|stranger| {
+                tracing::warn!(sender = self.sender.name(), ?peer, reason = %stranger, "delivery from a stranger refused");
+                stranger.refusal()
+            })?;
         plain(&head.headers)?;
+        let delivery = delivery_key(self.sender, &head.headers, &body);
+        let (body, content_type) = match self.sender.unwrapped(&head.headers, &body)? {
+            Some(json) => (json, Some("application/json".to_owned())),
+            None => (body, text_of(&head.headers, &CONTENT_TYPE)),
+        };
         self.sender.check(&head.headers, &body)?;
-        let event = self.event(&head.headers, body, verdict)?;
+        let event = self.event(&head.headers, body, delivery, content_type, verdict)?;
         self.append(event, deadline).await
     }
 
     /// The record that will be stored.
-    fn event(&self, headers: &HeaderMap, body: Bytes, verdict: Verdict) -> Result<RawEvent, Refusal> {
+    fn event(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+        delivery: String,
+        content_type: Option<String>,
+        verdict: Verdict,
+    ) -> Result<RawEvent, Refusal> {
         let redaction = &self.dispatcher.redaction;
-        let delivery = delivery_key(self.sender, headers, &body);
         let mut kept = Vec::new();
         for (name, value) in headers {
             if !redaction.keeps_header(name.as_str()) {
@@ -176,9 +196,6 @@ impl Endpoint {
                 kept.push((stored, String::from_utf8_lossy(value.as_bytes()).into_owned()));
             }
         }
-        let content_type = headers
-            .get(CONTENT_TYPE)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let body = match redaction.body(&body) {
             Ok(None) => body,
             Ok(Some(redacted)) => {
@@ -236,6 +253,11 @@ impl Endpoint {
             }
         }
     }
+}
+
+fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// Refuses compressed bodies, which would otherwise be called malformed JSON.

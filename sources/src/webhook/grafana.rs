@@ -1,8 +1,8 @@
 //! Grafana's unified alerting webhook:
 //! <https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/>.
 //!
-//! Bearer tokens only; Grafana's optional HMAC signature is not checked. Custom payload templates are taken as long as
-//! they keep `alerts`.
+//! Bearer tokens, Basic authentication, and the contact point's HMAC signature with and without a signed time. Custom payload
+//! templates are taken as long as they keep `alerts`.
 
 mod shape;
 #[cfg(test)]

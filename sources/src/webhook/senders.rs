@@ -6,34 +6,41 @@
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::MethodFilter;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::alertmanager::Alertmanager;
+use super::auth::Keys;
 use super::events::Events;
+use super::github::Github;
 use super::grafana::Grafana;
 use super::problem::Refusal;
-use super::settings::{EndpointSettings, WebhookSettings};
+use super::settings::WebhookSettings;
 
 /// All senders. A new one: a folder beside the others, and a line here.
 pub(super) const SENDERS: &[Registered] = &[
     Registered {
         sender: &Alertmanager,
-        settings: |settings| &settings.alertmanager,
+        keys: |settings| settings.alertmanager.keys(),
     },
     Registered {
         sender: &Grafana,
-        settings: |settings| &settings.grafana,
+        keys: |settings| settings.grafana.keys(),
+    },
+    Registered {
+        sender: &Github,
+        keys: |settings| settings.github.keys(),
     },
     Registered {
         sender: &Events,
-        settings: |settings| &settings.events,
+        keys: |settings| settings.events.keys(),
     },
 ];
 
-/// A sender and where its settings stand.
+/// A sender and where its credentials stand.
 pub(super) struct Registered {
     pub sender: &'static dyn Sender,
-    pub settings: fn(&WebhookSettings) -> &EndpointSettings,
+    pub keys: fn(&WebhookSettings) -> Keys<'_>,
 }
 
 /// One kind of sender.
@@ -46,6 +53,11 @@ pub trait Sender: Send + Sync {
     /// The methods it delivers with.
     fn methods(&self) -> MethodFilter {
         MethodFilter::POST
+    }
+
+    /// The JSON document of a body that wraps one (a form), `None` where the body is the document.
+    fn unwrapped(&self, _headers: &HeaderMap, _body: &[u8]) -> Result<Option<Bytes>, Refusal> {
+        Ok(None)
     }
 
     /// Refuses, with 4xx, what the sender must mend: a body that is not JSON, a top level of another shape. Faults of

@@ -3,13 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::secret::Secret;
 
+use super::auth::Keys;
 use super::logs::PROTOCOLS;
 use super::redact::Redaction;
 use super::senders::SENDERS;
+use super::signature::Signing;
 use super::slack::SlackSettings;
 use crate::logs::LogIntakeSettings;
 
@@ -21,7 +24,7 @@ pub(super) const SMALLEST_SHARE: usize = 4 << 10;
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookSettings {
-    /// Address and port to listen on. Anything but a loopback address needs tokens on every endpoint.
+    /// Address and port to listen on. Anything but a loopback address needs credentials on every endpoint.
     pub listen: SocketAddr,
     /// Largest request body taken, in bytes; of a compressed one, also when it is unpacked. Larger is answered with 413.
     pub max_body_bytes: usize,
@@ -44,7 +47,9 @@ pub struct WebhookSettings {
     /// `POST /webhooks/alertmanager`.
     pub alertmanager: EndpointSettings,
     /// `POST` or `PUT /webhooks/grafana`.
-    pub grafana: EndpointSettings,
+    pub grafana: GrafanaSettings,
+    /// `POST /webhooks/github`.
+    pub github: GithubSettings,
     /// `POST /webhooks/events` (CloudEvents 1.0).
     pub events: EndpointSettings,
     /// `POST /v1/logs` (OTLP over HTTP).
@@ -61,8 +66,88 @@ pub struct WebhookSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct EndpointSettings {
     /// Bearer tokens that open this endpoint; several, so that a new one can be given out before the old one goes.
-    /// None: the endpoint is open, which is allowed on a loopback address only.
+    /// Neither a token nor a password: the endpoint is open, which is allowed on a loopback address only.
     pub tokens: Vec<Secret>,
+    /// Names with passwords, `USER:PASSWORD` each, for Basic authentication.
+    pub basic: Vec<Secret>,
+}
+
+impl EndpointSettings {
+    pub(super) fn keys(&self) -> Keys<'_> {
+        Keys {
+            tokens: &self.tokens,
+            basic: &self.basic,
+            signing: None,
+        }
+    }
+}
+
+/// The endpoint of Grafana. What is set of tokens and passwords on one side, secrets on the other, is required of every request.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrafanaSettings {
+    /// Bearer tokens that open this endpoint.
+    pub tokens: Vec<Secret>,
+    /// Names with passwords, `USER:PASSWORD` each, for Basic authentication.
+    pub basic: Vec<Secret>,
+    /// Secrets of the contact point's HMAC signature; several, so that a new one can be set before the old one goes.
+    pub secrets: Vec<Secret>,
+    /// The header with the signature, as set in the contact point.
+    pub signature_header: String,
+    /// The header with the signed time, as set in the contact point; empty where none is. With it, a request that is older than
+    /// five minutes is refused.
+    pub timestamp_header: String,
+}
+
+impl Default for GrafanaSettings {
+    fn default() -> Self {
+        GrafanaSettings {
+            tokens: Vec::new(),
+            basic: Vec::new(),
+            secrets: Vec::new(),
+            signature_header: "X-Grafana-Alerting-Signature".to_owned(),
+            timestamp_header: String::new(),
+        }
+    }
+}
+
+impl GrafanaSettings {
+    pub(super) fn keys(&self) -> Keys<'_> {
+        Keys {
+            tokens: &self.tokens,
+            basic: &self.basic,
+            signing: Some(Signing {
+                secrets: &self.secrets,
+                header: &self.signature_header,
+                prefix: "",
+                timestamp: Some(self.timestamp_header.as_str()).filter(|name| !name.is_empty()),
+            }),
+        }
+    }
+}
+
+/// The endpoint of GitHub.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GithubSettings {
+    /// The webhooks' secrets; several, so that a new one can be set before the old one goes. None: the endpoint is open, which is
+    /// allowed on a loopback address only.
+    pub secrets: Vec<Secret>,
+}
+
+impl GithubSettings {
+    pub(super) fn keys(&self) -> Keys<'_> {
+        Keys {
+            tokens: &[],
+            basic: &[],
+            signing: Some(Signing {
+                secrets: &self.secrets,
+                header: "X-Hub-Signature-256",
+                prefix: "sha256=",
+                timestamp: None,
+            }),
+        }
+    }
 }
 
 impl Default for WebhookSettings {
@@ -77,7 +162,8 @@ impl Default for WebhookSettings {
             redact_headers: Vec::new(),
             redact_fields: Vec::new(),
             alertmanager: EndpointSettings::default(),
-            grafana: EndpointSettings::default(),
+            grafana: GrafanaSettings::default(),
+            github: GithubSettings::default(),
             events: EndpointSettings::default(),
             otlp: EndpointSettings::default(),
             loki: EndpointSettings::default(),
@@ -121,20 +207,20 @@ impl WebhookSettings {
         faults.extend(self.logs.faults());
         let senders = SENDERS
             .iter()
-            .map(|registered| (registered.sender.name(), registered.settings));
+            .map(|registered| (registered.sender.name(), (registered.keys)(self)));
         let logs = PROTOCOLS
             .iter()
-            .map(|(protocol, settings)| (protocol.name(), *settings));
-        for (name, settings) in senders.chain(logs) {
-            let tokens = &settings(self).tokens;
-            if tokens.iter().any(|token| !sendable(token.expose())) {
+            .map(|(protocol, settings)| (protocol.name(), settings(self).keys()));
+        for (name, keys) in senders.chain(logs) {
+            faults.extend(faults_of(name, &keys));
+            if keys.is_empty() && !self.listen.ip().is_loopback() {
+                let (list, what) = if name == "github" {
+                    ("secrets", "secret")
+                } else {
+                    ("tokens", "token")
+                };
                 faults.push(format!(
-                    "{name}.tokens: a token is empty or holds blanks or control characters: no sender can send it"
-                ));
-            }
-            if tokens.is_empty() && !self.listen.ip().is_loopback() {
-                faults.push(format!(
-                    "{name}.tokens is empty and {} is not a loopback address, so anybody could send: set a token, or listen on 127.0.0.1",
+                    "{name}.{list} is empty and {} is not a loopback address, so anybody could send: set a {what}, or listen on 127.0.0.1",
                     self.listen
                 ));
             }
@@ -145,6 +231,33 @@ impl WebhookSettings {
     pub(super) fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_timeout_s)
     }
+}
+
+/// What cannot be used of an endpoint's credentials.
+fn faults_of(name: &str, keys: &Keys<'_>) -> Vec<String> {
+    let mut faults = Vec::new();
+    if keys.tokens.iter().any(|token| !sendable(token.expose())) {
+        faults.push(format!(
+            "{name}.tokens: a token is empty or holds blanks or control characters: no sender can send it"
+        ));
+    }
+    let login = |secret: &Secret| matches!(secret.expose().split_once(':'), Some((user, _)) if !user.is_empty());
+    if !keys.basic.iter().all(login) {
+        faults.push(format!("{name}.basic: an entry is not of the form USER:PASSWORD"));
+    }
+    let Some(signing) = keys.signing else { return faults };
+    if signing.secrets.iter().any(|secret| secret.expose().is_empty()) {
+        faults.push(format!("{name}.secrets: a secret is empty, so anybody could sign"));
+    }
+    for (setting, header) in [
+        ("signature_header", Some(signing.header)),
+        ("timestamp_header", signing.timestamp),
+    ] {
+        if header.is_some_and(|header| HeaderName::from_bytes(header.as_bytes()).is_err()) {
+            faults.push(format!("{name}.{setting}: no name of an HTTP header"));
+        }
+    }
+    faults
 }
 
 /// What can stand after `Bearer ` in a header.
@@ -170,6 +283,7 @@ mod tests {
     fn faults() {
         let token = || EndpointSettings {
             tokens: vec!["t0".into()],
+            ..EndpointSettings::default()
         };
         check(|_| (), &[]);
         check(|s| s.max_body_bytes = 0, &["max_body_bytes"]);
@@ -185,12 +299,25 @@ mod tests {
             |s| s.events.tokens = vec!["a\nb".into()],
             &["events.tokens: a token is empty or holds"],
         );
+        check(
+            |s| s.alertmanager.basic = vec!["u:p".into(), "u".into()],
+            &["alertmanager.basic: an entry"],
+        );
+        check(
+            |s| s.github.secrets = vec!["".into()],
+            &["github.secrets: a secret is empty"],
+        );
+        check(
+            |s| s.grafana.timestamp_header = "X Time".into(),
+            &["grafana.timestamp_header"],
+        );
         check(|s| s.redact_fields = vec!["/a/~2".into()], &["redact_fields"]);
         check(
             |s| s.listen = ([0, 0, 0, 0], 3001).into(),
             &[
                 "alertmanager.tokens",
                 "grafana.tokens",
+                "github.secrets",
                 "events.tokens",
                 "otlp.tokens",
                 "loki.tokens",
@@ -200,6 +327,7 @@ mod tests {
             |s| {
                 s.listen = ([0, 0, 0, 0], 3001).into();
                 (s.alertmanager, s.events, s.otlp, s.loki) = (token(), token(), token(), token());
+                s.github.secrets = vec!["s".into()];
             },
             &["grafana.tokens is empty and 0.0.0.0:3001 is not a loopback address"],
         );
@@ -209,10 +337,12 @@ mod tests {
     fn tokens_are_shown_nowhere() {
         let settings = EndpointSettings {
             tokens: vec!["hunter2".into()],
+            basic: vec!["u:hunter3".into()],
         };
-        assert_eq!(format!("{settings:?}"), "EndpointSettings { tokens: [[secret]] }");
+        let shown = "EndpointSettings { tokens: [[secret]], basic: [[secret]] }";
+        assert_eq!(format!("{settings:?}"), shown);
         let written = serde_json::to_string(&settings).unwrap();
-        assert_eq!(written, r#"{"tokens":["[secret]"]}"#);
+        assert_eq!(written, r#"{"tokens":["[secret]"],"basic":["[secret]"]}"#);
     }
 
     #[test]

@@ -368,6 +368,7 @@ async fn tokens_and_redaction() {
     let settings = WebhookSettings {
         loki: EndpointSettings {
             tokens: vec!["t0".into()],
+            ..EndpointSettings::default()
         },
         redact_fields: vec!["Password".into()],
         ..WebhookSettings::default()

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::StatusCode;
 use model::RawEvent;
-use sources::webhook::{EndpointSettings, WebhookSettings};
+use sources::webhook::{EndpointSettings, GrafanaSettings, WebhookSettings};
 use stream::secret::Secret;
 
 use super::support::{Answer, Append, FaultyLog, NOW, app, captures, send};
@@ -231,10 +231,14 @@ async fn other_methods_and_health() {
 async fn tokens() {
     let tokens = |tokens: &[&str]| EndpointSettings {
         tokens: tokens.iter().map(|token| Secret::from(*token)).collect(),
+        basic: vec!["prometheus:p".into()],
     };
     let settings = WebhookSettings {
         alertmanager: tokens(&["old", "new"]),
-        grafana: tokens(&["other"]),
+        grafana: GrafanaSettings {
+            tokens: vec!["other".into()],
+            ..Default::default()
+        },
         ..Default::default()
     };
     let log = FaultyLog::new([]);
@@ -244,6 +248,8 @@ async fn tokens() {
         (ALERTMANAGER, &[("authorization", "Bearer new")], 202),
         (ALERTMANAGER, &[("authorization", "Bearer other")], 401),
         (ALERTMANAGER, &[("authorization", "Basic old")], 401),
+        (ALERTMANAGER, &[("authorization", "Basic cHJvbWV0aGV1czpw")], 202),
+        (ALERTMANAGER, &[("authorization", "Basic cHJvbWV0aGV1czpx")], 401),
         (ALERTMANAGER, &[], 401),
         (GRAFANA, &[("authorization", "Bearer old")], 401),
         (GRAFANA, &[("authorization", "Bearer other")], 202),
@@ -258,11 +264,11 @@ async fn tokens() {
         }
     }
     let stored = log.events().await;
-    assert_eq!(stored.len(), 3);
+    assert_eq!(stored.len(), 4);
     assert!(
         stored
             .iter()
-            .all(|event| event.verdict == "bearer" && event.headers.is_empty())
+            .all(|event| ["bearer", "basic"].contains(&&*event.verdict) && event.headers.is_empty())
     );
     // A stranger's malformed body is not looked at.
     assert_eq!(

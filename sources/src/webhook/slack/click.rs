@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::webhook::form;
+
 use super::Verb;
 
 /// As much of it as counts.
@@ -49,10 +51,8 @@ struct Action {
 impl Payload {
     /// Reads a signed body. The error says what is wrong with it.
     pub fn read(body: &[u8]) -> Result<Payload, String> {
-        let field = body
-            .split(|byte| *byte == b'&')
-            .find_map(|pair| pair.strip_prefix(b"payload="));
-        let json = decoded(field.ok_or("the form has no field `payload`")?).ok_or("the form is not well encoded")?;
+        let json =
+            form::payload(body).ok_or("the form has no field `payload`, or several, or it is not well encoded")?;
         let shape: Shape = serde_json::from_slice(&json).map_err(|e| format!("payload: {e}"))?;
         let ours = |action: &Action| {
             let verb = match action.action_id.as_str() {
@@ -80,23 +80,6 @@ impl Payload {
             answer,
         })
     }
-}
-
-/// `application/x-www-form-urlencoded`, one value.
-fn decoded(text: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.iter();
-    while let Some(byte) = rest.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || char::from(*rest.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            other => *other,
-        });
-    }
-    Some(out)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use ring::hmac;
 use stream::Instant;
 use stream::secret::Secret;
 
-/// Seconds that a request may be old, or ahead of us.
-const WINDOW_S: i64 = 300;
+use crate::webhook::signature::{WINDOW_S, unhex};
+
 /// Signatures remembered. More come within ten minutes only from somebody who has the secret.
 const REMEMBERED: usize = 10_000;
 
@@ -70,16 +70,6 @@ impl Signatures {
         }
         Ok(seen.insert(signature, sent + 2 * WINDOW_S).is_none())
     }
-}
-
-fn unhex(hex: &str) -> Option<Vec<u8>> {
-    if !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok())
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,51 @@
+//! `application/x-www-form-urlencoded` bodies that carry one JSON document in the field `payload`, as GitHub and Slack send them.
+
+/// The decoded value of `payload`; `None` where the body is no such form.
+pub fn payload(body: &[u8]) -> Option<Vec<u8>> {
+    let mut fields = body.split(|byte| *byte == b'&').filter_map(|field| {
+        let at = field.iter().position(|byte| *byte == b'=')?;
+        (&field[..at] == b"payload").then(|| &field[at + 1..])
+    });
+    let value = fields.next()?;
+    // Two readers could take different ones.
+    fields.next().is_none().then(|| decoded(value))?
+}
+
+/// One value.
+fn decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(*rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            other => *other,
+        });
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads() {
+        let check = |body: &str, expected: Option<&str>| {
+            assert_eq!(
+                payload(body.as_bytes()).as_deref(),
+                expected.map(str::as_bytes),
+                "{body}"
+            );
+        };
+        check("payload=%7B%22a%22%3A%22b+c%2Bd%22%7D", Some(r#"{"a":"b c+d"}"#));
+        check("x=1&payload=1&y", Some("1"));
+        check("payload=", Some(""));
+        for bad in ["", "payload", "payload=%7", "payload=%zz", "x=1", "payload=1&payload=2"] {
+            check(bad, None);
+        }
+    }
+}
