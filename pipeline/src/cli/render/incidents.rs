@@ -1,10 +1,13 @@
 //! Incidents as a list, and one incident with its members and history.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use model::Severity;
-use sinks::sql::{IncidentDetail, IncidentRow, MemberRow};
+use model::{Fact, Severity};
+use sinks::sql::{EventRow, IncidentDetail, IncidentRow, MemberRow};
+
+use stream::human::HumanDuration;
 
 use super::screen::{Screen, Stream, bold, printable, severity_color};
 use super::table::{Table, Value};
@@ -75,17 +78,46 @@ pub fn incident(detail: &IncidentDetail, format: Format, screen: &Screen, out: &
     }
     if !detail.events.is_empty() {
         writeln!(out)?;
-        let mut table = Table::new(["revision", "at", "fact"]);
+        let mut table = Table::new(["revision", "at", "fact", "what"]);
         for event in &detail.events {
             table.row(vec![
                 Value::number(event.revision),
                 Value::text(time(event.at)),
                 Value::text(&event.fact),
+                Value::text(said(event)),
             ]);
         }
         table.write(stream, out)?;
     }
     Ok(())
+}
+
+/// What a fact says, in a line. Empty where its name says all, or a later program wrote what this one does not know.
+fn said(event: &EventRow) -> String {
+    let fact = event
+        .payload
+        .get("fact")
+        .and_then(|fact| serde_json::from_value(fact.clone()).ok());
+    match fact {
+        Some(Fact::Opened { member } | Fact::SignalJoined { member }) => member.title,
+        Some(Fact::MemberChanged { member }) => match member.ends_at {
+            Some(_) => format!("{} ended", member.title),
+            None => member.title,
+        },
+        Some(Fact::Escalated { from }) => format!("from {}", from.as_str()),
+        Some(Fact::Absorbed { other, members }) => format!("{} alerts of {other}", members.len()),
+        Some(Fact::Merged { into }) => format!("into {into}"),
+        Some(Fact::SuspectFound { suspect }) => {
+            // Seconds are near enough for people.
+            let before = HumanDuration(Duration::from_secs(suspect.before_ms.max(0).unsigned_abs() / 1_000));
+            format!("{} ({before} before, {})", suspect.title, suspect.source)
+        }
+        Some(Fact::Acknowledged { by }) => format!("by {by}"),
+        Some(Fact::FindingAdded { by, finding }) => format!("{by}: {}", finding.summary),
+        Some(Fact::PostmortemAdded { by, .. }) => format!("by {by}"),
+        Some(Fact::Closed { by, resolution }) => format!("by {by}: {resolution}"),
+        Some(Fact::Resolved | Fact::Reopened { .. }) | None => String::new(),
+    }
 }
 
 fn members(rows: &[MemberRow], stream: Stream, out: &mut impl Write) -> io::Result<()> {
@@ -218,7 +250,8 @@ mod tests {
                 at: row().created_at,
                 observed_at: row().created_at,
                 fact: "opened".into(),
-                payload: serde_json::json!({}),
+                payload: serde_json::json!({"fact": {"type": "suspect_found", "suspect": {"signal": Uuid::nil(), "title": "Deploy 7",
+                    "source": "github", "service": "cart", "at": "2026-11-23T08:00:00Z", "before_ms": 303_400}}}),
             }],
         };
         let mut out = Vec::new();
@@ -228,7 +261,7 @@ mod tests {
             "critical  Latency",
             "2 of 3 firing",
             "same-service@1 service:prod/checkout",
-            "opened",
+            "Deploy 7 (5m3s before, github)",
         ] {
             assert!(text.contains(expected), "{expected} not in\n{text}");
         }
