@@ -201,7 +201,7 @@ fn text(value: &Value) -> &str {
 
 /// `12 ms`, `3.4 s`.
 fn length(span: TimeDelta) -> String {
-    match span.num_millilength() {
+    match span.num_milliseconds() {
         short @ ..1_000 => format!("{} ms", short.max(0)),
         long => format!("{:.1} s", long as f64 / 1_000.0),
     }
