@@ -62,6 +62,7 @@ async fn shown(settings: String) {
         println!("{} {} {:?}", stage.at, stage.name, stage.told);
     }
     assert_eq!(missed(&site, &look), Vec::<&str>::new());
+    each_point_can_fail(&site, &look);
     let earlier = run(&site, &["incidents", "--json"]).await;
     assert!(
         earlier.lines().count() > 1,
@@ -69,6 +70,72 @@ async fn shown(settings: String) {
     );
     run(&site, &["ledger", "verify"]).await;
     run(&site, &["audit", "conservation"]).await;
+}
+
+/// What a point asks for is taken away, and that point alone is missed.
+fn each_point_can_fail(site: &Site, look: &Look) {
+    type Change = fn(&mut Look);
+    let changes: [(&str, Change); 10] = [
+        ("triage", |look| {
+            let triage = look.steps.iter_mut().find(|step| step["agent"] == "triage");
+            triage.unwrap()["output"]["triage"]["severity"] = "warning".into();
+        }),
+        ("log lines", |look| {
+            finding(look, "out_of_memory")["facts"]["templates"][0]["count"] = 1.into();
+        }),
+        ("traffic", |look| {
+            finding(look, "traffic_before_symptom")["facts"]["lag_minutes"] = 12.into();
+        }),
+        ("suspect", |look| {
+            fact(look, "suspect_found", |_| true)["suspect"]["service"] = "checkout".into();
+        }),
+        ("proposal", |look| {
+            look.remediations[0]["proposal"]["dry_run"] = "".into()
+        }),
+        ("grant", |look| {
+            look.remediations[0]["decided_by"] = "agent:fixer".into()
+        }),
+        ("verification", |look| look.remediations[0]["after"] = Value::Null),
+        ("postmortem", |look| {
+            fact(look, "postmortem_added", |_| true)["postmortem"]["impact"]["citations"] = Value::Array(Vec::new());
+        }),
+        ("resolution", |look| look.incident["resolved_by"] = "human:ada".into()),
+        ("time", |look| {
+            let closed = look.events.iter_mut().find(|event| event["fact"] == "closed");
+            closed.unwrap()["observed_at"] = "2100-01-01T00:00:00Z".into();
+        }),
+    ];
+    for (name, change) in changes {
+        let mut changed = look.clone();
+        change(&mut changed);
+        assert_eq!(missed(site, &changed), [name]);
+    }
+    // And what the stand-ins saw: a second patch, and a message that says nothing of the end.
+    let mut state = site.world.state();
+    let patch = state
+        .requests
+        .iter()
+        .find(|seen| seen.method == "PATCH" && !seen.uri.contains("dryRun"));
+    let patch = patch.cloned().unwrap();
+    state.requests.push(patch);
+    state
+        .slack
+        .messages
+        .iter_mut()
+        .for_each(|message| message.content["text"] = "[CRITICAL]".into());
+    drop(state);
+    assert_eq!(missed(site, look), ["execution", "slack"]);
+}
+
+/// The first fact of a kind that `is` it.
+fn fact<'a>(look: &'a mut Look, kind: &str, is: impl Fn(&Value) -> bool) -> &'a mut Value {
+    let mut events = look.events.iter_mut().filter(|event| event["fact"] == kind);
+    let event = events.find(|event| is(&event["payload"]["fact"]));
+    &mut event.unwrap_or_else(|| panic!("no {kind}"))["payload"]["fact"]
+}
+
+fn finding<'a>(look: &'a mut Look, kind: &str) -> &'a mut Value {
+    &mut fact(look, "finding_added", |fact| fact["finding"]["kind"] == kind)["finding"]
 }
 
 /// Resolved, and told on Slack.

@@ -318,7 +318,7 @@ receivers = ["ops"]
                 self.folder.join("prometheus").display()
             ))
             .arg(format!("--web.listen-address={}", self.prometheus))
-            .arg("--rules.alert.resend-delay=1s")
+            .arg("--rules.alert.resend-delay=5s")
             .arg("--web.enable-lifecycle");
         self.spawn("prometheus", &mut command)?;
         self.until_ready("Prometheus", self.prometheus, "/-/ready").await

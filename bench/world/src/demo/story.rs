@@ -89,8 +89,8 @@ impl Story {
         let threshold = threshold.unwrap_or(usual);
         json!({"groups": [{"name": "demo", "interval": "1s", "rules": [{
             "alert": self.alert(),
-            // By then Prometheus has found its Alertmanager.
-            "for": "5s",
+            // Prometheus takes five seconds to find its Alertmanager.
+            "for": "6s",
             "expr": format!("{expression} > {threshold}"),
             "labels": {"severity": "critical", "env": NAMESPACE},
             "annotations": {"summary": format!("{} on {{{{ $labels.service }}}} ({{{{ $value | humanizePercentage }}}})", self.alert())},
