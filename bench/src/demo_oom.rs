@@ -39,8 +39,9 @@ pub struct Arguments {
 /// Something did not start, or a point does not hold.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    // Whatever runs belongs to the future that is dropped here.
+    // Whatever runs belongs to the future that is dropped here. It comes first: one that stays up to be looked at ends well.
     tokio::select! {
+        biased;
         told = tell(arguments) => told,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
@@ -84,7 +85,7 @@ async fn tell(arguments: &Arguments) -> anyhow::Result<()> {
     show::checks(&checks);
     if arguments.keep {
         show::where_to_look(&site, &look);
-        std::future::pending::<()>().await;
+        tokio::signal::ctrl_c().await?;
     }
     let missed = checks.iter().filter(|check| !check.holds).count();
     anyhow::ensure!(missed == 0, "{missed} of {} points do not hold", checks.len());
@@ -101,7 +102,7 @@ async fn follow(site: &mut Site, patience: Duration) -> anyhow::Result<Look> {
         let over = reached.iter().any(|stage| stage.name == "Slack");
         shown.show(&reached, over);
         if let Some(waiting) = look.remediation().filter(|row| row["status"] == "waiting") {
-            shown.ask(waiting, &site.folder);
+            shown.ask(waiting, site);
         }
         if over || began.elapsed() > patience {
             shown.end();

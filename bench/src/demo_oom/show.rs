@@ -1,7 +1,6 @@
 //! What the demo prints: plain where it is piped, coloured on a terminal.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
 
 use anstream::{print, println};
 use anstyle::{AnsiColor, Style};
@@ -55,27 +54,30 @@ impl Stages {
                 stage.name
             );
             for line in lines {
-                println!("{:42}{line}", "");
+                println!("{:43}{line}", "");
             }
         }
         if !over && std::io::stdout().is_terminal() {
-            let last = self.shown.last().copied().unwrap_or("the start");
-            let waited = self.last_at.map(|at| length(Utc::now() - at)).unwrap_or_default();
-            print!("\r\x1b[K  {DIM}… {waited} since {last}{DIM:#}");
+            let waiting = match (self.shown.last(), self.last_at) {
+                (Some(last), Some(at)) => format!("{} since {last:?}", length(Utc::now() - at)),
+                _ => "the rule has to hold for some seconds".to_owned(),
+            };
+            print!("\r\x1b[K  {DIM}… {waiting}{DIM:#}");
             let _ = std::io::stdout().flush();
         }
     }
 
     /// Says, once, how to grant what waits.
-    pub fn ask(&mut self, remediation: &Value, folder: &Path) {
-        if std::mem::replace(&mut self.asked, true) {
+    pub fn ask(&mut self, remediation: &Value, site: &Site) {
+        if self.asked || !self.shown.contains(&"fixer") {
             return;
         }
+        self.asked = true;
         self.clear();
-        let (id, config) = (text(&remediation["id"]), folder.join("aegis.toml"));
+        let (id, aegis) = (text(&remediation["id"]), site.typed());
         println!("  {YELLOW}?{YELLOW:#} it waits for a human; in another terminal:");
-        println!("      aegis --config {} remediation show {id}", config.display());
-        println!("      aegis --config {} approve {id}", config.display());
+        println!("      {aegis} remediation show {id}");
+        println!("      {aegis} approve {id}");
     }
 
     pub fn end(&self) {
@@ -147,7 +149,7 @@ pub fn checks(checks: &[Check]) {
 
 /// Commands for a site that stays up.
 pub fn where_to_look(site: &Site, look: &Look) {
-    let aegis = format!("aegis --config {}", site.folder.join("aegis.toml").display());
+    let aegis = site.typed();
     println!("Where to look:");
     println!("  {aegis} incidents {}", look.id());
     println!("  {aegis} runs --incident {}", look.id());

@@ -151,6 +151,12 @@ impl Site {
         command
     }
 
+    /// The same for people to type.
+    pub fn typed(&self) -> String {
+        let config = self.folder.join("aegis.toml");
+        format!("{} --config {}", self.programs.aegis.display(), config.display())
+    }
+
     /// Runs a command of `aegis` to its end; what it wrote.
     ///
     /// # Errors
