@@ -9,13 +9,19 @@ BENCH_ALERTS ?= 1000000
 BENCH_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aegis/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-long simulate bench lint docs
+.PHONY: help run demo-oom build test test-long simulate bench lint docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## install what is missing, build, run the demo on the embedded log
 	"$(CARGO_TARGET_DIR)/release/aegis" demo
+
+demo-oom: ## one incident from its cause to its postmortem, beside a real Prometheus (DEMO_OOM=--ask, --keep)
+	scripts/install-tools.sh
+	scripts/services/prometheus.sh install
+	cargo build --release --workspace --bin aegis --bin bench
+	eval "$$(scripts/services/prometheus.sh env)" && "$(CARGO_TARGET_DIR)/release/bench" demo-oom $(DEMO_OOM)
 
 build: ## install what is missing and build the binary aegis
 	scripts/install-tools.sh

@@ -149,7 +149,7 @@ fn out_of_memory(groups: &[&Group], answer: &LogAnswer, facts: &Facts) -> Option
         kind: FindingKind::OutOfMemory,
         summary: format!("Memory ran out: {count} log lines say so{most}"),
         facts: map(json!({
-            "count": count, "first_at": first_at, "last_at": last_at, "template": first.template,
+            "count": count, "first_at": first_at, "last_at": last_at, "template": first.template, "templates": told(groups),
             "since": facts.from, "example": first.example, "path": path.map(|(path, _)| path), "cut": answer.cut,
         })),
         citations: vec![cite(answer, facts, &shown)],
@@ -159,16 +159,6 @@ fn out_of_memory(groups: &[&Group], answer: &LogAnswer, facts: &Facts) -> Option
 fn error_lines(groups: &[&Group], answer: &LogAnswer, facts: &Facts) -> Option<Finding> {
     let first = groups.first()?;
     let (all, first_at, last_at) = (count(groups), first_at(groups)?, last_at(groups)?);
-    let told: Vec<_> = groups
-        .iter()
-        .take(TOLD)
-        .map(|group| {
-            json!({
-                "template": group.template, "count": group.count, "first_at": group.first_at,
-                "last_at": group.last_at, "example": group.example,
-            })
-        })
-        .collect();
     let excerpt: Vec<String> = groups
         .iter()
         .take(TOLD)
@@ -184,10 +174,21 @@ fn error_lines(groups: &[&Group], answer: &LogAnswer, facts: &Facts) -> Option<F
         ),
         facts: map(json!({
             "count": all, "kinds": groups.len(), "since": facts.from, "first_at": first_at, "last_at": last_at,
-            "templates": told, "cut": answer.cut,
+            "templates": told(groups), "cut": answer.cut,
         })),
         citations: vec![cite(answer, facts, &excerpt.join(" | "))],
     })
+}
+
+/// The most frequent templates, counted.
+fn told(groups: &[&Group]) -> Vec<serde_json::Value> {
+    let one = |group: &&Group| {
+        json!({
+            "template": group.template, "count": group.count, "first_at": group.first_at,
+            "last_at": group.last_at, "example": group.example,
+        })
+    };
+    groups.iter().take(TOLD).map(one).collect()
 }
 
 /// Lines of the span that was asked about and not of a level below error where the level was asked for; and how many others.

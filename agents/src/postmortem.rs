@@ -82,10 +82,11 @@ fn impact(evidence: &Evidence, report: &mut Report) -> Statement {
     let lasted = incident.resolved_at.map_or("; it is not over".to_owned(), |end| {
         format!(" for {} min", (end - incident.created_at).num_minutes().max(0))
     });
-    let fired = format!(
-        "{} alerts of {service} fired{lasted}, at most {}",
-        incident.members, incident.severity
-    );
+    let alerts = match incident.members {
+        1 => "1 alert".to_owned(),
+        members => format!("{members} alerts"),
+    };
+    let fired = format!("{alerts} of {service} fired{lasted}, at most {}", incident.severity);
     let text = if measured.is_empty() {
         format!("{fired}. How users were affected is not known.")
     } else {

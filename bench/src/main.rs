@@ -3,6 +3,7 @@
 //! What each figure means, and against what it is measured, stands in `bench/README.md`.
 
 mod case;
+mod demo_oom;
 mod figures;
 mod generate;
 mod keys;
@@ -72,6 +73,11 @@ enum Command {
     },
     /// Write the demo's storm (one capture per line).
     Storm { file: PathBuf },
+    /// One incident from its cause to its postmortem, shown stage by stage; exits with 1 unless every point of it holds.
+    ///
+    /// A real aegis, Prometheus (with two hours of past) and Alertmanager on ports of their own in a throw-away folder, beside
+    /// stand-ins for Kubernetes, Loki and Slack. `make demo-oom` installs and builds what it needs.
+    DemoOom(demo_oom::Arguments),
     /// Stand-ins for the systems beside Aegis, until interrupted: Kubernetes, Loki, Slack, an exporter for Prometheus.
     ///
     /// One address for all: the API server and Loki at its root, metrics at /metrics, Slack at /api, faults at /_world/faults.
@@ -131,6 +137,7 @@ fn main() -> anyhow::Result<()> {
         Command::Move(arguments) => runtime.block_on(moving::run(&arguments))?,
         Command::MoveMember(arguments) => return runtime.block_on(moving::member(&arguments)),
         Command::Templates { lines, file } => templates::run(lines, file.as_deref())?,
+        Command::DemoOom(arguments) => return runtime.block_on(demo_oom::run(&arguments)),
         Command::World { listen, scenario } => return runtime.block_on(serve_world(listen, scenario)),
         Command::Storm { file } => return Ok(std::fs::write(file, storm::lines().join("\n") + "\n")?),
     };

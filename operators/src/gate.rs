@@ -71,6 +71,9 @@ pub struct Followed {
     pub after: Option<TargetState>,
     pub executed_at: Option<DateTime<Utc>>,
     pub checks: u32,
+    /// When the next check is due, by the clock of who answered last.
+    #[serde(default)]
+    pub check_at: Option<DateTime<Utc>>,
 }
 
 /// The operator.
@@ -118,7 +121,18 @@ impl Operator for Gate {
     }
 
     fn logic_version(&self) -> u32 {
-        1
+        2
+    }
+
+    /// Version 1 counted the wait for a check from the answer's own time: what it set then stays due.
+    fn migrate(&mut self, from: u32, cells: &SavedCells) -> Result<(), MigrateError> {
+        if from != 1 {
+            return Err(MigrateError::NoWay { from });
+        }
+        for (name, cell) in self.cells() {
+            cells.read(name, cell)?;
+        }
+        Ok(())
     }
 
     fn settings(&self) -> String {
@@ -230,6 +244,7 @@ impl Gate {
             after: None,
             executed_at: None,
             checks: 0,
+            check_at: None,
         };
         let decided = RemediationFact::Decided {
             decision: decision.clone(),
@@ -275,11 +290,13 @@ impl Gate {
         self.due.set(followed.proposal.id, Instant(at));
     }
 
-    fn check_after(&mut self, id: Uuid, at: DateTime<Utc>) {
-        let next = at
-            .timestamp_micros()
-            .saturating_add(micros(self.settings.check_every.get()));
-        self.due.set(id, Instant(next));
+    /// A check is due `wait` after `at`. Event time lags behind the clock by the lateness that senders may use, and counted from `at` the
+    /// check would come that much later: so the wait is counted from the watermark, which goes on as fast as the clock does.
+    fn check_after(&mut self, followed: &mut Followed, wait: HumanDuration, at: DateTime<Utc>, cx: &Cx<'_>) {
+        let wait = micros(wait.get());
+        followed.check_at = Some(time(Instant(at.timestamp_micros().saturating_add(wait))));
+        self.due
+            .set(followed.proposal.id, Instant(cx.watermark().0.saturating_add(wait)));
     }
 }
 

@@ -527,6 +527,24 @@ fn a_budget_is_spent_once() {
     assert_eq!(granted, 2);
 }
 
+/// Event time lags behind the clock by as much as senders may be late; the wait for a check does not grow by it.
+#[test]
+fn a_check_does_not_wait_for_late_senders() {
+    let mut t = Theatre::new(vec![allow()]);
+    t.pass(0);
+    let event_time = at(t.now).timestamp();
+    t.now += 300;
+    let proposal = t.up_to_proposal();
+    t.say(proposal.id, executed());
+    t.gate.watermark(event_time + 4);
+    t.settle(Vec::new());
+    assert!(!t.fact_names().contains(&"check_due"), "not before its time");
+    t.gate.watermark(event_time + 5);
+    t.settle(Vec::new());
+    let due = t.facts.last().unwrap();
+    assert_eq!((due.fact.name(), due.at), ("check_due", at(t.now + 5)));
+}
+
 #[test]
 fn what_made_it_worse_is_taken_back() {
     let mut t = Theatre::new(vec![allow()]);

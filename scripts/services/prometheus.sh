@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prometheus, Alertmanager and the pushgateway: only the programs. The end-to-end test starts them itself, with
-# its own settings and ports, because it has to stop and restart them.
+# Prometheus with promtool, Alertmanager and the pushgateway: only the programs. The end-to-end tests and the demo start them
+# themselves, with settings and ports of their own, because they have to stop and restart them.
 #
 #   prometheus.sh install   programs already on the PATH are used; the others are unpacked from Debian's packages
 #                           into the cache folder, without installing the packages: no service, no user, no root
@@ -11,16 +11,19 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
 unpacked="$AEGIS_TEST_CACHE/prometheus"
-# The package and the program have the same name in Debian and Ubuntu.
-programs=(prometheus prometheus-alertmanager prometheus-pushgateway)
+# Package and program have the same name in Debian and Ubuntu; promtool comes with Prometheus.
+packages=(prometheus prometheus-alertmanager prometheus-pushgateway)
+programs=("${packages[@]}" promtool)
 
 path_of() { command -v "$1" || { [ -x "$unpacked/usr/bin/$1" ] && echo "$unpacked/usr/bin/$1"; }; }
 
 install() {
     local missing=() program scratch
-    for program in "${programs[@]}"; do
+    for program in "${packages[@]}"; do
         path_of "$program" >/dev/null || missing+=("$program")
     done
+    # A Prometheus from elsewhere may have come without it.
+    path_of promtool >/dev/null || [[ " ${missing[*]} " == *" prometheus "* ]] || missing+=(prometheus)
     [ ${#missing[@]} -gt 0 ] || { install_template; return 0; }
     apt_update_if_empty "${missing[@]}"
     have dpkg-deb || die "dpkg-deb is missing"
@@ -40,7 +43,7 @@ install() {
     for package in "$scratch"/*.deb; do dpkg-deb -x "$package" "$unpacked"; done
     rm -rf "$scratch"
     install_template
-    for program in "${missing[@]}"; do
+    for program in "${missing[@]}" promtool; do
         "$(path_of "$program")" --version >/dev/null 2>&1 || die "$unpacked/usr/bin/$program does not run"
     done
 }
@@ -61,6 +64,7 @@ print_env() {
         path_of "$program" >/dev/null || die "$program is missing: run '$0 install' first"
     done
     printf "export AEGIS_TEST_PROMETHEUS_BIN='%s'\n" "$(path_of prometheus)"
+    printf "export AEGIS_TEST_PROMTOOL_BIN='%s'\n" "$(path_of promtool)"
     printf "export AEGIS_TEST_ALERTMANAGER_BIN='%s'\n" "$(path_of prometheus-alertmanager)"
     printf "export AEGIS_TEST_PUSHGATEWAY_BIN='%s'\n" "$(path_of prometheus-pushgateway)"
 }

@@ -8,11 +8,12 @@ mod samples;
 use std::task::Poll;
 
 use databases::Database;
-use model::{DeadLetter, Fact, Severity, Status, topics};
+use model::{DeadLetter, Fact, IncidentId, Notification, Severity, Status, topics};
 use samples::*;
-use sinks::sql::{IncidentFilter, ResponseFilter, StoreError};
+use sinks::sql::{IncidentFilter, ResponseFilter, StoreError, Thread};
 use sinks::{SqlSink, Store};
 use stream::{LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
+use uuid::Uuid;
 
 macro_rules! on_every_store {
     ($($case:ident),+ $(,)?) => {
@@ -42,9 +43,31 @@ on_every_store!(
     a_missing_table_needs_a_person,
     every_topic_has_rows,
     the_crew_and_the_gate_have_rows,
+    what_was_told_is_remembered,
     what_is_sent_again_for_another_is_passed_by,
     large_batches,
 );
+
+/// A notification.
+fn message() -> Notification {
+    Notification {
+        remediation: None,
+        plan_hash: None,
+        detail: None,
+        schema: model::Notification::SCHEMA,
+        id: model::ids::derived("n"),
+        incident_id: incident_id("a"),
+        revision: 1,
+        event: "opened".into(),
+        severity: Severity::Critical,
+        status: Status::Open,
+        title: "down".into(),
+        service: None,
+        tenant: "default".into(),
+        environment: "prod".into(),
+        at: at(0),
+    }
+}
 
 fn signals(partition: u32) -> TopicPartition {
     TopicPartition::new(topics::SIGNALS, partition)
@@ -547,23 +570,7 @@ async fn every_topic_has_rows(database: Database) {
         headers: vec![("content-type".into(), "application/json".into())],
         body_base64: DeadLetter::encode_body(b"\0{"),
     };
-    let message = model::Notification {
-        remediation: None,
-        plan_hash: None,
-        detail: None,
-        schema: model::Notification::SCHEMA,
-        id: model::ids::derived("n"),
-        incident_id: incident_id("a"),
-        revision: 1,
-        event: "opened".into(),
-        severity: Severity::Critical,
-        status: Status::Open,
-        title: "down".into(),
-        service: None,
-        tenant: "default".into(),
-        environment: "prod".into(),
-        at: at(0),
-    };
+    let message = message();
     let fact = |letter, done| model::LetterFact {
         schema: model::LetterFact::SCHEMA,
         letter,
@@ -617,6 +624,47 @@ async fn every_topic_has_rows(database: Database) {
     let letters = "SELECT body_base64 || ' ' || status || ' ' || COALESCE(because, '-') FROM dead_letters \
                    WHERE item = 2 AND source_offset = 17 ORDER BY log_offset";
     assert_eq!(database.texts(letters).await, ["AHs= dropped a test", "AHs= open -"]);
+}
+
+/// Messages, deliveries and buttons: a second saving changes the first, and each button opens once.
+async fn what_was_told_is_remembered(database: Database) {
+    let store = database.open().await;
+    let at = chrono::DateTime::from_timestamp(1_760_000_000, 0).unwrap();
+    let (incident, told) = (IncidentId::default(), message());
+    assert_eq!(store.thread("ops", incident).await.unwrap(), None);
+    for revision in [1, 2] {
+        let thread = Thread {
+            channel: "C1".into(),
+            ts: "1.000001".into(),
+            card: serde_json::json!({ "revision": revision, "title": "a \"quoted\" one" }),
+        };
+        store.save_thread("ops", incident, &thread, at).await.unwrap();
+        assert_eq!(store.thread("ops", incident).await.unwrap(), Some(thread));
+    }
+    assert_eq!(store.thread("other", incident).await.unwrap(), None);
+
+    assert_eq!(store.delivery("ops", told.id).await.unwrap(), None);
+    store.save_delivery("ops", &told, "held", "a line", at).await.unwrap();
+    let held = store.held("ops").await.unwrap();
+    assert_eq!(held.iter().map(|one| one.line.as_str()).collect::<Vec<_>>(), ["a line"]);
+    store.summarised("ops", &held).await.unwrap();
+    assert_eq!(
+        store.delivery("ops", told.id).await.unwrap().as_deref(),
+        Some("summarised")
+    );
+    assert_eq!(store.held("ops").await.unwrap(), []);
+
+    let (remediation, fresh, other) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+    for nonce in [fresh, other] {
+        let made = store.button_for("ops", remediation, "hash", nonce, at).await.unwrap();
+        assert_eq!(made, fresh, "the first one stays");
+    }
+    assert!(store.use_button(fresh, "ada", at).await.unwrap());
+    assert!(!store.use_button(fresh, "eve", at).await.unwrap());
+    assert!(store.button(fresh).await.unwrap().unwrap().used);
+    store.free_button(fresh).await.unwrap();
+    assert!(store.use_button(fresh, "eve", at).await.unwrap());
+    assert_eq!(store.button(other).await.unwrap(), None);
 }
 
 async fn the_crew_and_the_gate_have_rows(database: Database) {

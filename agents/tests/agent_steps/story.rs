@@ -63,6 +63,9 @@ async fn the_whole_story() {
     let memory = told.finding(FindingKind::OutOfMemory).unwrap();
     assert_eq!(memory.facts["count"], 47);
     assert_eq!(memory.facts["path"], "/api/reports");
+    let templates = memory.facts["templates"].as_array().unwrap();
+    let counted: u64 = templates.iter().filter_map(|template| template["count"].as_u64()).sum();
+    assert_eq!(counted, 47, "{templates:?}");
     let change = told.finding(FindingKind::MetricChange).unwrap();
     assert_eq!(change.facts["onset"], serde_json::json!(at(-5)));
     let traffic = told.finding(FindingKind::TrafficBeforeSymptom).unwrap();

@@ -134,6 +134,7 @@ pub(crate) async fn middleware(State(world): State<World>, request: Request, nex
     });
     let seen = Seen {
         system: system_of(request.uri().path()),
+        at: chrono::Utc::now(),
         method: request.method().as_str().to_owned(),
         uri: request.uri().to_string(),
         headers: headers.collect(),

@@ -8,7 +8,7 @@
 pub mod patch;
 mod pods;
 pub(crate) mod routes;
-mod seed;
+pub(crate) mod seed;
 mod selector;
 mod write;
 
@@ -20,10 +20,14 @@ use serde_json::{Value, json};
 use crate::scenario::{Kind, Scenario, Workload};
 
 /// Requests a second that every service is sent.
-const REQUESTS_PER_SECOND: f64 = 50.0;
+pub(crate) const REQUESTS_PER_SECOND: f64 = 50.0;
 
 /// Part of the requests that a failing pod answers with 500.
-const FAILING_SHARE: f64 = 0.2;
+pub(crate) const FAILING_SHARE: f64 = 0.2;
+
+/// Of its limit, the memory of a container that has used it up, and of any other.
+pub(crate) const FULL_PERCENT: u64 = 95;
+pub(crate) const USUAL_PERCENT: u64 = 30;
 
 /// Plural, namespace, name.
 pub type Key = (String, String, String);
@@ -77,7 +81,7 @@ impl Kind {
 }
 
 impl Cluster {
-    /// A cluster in which everything of `scenario` has been running for an hour.
+    /// A cluster in which everything of `scenario` has been running since its last release.
     pub fn new(scenario: Scenario, now: DateTime<Utc>) -> Self {
         let mut cluster = Cluster {
             objects: BTreeMap::new(),
@@ -171,7 +175,11 @@ impl Cluster {
         let mut usage = Vec::new();
         for workload in &self.scenario.workloads {
             for pod in self.pods_of(workload.kind, &workload.namespace, &workload.name) {
-                let percent = if exhausted(workload, pod) { 96 } else { 30 };
+                let percent = if exhausted(workload, pod) {
+                    FULL_PERCENT
+                } else {
+                    USUAL_PERCENT
+                };
                 usage.push(Usage {
                     namespace: workload.namespace.clone(),
                     pod: text(&pod["metadata"]["name"]),

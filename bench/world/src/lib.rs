@@ -12,9 +12,12 @@
 //! All of it stands on one port and in one state, so a restart that is asked of the API server is seen in the memory that the
 //! exporter tells. Nothing happens by itself: whoever asks first moves the state to the present ([`kubernetes::Cluster::advance`]).
 //!
+//! [`demo`] tells one story in it, to a real Aegis beside a real Prometheus.
+//!
 //! Not here: watches, server-side apply, creating or deleting objects, namespaces, roles, admission.
 
 mod control;
+pub mod demo;
 mod exporter;
 pub mod faults;
 pub mod kubernetes;
@@ -27,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -50,6 +53,7 @@ pub struct State {
 #[derive(Clone, Debug, Serialize)]
 pub struct Seen {
     pub system: System,
+    pub at: DateTime<Utc>,
     pub method: String,
     /// Path and query.
     pub uri: String,

@@ -33,6 +33,8 @@ pub struct Workload {
     pub images: Vec<String>,
     pub replicas: u32,
     pub memory_limit_bytes: u64,
+    /// How long ago the last image was released, and its pods began; the images before it each a day earlier.
+    pub released_minutes_ago: u32,
     /// The pods that run at the start have used up their memory, and have been killed for it. Pods started later have not.
     pub leaks: bool,
     /// Images whose pods answer a fifth of the requests with 500.
@@ -52,6 +54,7 @@ impl Default for Workload {
             images: vec!["registry.example/api-server:v1".to_owned()],
             replicas: 1,
             memory_limit_bytes: 512 << 20,
+            released_minutes_ago: 60,
             leaks: false,
             failing_images: Vec::new(),
             broken_images: Vec::new(),

@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::routing::post;
 use axum::{Json, Router};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -26,6 +27,7 @@ pub struct Message {
     pub content: Value,
     /// How often it was changed.
     pub updates: u32,
+    pub changed_at: DateTime<Utc>,
 }
 
 #[derive(Deserialize)]
@@ -77,16 +79,13 @@ async fn post_message(State(world): State<World>, headers: HeaderMap, body: Byte
             .ok_or("channel_not_found")?;
         let mut state = world.state();
         // Slack's ts is seconds and a counter; it names the message within its channel.
-        let ts = format!(
-            "{}.{:06}",
-            chrono::Utc::now().timestamp(),
-            state.slack.messages.len() + 1
-        );
+        let ts = format!("{}.{:06}", Utc::now().timestamp(), state.slack.messages.len() + 1);
         state.slack.messages.push(Message {
             channel: channel.clone(),
             ts: ts.clone(),
             content: content.clone(),
             updates: 0,
+            changed_at: Utc::now(),
         });
         Ok(json!({"ok": true, "channel": channel, "ts": ts, "message": content}))
     }))
@@ -101,6 +100,7 @@ async fn update(State(world): State<World>, headers: HeaderMap, body: Bytes) -> 
         let message = known.ok_or("message_not_found")?;
         message.content = content.clone();
         message.updates += 1;
+        message.changed_at = Utc::now();
         Ok(json!({"ok": true, "channel": message.channel, "ts": message.ts, "message": content}))
     }))
 }

@@ -47,7 +47,7 @@ impl Gate {
                 followed.before = Some(before.clone());
                 followed.note.clone_from(note);
                 followed.executed_at = Some(at);
-                self.check_after(followed.proposal.id, at);
+                self.check_after(followed, self.settings.check_every, at, cx);
             }
             RemediationFact::Failed { cause } if !status.over() => {
                 followed.status = S::Failed;
@@ -122,7 +122,7 @@ impl Gate {
             }
             Health::Worse => self.give_up(followed, at, cx),
             Health::NotYet if late => self.give_up(followed, at, cx),
-            Health::NotYet => self.check_after(proposal.id, at),
+            Health::NotYet => self.check_after(followed, self.settings.check_every, at, cx),
         }
     }
 
@@ -147,6 +147,10 @@ impl Gate {
         use RemediationStatus as S;
         let Some(mut followed) = self.proposals.remove(&id).map(|cell| cell.0) else {
             return;
+        };
+        let at = match followed.status {
+            S::Executed => followed.check_at.unwrap_or(at),
+            _ => at,
         };
         match followed.status {
             S::Proposed | S::Waiting | S::Granted => {
@@ -174,7 +178,8 @@ impl Gate {
                     };
                     self.say(&followed.proposal.clone(), fact, at, cx);
                 }
-                self.await_check(&followed, at);
+                // Should nobody answer a check, the next one is due at the end of the time.
+                self.check_after(&mut followed, self.settings.verify_within, at, cx);
             }
             S::Attempted => {}
             S::Denied | S::Expired | S::Verified | S::Unverified | S::RolledBack | S::Failed => return,
@@ -188,14 +193,5 @@ impl Gate {
         followed
             .executed_at
             .is_some_and(|done| at.timestamp_micros() >= done.timestamp_micros().saturating_add(twice))
-    }
-
-    /// Should nobody answer a check, the next one is due at the end of the time.
-    fn await_check(&mut self, followed: &Followed, at: DateTime<Utc>) {
-        let wait = micros(self.settings.verify_within.get());
-        self.due.set(
-            followed.proposal.id,
-            Instant(at.timestamp_micros().saturating_add(wait)),
-        );
     }
 }

@@ -5,7 +5,7 @@ use model::{IncidentId, Notification};
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::store::Store;
+use super::store::{Dialects, Store};
 use super::value::Value;
 
 /// The message of an incident at a receiver.
@@ -33,9 +33,15 @@ pub struct Button {
     pub used: bool,
 }
 
-const SAVE_THREAD: &str = "INSERT INTO notify_threads (receiver, incident_id, channel, ts, card, updated_at) \
-    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (receiver, incident_id) DO UPDATE SET \
-    channel = excluded.channel, ts = excluded.ts, card = excluded.card, updated_at = excluded.updated_at";
+/// The dialects differ in the type of JSON.
+const SAVE_THREAD: Dialects = Dialects {
+    sqlite: "INSERT INTO notify_threads (receiver, incident_id, channel, ts, card, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (receiver, incident_id) DO UPDATE SET \
+        channel = excluded.channel, ts = excluded.ts, card = excluded.card, updated_at = excluded.updated_at",
+    postgres: "INSERT INTO notify_threads (receiver, incident_id, channel, ts, card, updated_at) \
+        VALUES ($1, $2, $3, $4, $5::jsonb, $6) ON CONFLICT (receiver, incident_id) DO UPDATE SET \
+        channel = excluded.channel, ts = excluded.ts, card = excluded.card, updated_at = excluded.updated_at",
+};
 const SAVE_DELIVERY: &str = "INSERT INTO notify_deliveries (receiver, notification_id, outcome, severity, line, at) \
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (receiver, notification_id) DO UPDATE SET outcome = excluded.outcome";
 const SUMMARISED: &str = "UPDATE notify_deliveries SET outcome = 'summarised' \
@@ -75,7 +81,10 @@ impl Store {
             Value::json(&thread.card.to_string()),
             Value::Time(at),
         ];
-        self.change("notify_threads", SAVE_THREAD, &args).await.map(|_| ())
+        let mut tx = self.begin().await?;
+        let sql = tx.pick(SAVE_THREAD);
+        tx.execute("notify_threads", sql, &args).await?;
+        tx.commit().await
     }
 
     /// `sent`, `held` or `summarised`, if `receiver` has had this notification or is to have it.

@@ -7,11 +7,11 @@ use super::{Cluster, text, time};
 use crate::scenario::{Kind, Workload};
 
 /// Annotation of the pods that were there when the world began.
-pub(super) const SEEDED: &str = "world.example/seeded";
+pub(crate) const SEEDED: &str = "world.example/seeded";
 
 impl Cluster {
     pub(super) fn seed(&mut self, workload: &Workload) {
-        let begun = self.now - TimeDelta::hours(1);
+        let begun = self.now - TimeDelta::minutes(workload.released_minutes_ago.into());
         let labels = json!({"app": workload.name, "app.kubernetes.io/name": workload.name});
         let mut spec = json!({
             "selector": {"matchLabels": {"app": workload.name}},
@@ -47,7 +47,8 @@ impl Cluster {
         for (index, image) in workload.images.iter().enumerate() {
             object["spec"]["template"] = template(workload, image);
             object["metadata"]["generation"] = json!(index + 1);
-            self.record_revision(workload.kind, &mut object, begun + TimeDelta::minutes(index as i64));
+            let later = workload.images.len() - 1 - index;
+            self.record_revision(workload.kind, &mut object, begun - TimeDelta::days(later as i64));
         }
         self.put(workload.kind.plural(), object.clone());
         for index in 0..workload.replicas {
