@@ -1,5 +1,5 @@
 //! `bench demo-oom`: the story of [`world::demo`] for people. It shows each stage when it is reached, then what was found and the
-//! postmortem, and ends with 0 only if every point of [`world::demo::checks`] holds.
+//! postmortem, and ends with 0 only if every point of [`world::demo::checks()`] holds.
 
 mod show;
 

@@ -60,7 +60,7 @@ pub struct Options {
 /// A running site; everything stops when it is dropped.
 pub struct Site {
     pub world: World,
-    /// What is told with it goes to `FOLDER/NAME.log`.
+    /// Settings and data of all programs; what they say is in `FOLDER/NAME.log`.
     pub folder: PathBuf,
     pub story: Story,
     pub dispatcher: SocketAddr,
