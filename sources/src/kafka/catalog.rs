@@ -95,11 +95,22 @@ impl Catalog {
     /// Whether the cluster answers, but not `client`: it has lost its brokers ([`super::line`]), or is as slow as one that has,
     /// and a new one is quicker. Takes two [`PROBE`]s at most.
     pub fn has_lost<C: ClientContext>(&self, client: &rdkafka::client::Client<C>) -> bool {
-        let Some(topic) = lock(&self.counts).keys().next().cloned() else {
+        let Some(topic) = self.any_topic() else {
             return false;
         };
         let answers = self.line.ask(|line| line.fetch_metadata(Some(&topic), PROBE)).is_ok();
         answers && client.fetch_metadata(Some(&topic), PROBE).is_err()
+    }
+
+    /// Lets `client` connect, for a [`PROBE`] at most; whether it could shows in what it is asked next.
+    pub fn introduce<C: ClientContext>(&self, client: &rdkafka::client::Client<C>) {
+        if let Some(topic) = self.any_topic() {
+            let _ = client.fetch_metadata(Some(&topic), PROBE);
+        }
+    }
+
+    fn any_topic(&self) -> Option<Topic> {
+        lock(&self.counts).keys().next().cloned()
     }
 
     /// Number of partitions, asked for now.

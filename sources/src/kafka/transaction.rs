@@ -138,6 +138,9 @@ impl Transactor {
             return Ok(());
         }
         let producer: Producer = self.config.create_with_context(DeliveryContext::default())?;
+        // Connected first: a client (librdkafka 2.12.1) that is asked for its transactions' coordinator before it has a connection
+        // asks again half a second later.
+        self.inner.catalog.introduce(producer.client());
         let deadline = Instant::now() + self.inner.settings.transaction_timeout() + ABORT;
         loop {
             match producer.init_transactions(SLICE) {
