@@ -1,7 +1,7 @@
 //! Two `aegis` processes share one Kafka and one PostgreSQL and die by turns, each time at another place. Afterwards
 //! every alert that was answered with 2xx stands once, and the books balance.
 //!
-//! Five runs of ten deaths; `AEGIS_TEST_LONG=1` makes it a hundred deaths a run.
+//! Five runs of ten deaths, side by side; `AEGIS_TEST_LONG=1` makes it a hundred deaths a run.
 
 mod support;
 
@@ -143,17 +143,18 @@ fn new_process(folder: &Path, snapshots: &Path, kafka: &str, prefix: &str, url: 
     Aegis::new(folder, &extra).env("AEGIS_DATA__SNAPSHOT_EVERY", "1s")
 }
 
-macro_rules! runs {
-    ($($name:ident $number:literal),*) => {
-        $(#[tokio::test(flavor = "multi_thread")]
-        async fn $name() {
-            assert!($number < RUNS);
-            run($number).await;
-        })*
-    };
+/// All at once, whatever the number of threads for tests: what they do most is wait for groups to notice a death.
+#[test]
+fn whoever_dies_where_every_alert_stands_once() {
+    std::thread::scope(|scope| {
+        for number in 0..RUNS {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            let thread = std::thread::Builder::new().name(format!("run {number}"));
+            let started = thread.spawn_scoped(scope, move || runtime.block_on(run(number)));
+            started.expect("a thread");
+        }
+    });
 }
-
-runs!(first_run 0, second_run 1, third_run 2, fourth_run 3, fifth_run 4);
 
 #[test]
 fn over_all_runs_the_process_dies_at_every_place() {

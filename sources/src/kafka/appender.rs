@@ -32,11 +32,16 @@ const IN_FLIGHT_BYTES: usize = 64 << 20;
 const LINGER_MS: &str = "2";
 /// Beyond the client's own delivery timeout, for the thread that reports it.
 const GRACE: Duration = Duration::from_secs(5);
+/// A producer that has stored nothing for this long, though it was asked to, is replaced: it may have lost its brokers for
+/// good ([`super::line`]). Less makes many producers while a broker is away; more adds to how long a lost one keeps every door
+/// shut.
+const SILENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Appender {
     config: ClientConfig,
     limit: usize,
     patience: Duration,
+    silence: Duration,
     in_flight: InFlight,
     producer: Mutex<Arc<Producer>>,
     /// Partitions of each topic that was looked up.
@@ -56,6 +61,7 @@ impl Appender {
             config,
             limit: settings.max_record_bytes,
             patience,
+            silence: SILENCE,
             in_flight: InFlight::default(),
             producer,
             learned: Mutex::default(),
@@ -89,35 +95,19 @@ impl Appender {
             // The appender may have been cancelled; the records are appended all the same.
             let _ = send.send(outcome);
         });
-        let used = self.enqueue(to, &records, &batch)?;
+        // Held until the answer: a producer that is replaced meanwhile still works on it.
+        let _producer = self.enqueue(to, &records, &batch)?;
         drop(batch);
         match timeout(self.patience, receive).await {
             Ok(Ok(Ok(first))) => offset(first).ok_or_else(|| LogError::Unavailable {
                 doing: doing(),
                 cause: "the broker acknowledged without an offset".to_owned(),
             }),
-            Ok(Ok(Err(code))) => {
-                if code == Code::MessageTimedOut {
-                    self.renew(&used);
-                }
-                Err(self.refused(to, &records, code))
-            }
+            Ok(Ok(Err(code))) => Err(self.refused(to, &records, code)),
             Ok(Err(_)) | Err(_) => Err(LogError::Unavailable {
                 doing: doing(),
                 cause: "no acknowledgement came".to_owned(),
             }),
-        }
-    }
-
-    /// A producer that could not deliver for its whole time may have lost its brokers for good ([`super::line`]).
-    fn renew(&self, used: &Arc<Producer>) {
-        let mut producer = lock(&self.producer);
-        if !Arc::ptr_eq(&producer, used) {
-            return;
-        }
-        match create(&self.config) {
-            Ok(fresh) => retire(std::mem::replace(&mut *producer, fresh)),
-            Err(error) => tracing::warn!(%error, "no new producer"),
         }
     }
 
@@ -130,11 +120,12 @@ impl Appender {
     ) -> Result<Arc<Producer>, LogError> {
         let partition = partition_number(to)?;
         let mut producer = lock(&self.producer);
-        if let Some((code, reason)) = producer.client().fatal_error() {
-            tracing::warn!(%code, reason, "the producer gave up; a new one takes over");
+        if let Some(why) = self.worn(&producer) {
+            tracing::warn!(why, "a new producer takes over");
             let fresh = create(&self.config)?;
             retire(std::mem::replace(&mut *producer, fresh));
         }
+        producer.context().asked();
         for (index, record) in records.iter().enumerate() {
             if let Err((error, _)) = producer.send(to_kafka(&to.topic, partition, record, batch.clone())) {
                 batch.unsent(records.len() - index, error.rdkafka_error_code().unwrap_or(Code::Fail));
@@ -142,6 +133,16 @@ impl Appender {
             }
         }
         Ok(producer.clone())
+    }
+
+    /// Why this producer is not to be used any more. Asked before each append and not when one has failed: requests give up
+    /// long before the client does, and then nobody is there to hear of the failure.
+    fn worn(&self, producer: &Producer) -> Option<String> {
+        if let Some((code, reason)) = producer.client().fatal_error() {
+            return Some(format!("the last one gave up: {code}: {reason}"));
+        }
+        let silent = producer.context().unanswered_for()?;
+        (silent >= self.silence).then(|| format!("the last one has stored nothing for {} s", silent.as_secs()))
     }
 
     fn refused(&self, to: &TopicPartition, records: &[NewRecord], code: Code) -> LogError {
@@ -183,4 +184,49 @@ fn create(config: &ClientConfig) -> Result<Arc<Producer>, LogError> {
     producer
         .map(Arc::new)
         .map_err(|error| log_error("making a Kafka producer", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Far beyond what is waited for; shorter than the client's own time for a delivery.
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Nothing listens there.
+    fn settings() -> KafkaSettings {
+        KafkaSettings {
+            bootstrap_servers: vec!["127.0.0.1:1".to_owned()],
+            ..KafkaSettings::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_producer_that_stores_nothing_is_replaced_though_no_caller_waits_for_its_failure() {
+        let mut appender = Appender::open(&settings()).unwrap();
+        appender.silence = Duration::from_millis(50);
+        let to = TopicPartition::new("t", 0);
+        let record = NewRecord {
+            value: "x".into(),
+            ..NewRecord::default()
+        };
+        let size = record.size();
+        let first = lock(&appender.producer).clone();
+        let replaced = async {
+            while Arc::ptr_eq(&first, &lock(&appender.producer)) {
+                let append = appender.append(&to, vec![record.clone()]);
+                // As a request does whose time is over.
+                assert!(timeout(Duration::from_millis(10), append).await.is_err());
+            }
+        };
+        timeout(LONG, replaced).await.expect("a new producer");
+        // What the first was given is given up with it, but for the last record, which the new one has.
+        drop(first);
+        let given_up = async {
+            while appender.in_flight.load(Ordering::SeqCst) > size {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LONG, given_up).await.expect("an empty producer");
+    }
 }

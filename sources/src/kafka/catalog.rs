@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message as _};
@@ -20,6 +21,8 @@ use super::settings::KafkaSettings;
 
 /// For one question to the cluster.
 pub(super) const ASK: Duration = Duration::from_secs(10);
+/// For a question that tells whether anybody answers.
+const PROBE: Duration = Duration::from_secs(2);
 /// How often connecting looks for a refusal.
 const SLICE: Duration = Duration::from_millis(250);
 
@@ -87,6 +90,27 @@ impl Catalog {
                 });
             }
         }
+    }
+
+    /// Whether the cluster answers, but not `client`: it has lost its brokers ([`super::line`]), or is as slow as one that has,
+    /// and a new one is quicker. Takes two [`PROBE`]s at most.
+    pub fn has_lost<C: ClientContext>(&self, client: &rdkafka::client::Client<C>) -> bool {
+        let Some(topic) = self.any_topic() else {
+            return false;
+        };
+        let answers = self.line.ask(|line| line.fetch_metadata(Some(&topic), PROBE)).is_ok();
+        answers && client.fetch_metadata(Some(&topic), PROBE).is_err()
+    }
+
+    /// Lets `client` connect, for a [`PROBE`] at most; whether it could shows in what it is asked next.
+    pub fn introduce<C: ClientContext>(&self, client: &rdkafka::client::Client<C>) {
+        if let Some(topic) = self.any_topic() {
+            let _ = client.fetch_metadata(Some(&topic), PROBE);
+        }
+    }
+
+    fn any_topic(&self) -> Option<Topic> {
+        lock(&self.counts).keys().next().cloned()
     }
 
     /// Number of partitions, asked for now.

@@ -5,6 +5,7 @@
 //! (its next call of `next`), but at most half a session: then the partitions go without it, as lost.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::catalog::served;
 use super::context::{MemberContext, Rebalance};
 use super::convert::{from_kafka, offset, partition_number, raw_offset, seals};
 use super::error::{log_error, needs_a_person, unknown_partition};
+use super::line::Lookout;
 use super::lock;
 use super::member::{Inbox, Part, SeekRequest, Shared};
 
@@ -65,6 +67,7 @@ pub(super) struct Worker {
     handover: Option<Handover>,
     /// Whose turn it is.
     turn: usize,
+    lookout: Lookout,
     group: String,
     part: Part,
 }
@@ -109,6 +112,7 @@ impl Worker {
             slots: BTreeMap::new(),
             handover: None,
             turn: 0,
+            lookout: Lookout::default(),
         }
     }
 
@@ -123,6 +127,10 @@ impl Worker {
             self.serve_client();
             self.serve_rebalance();
             self.serve_seeks();
+            // Who has lost all brokers waits for ever; the driver joins with another client.
+            if self.lookout.due(self.shared.waited()) && self.inner.catalog.has_lost(self.client.client()) {
+                self.shared.astray.store(true, Ordering::SeqCst);
+            }
             if !self.fetch() {
                 self.shared.waker.wait();
             }
@@ -236,7 +244,9 @@ impl Worker {
                 // An open transaction that moves them ends by itself, or by its owner; see `transaction::seal` for the one
                 // case in which it does not.
                 self.shared.wait_for(format!(
-                    "waits for the committed positions of group {} in {} ({error}); if this lasts for minutes with the                      broker well, a transaction of a process that is gone has lost its end:                      kafka-transactions.sh find-hanging names it",
+                    "waits for the committed positions of group {} in {} ({error}); if this lasts for minutes with the \
+                     broker well, a transaction of a process that is gone has lost its end: \
+                     kafka-transactions.sh find-hanging names it",
                     self.group,
                     names.join(", ")
                 ));

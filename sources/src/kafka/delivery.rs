@@ -9,6 +9,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{ProducerContext, ThreadedProducer};
+use tokio::time::Instant;
 
 use super::context::{Watch, log_line};
 use super::lock;
@@ -108,6 +109,8 @@ impl Batch {
 pub(super) struct DeliveryContext {
     watch: Watch,
     shaken: AtomicBool,
+    /// When the first record was queued after the last one that was stored.
+    unanswered: Mutex<Option<Instant>>,
 }
 
 impl DeliveryContext {
@@ -123,6 +126,17 @@ impl DeliveryContext {
 
     pub fn shake(&self) {
         self.shaken.store(true, Ordering::SeqCst);
+    }
+
+    /// Records were queued.
+    pub fn asked(&self) {
+        lock(&self.unanswered).get_or_insert_with(Instant::now);
+    }
+
+    /// How long records have been queued without one being stored, also when those that waited have given up or timed out
+    /// meanwhile. `None` when nothing was queued since the last that was stored.
+    pub fn unanswered_for(&self) -> Option<Duration> {
+        lock(&self.unanswered).map(|since| since.elapsed())
     }
 }
 
@@ -142,7 +156,10 @@ impl ProducerContext for DeliveryContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, batch: Arc<Batch>) {
         let outcome = match result {
-            Ok(message) => Ok(message.offset()),
+            Ok(message) => {
+                *lock(&self.unanswered) = None;
+                Ok(message.offset())
+            }
             Err((error, _)) => Err(error.rdkafka_error_code().unwrap_or(Code::Fail)),
         };
         batch.settle(1, outcome);

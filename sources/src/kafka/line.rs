@@ -69,6 +69,30 @@ impl Line {
     }
 }
 
+/// When a member that waits should see whether its client has lost its brokers: every [`AGE`].
+pub(super) struct Lookout {
+    looked_at: Instant,
+}
+
+impl Default for Lookout {
+    fn default() -> Self {
+        Lookout {
+            looked_at: Instant::now(),
+        }
+    }
+}
+
+impl Lookout {
+    /// `waited`: for how long it has been waiting, `None` when it does not.
+    pub fn due(&mut self, waited: Option<Duration>) -> bool {
+        let due = waited.is_some_and(|waited| waited >= AGE) && self.looked_at.elapsed() >= AGE;
+        if due {
+            self.looked_at = Instant::now();
+        }
+        due
+    }
+}
+
 fn is_lost(code: Code) -> bool {
     matches!(
         code,

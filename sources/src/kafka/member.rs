@@ -4,6 +4,7 @@
 //! group's position. Dropping the member leaves the group, in the background.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -63,6 +64,8 @@ pub(super) struct Shared {
     pub left: Notify,
     /// What nothing can be read without, and since when that is so.
     pub waits: Mutex<Option<(String, Instant)>>,
+    /// The client has lost its brokers while it waited.
+    pub astray: AtomicBool,
 }
 
 #[derive(Default)]
@@ -130,6 +133,12 @@ impl Shared {
 
     pub fn wait_no_more(&self) {
         *lock(&self.waits) = None;
+        self.astray.store(false, Ordering::SeqCst);
+    }
+
+    /// How long the member has been waiting.
+    pub fn waited(&self) -> Option<Duration> {
+        lock(&self.waits).as_ref().map(|(_, since)| since.elapsed())
     }
 
     /// Queues a rebalance for the driver; its ticket.
@@ -191,6 +200,7 @@ impl KafkaMember {
             ownership,
             left,
             waits: Mutex::default(),
+            astray: AtomicBool::default(),
         });
         let worker = Worker::new(inner, client, shared.clone(), group, part);
         worker.subscribe(topics).map_err(|error| log_error(doing(), &error))?;
@@ -331,13 +341,11 @@ impl Member for KafkaMember {
         inbox.at_end.contains(partition) && !inbox.fetched.iter().any(|(fetched, _, _)| fetched == partition)
     }
 
-    /// Its client may have forgotten all brokers ([`super::line`]). A healthy group gives partitions, or says that it has
-    /// none, within a session.
+    /// Its client has forgotten all brokers ([`super::line`]), or may have: a healthy group gives partitions, or says that it
+    /// has none, within a session.
     fn stranded(&self) -> bool {
-        let waits = lock(&self.shared.waits);
-        waits
-            .as_ref()
-            .is_some_and(|(_, since)| since.elapsed() > self.stranded_after)
+        let waited = self.shared.waited();
+        waited.is_some_and(|waited| self.shared.astray.load(Ordering::SeqCst) || waited > self.stranded_after)
     }
 
     fn waits(&self) -> Waits {
@@ -353,7 +361,12 @@ impl Member for KafkaMember {
         if self.left {
             return Ok(());
         }
+        let stranded = self.stranded();
         self.start_leaving();
+        if stranded {
+            // Nobody hears of it; the group will find out by itself.
+            return Ok(());
+        }
         let left = timeout(LEAVE, self.shared.left.notified()).await;
         left.map_err(|_| LogError::Unavailable {
             doing: format!("leaving group {}", self.group),

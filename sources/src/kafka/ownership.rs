@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset as RawOffset, TopicPartitionList};
 use stream::log::{Offset, TopicPartition};
 
 use super::context::MemberContext;
 use super::convert::{partition_number, raw_offset};
 use super::lock;
+use super::transaction::Positions;
 
 pub(super) struct Ownership(Mutex<State>);
 
@@ -30,8 +31,7 @@ struct State {
 pub(super) struct Claim {
     pub positions: Vec<(TopicPartition, Offset)>,
     /// The same in the client's form.
-    pub offsets: TopicPartitionList,
-    pub metadata: ConsumerGroupMetadata,
+    pub sent: Arc<Positions>,
 }
 
 impl Ownership {
@@ -99,11 +99,8 @@ impl Ownership {
             add(partition, *offset)?;
         }
         let metadata = consumer.group_metadata().ok_or("the client has no group")?;
-        Ok(Claim {
-            positions,
-            offsets,
-            metadata,
-        })
+        let sent = Arc::new(Positions { offsets, metadata });
+        Ok(Claim { positions, sent })
     }
 
     /// Tells the group `positions` without waiting for its answer and without any promise: for those who only look.

@@ -22,6 +22,9 @@ use super::{Inner, blocking, lock};
 
 /// Bytes handed out at once (one record may be larger).
 const READ_BYTES: usize = 4 << 20;
+/// How long a broker waits for records to come at the end, in milliseconds, before it says that there are none. Readers read up to an
+/// end and stop there, and are told of it by this answer alone, once or twice per partition; less only asks more often.
+const END_MS: &str = "10";
 /// Longest single wait inside the client, so that a forgotten read ends soon.
 const SLICE: Duration = Duration::from_millis(250);
 
@@ -58,7 +61,9 @@ impl KafkaReader {
         let doing = || format!("reading {partition} from {}", from.0);
         let mut config = inner.settings.consumer_config("reader");
         // Never joined: the client wants a name before it lets a partition be assigned.
-        config.set("group.id", format!("{}.reader", inner.settings.client_id));
+        config
+            .set("group.id", format!("{}.reader", inner.settings.client_id))
+            .set("fetch.wait.max.ms", END_MS);
         let client: BaseConsumer<Watch> = config
             .create_with_context(Watch::default())
             .map_err(|error| log_error(doing(), &error))?;
@@ -80,6 +85,14 @@ impl KafkaReader {
             client,
             state,
         })))
+    }
+}
+
+impl Drop for KafkaReader {
+    /// Aside: closing a client takes a tenth of a second at least, and a command opens a reader for each partition.
+    fn drop(&mut self) {
+        let shared = self.0.clone();
+        std::thread::spawn(move || drop(shared));
     }
 }
 

@@ -23,11 +23,12 @@ use tokio::time::Instant;
 use super::Inner;
 use super::appender::check_records;
 use super::convert::{partition_number, to_kafka};
-use super::delivery::{DeliveryContext, Producer, retire};
+use super::delivery::{DeliveryContext, Producer};
 use super::error::log_error;
 use super::ownership::{Claim, Ownership};
 use seal::Trace;
-use steps::{ABORT, AGAIN, Failure, SLICE, Sending, abort, again, failure, queue};
+pub(super) use steps::Positions;
+use steps::{ABORT, AGAIN, Failure, SLICE, Sending, abort, again, failure, queue, send_positions};
 
 /// The group is in its next generation as soon as all members joined it, and each hears of it a moment later. A
 /// commit in that moment is sent again with the new generation, if the partitions are still this member's.
@@ -91,7 +92,7 @@ struct Transactor {
     config: ClientConfig,
     ownership: Arc<Ownership>,
     /// `None` when the last one must not be used any more.
-    producer: Option<Producer>,
+    producer: Option<Arc<Producer>>,
     /// The last commit that was answered well.
     last: Option<Trace>,
     /// What was begun after it and not answered well.
@@ -137,6 +138,9 @@ impl Transactor {
             return Ok(());
         }
         let producer: Producer = self.config.create_with_context(DeliveryContext::default())?;
+        // Connected first: a client (librdkafka 2.12.1) that is asked for its transactions' coordinator before it has a connection
+        // asks again half a second later.
+        self.inner.catalog.introduce(producer.client());
         let deadline = Instant::now() + self.inner.settings.transaction_timeout() + ABORT;
         loop {
             match producer.init_transactions(SLICE) {
@@ -145,18 +149,20 @@ impl Transactor {
                     std::thread::sleep(AGAIN);
                 }
                 Err(error) => {
-                    retire(Arc::new(producer));
+                    std::thread::spawn(move || drop(producer));
                     return Err(error);
                 }
             }
         }
-        self.producer = Some(producer);
+        self.producer = Some(Arc::new(producer));
         Ok(())
     }
 
+    /// Closes the producer, aside: a client that has lost its brokers may take long. One that a call never came back from stays
+    /// with the thread of that call.
     fn give_up(&mut self) {
         if let Some(producer) = self.producer.take() {
-            retire(Arc::new(producer));
+            std::thread::spawn(move || drop(producer));
         }
     }
 
@@ -200,6 +206,7 @@ impl Transactor {
                 fenced: false,
             });
         };
+        let lost = || self.inner.catalog.has_lost(producer.client());
         let trace = self.attempt.insert(Trace {
             positions: claim.positions.clone(),
             repeats: commit.positions.is_empty(),
@@ -224,11 +231,9 @@ impl Transactor {
         }
         // Acknowledged first: aborting over refused positions purges what is still queued, and the client may take the
         // next transaction's outputs with it.
-        sending.all().acknowledged(&mut trace.first, deadline)?;
+        sending.all().acknowledged(&mut trace.first, deadline, lost)?;
         if !claim.positions.is_empty() {
-            again(deadline, "sending positions", |wait| {
-                producer.send_offsets_to_transaction(&claim.offsets, &claim.metadata, wait)
-            })?;
+            send_positions(producer, claim.sent.clone(), deadline, lost)?;
         }
         Ok(())
     }
@@ -272,7 +277,7 @@ impl Transactor {
             Failure::Late { cause } => (cause, false, true, true),
             Failure::Fatal { cause, fenced } => (cause, fenced, false, false),
         };
-        let aborted = abortable && self.producer.as_ref().is_some_and(abort);
+        let aborted = abortable && self.producer.as_ref().is_some_and(|producer| abort(producer));
         if !aborted || !reusable {
             self.give_up();
         }

@@ -22,6 +22,7 @@
 //! transaction with Kafka's `kafka-transactions.sh`; [`super::super::consumer`] says so when it waits for positions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rdkafka::producer::Producer as _;
 use rdkafka::topic_partition_list::{Offset as RawOffset, TopicPartitionList};
@@ -30,7 +31,7 @@ use tokio::time::Instant;
 
 use super::super::convert::{offset, partition_number, raw_offset, seal_for};
 use super::Transactor;
-use super::steps::{Failure, Sending, again, queue};
+use super::steps::{Failure, Positions, Sending, again, queue, send_positions};
 
 /// For one seal: a healthy broker takes milliseconds.
 const SEAL: std::time::Duration = std::time::Duration::from_secs(10);
@@ -291,6 +292,7 @@ impl Transactor {
             .as_ref()
             .ok_or_else(|| refused("no producer".to_owned()))?;
         let deadline = Instant::now() + SEAL;
+        let lost = || self.inner.catalog.has_lost(producer.client());
         producer
             .begin_transaction()
             .map_err(|error| super::steps::failure("beginning", &error))?;
@@ -300,7 +302,7 @@ impl Transactor {
             let batch = sending.batch(partition, 1);
             queue(producer, deadline, || seal_for(&partition.topic, number, batch.clone()))?;
         }
-        sending.all().acknowledged(&mut BTreeMap::new(), deadline)?;
+        sending.all().acknowledged(&mut BTreeMap::new(), deadline, lost)?;
         if !positions.is_empty() {
             let mut offsets = TopicPartitionList::with_capacity(positions.len());
             for (partition, position) in positions {
@@ -312,10 +314,8 @@ impl Transactor {
             // As nobody's member: the one that moved them may be none any more.
             let metadata = self.inner.catalog.nobody_in(&self.group);
             let metadata = metadata.map_err(|error| refused(error.to_string()))?;
-            let sent = again(deadline, "sending positions", |wait| {
-                producer.send_offsets_to_transaction(&offsets, &metadata, wait)
-            });
-            match (verdict, sent) {
+            let positions = Arc::new(Positions { offsets, metadata });
+            match (verdict, send_positions(producer, positions, deadline, lost)) {
                 (_, Ok(())) => {}
                 // The group's partition is part of the transaction before the positions are sent, and that is enough.
                 (Verdict::Abort, Err(Failure::Abort { .. } | Failure::Stale { .. })) => {}

@@ -1,9 +1,12 @@
 //! The client's calls of a transaction: each bounded, and each failure named by what it leaves behind.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use stream::log::TopicPartition;
@@ -16,6 +19,9 @@ use super::super::error::fences;
 pub(super) const SLICE: Duration = Duration::from_secs(2);
 /// Pause before a call that the client says to try again.
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
+/// A step without a sign for this long is a reason to see whether the client has lost its brokers. A healthy broker takes
+/// milliseconds; a look costs two questions.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 /// For aborting, beyond the transaction's own time.
 pub(super) const ABORT: Duration = Duration::from_secs(5);
 
@@ -49,6 +55,7 @@ impl Failure {
 /// Outcomes of what was queued, per partition.
 pub(super) struct Sent {
     waiting: usize,
+    silence: Duration,
     outcomes: Receiver<(TopicPartition, Outcome)>,
 }
 
@@ -63,12 +70,16 @@ impl Sending {
         let (send, outcomes) = channel();
         Sending {
             send,
-            sent: Sent { waiting: 0, outcomes },
+            sent: Sent {
+                waiting: 0,
+                silence: SILENCE,
+                outcomes,
+            },
         }
     }
 
     /// Announces `records` records for `partition`: what they have in common.
-    pub fn batch(&mut self, partition: &TopicPartition, records: usize) -> std::sync::Arc<Batch> {
+    pub fn batch(&mut self, partition: &TopicPartition, records: usize) -> Arc<Batch> {
         self.sent.waiting += 1;
         let (send, partition) = (self.send.clone(), partition.clone());
         Batch::new(records, 0, InFlight::default(), move |outcome| {
@@ -82,25 +93,31 @@ impl Sending {
 }
 
 impl Sent {
-    /// Waits until everything is acknowledged; the first offset in each partition goes into `first`.
+    /// Waits until everything is acknowledged; the first offset in each partition goes into `first`. `lost`: the client will
+    /// never hear of it.
     pub fn acknowledged(
-        self,
+        mut self,
         first: &mut BTreeMap<TopicPartition, Option<i64>>,
         deadline: Instant,
+        lost: impl Fn() -> bool,
     ) -> Result<(), Failure> {
-        for _ in 0..self.waiting {
-            match self
-                .outcomes
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+        while self.waiting > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.outcomes.recv_timeout(left.min(self.silence)) {
                 Ok((partition, Ok(offset))) => {
                     first.insert(partition, Some(offset));
+                    self.waiting -= 1;
                 }
                 Ok((_, Err(code))) => {
                     return Err(Failure::Refused {
                         cause: format!("an output was refused: {code}"),
                         fenced: fences(code),
                     });
+                }
+                Err(RecvTimeoutError::Timeout) if left > self.silence => {
+                    if lost() {
+                        return Err(astray("outputs were not acknowledged"));
+                    }
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return Err(Failure::Late {
@@ -113,11 +130,70 @@ impl Sent {
     }
 }
 
+/// What goes with a transaction: the group's positions, and who sends them.
+pub(in super::super) struct Positions {
+    pub offsets: TopicPartitionList,
+    pub metadata: ConsumerGroupMetadata,
+}
+
+/// Sends the group's positions, on a thread of its own: librdkafka (2.12.1) waits there for the group's coordinator without
+/// looking at the time that it was given, and a client that has lost its brokers never finds one. The thread is left in the
+/// call then, with its producer, which is closed should it ever come back.
+pub(super) fn send_positions(
+    producer: &Arc<Producer>,
+    positions: Arc<Positions>,
+    deadline: Instant,
+    lost: impl Fn() -> bool,
+) -> Result<(), Failure> {
+    let (send, answer) = channel();
+    let producer = producer.clone();
+    let sending = move || {
+        let outcome = again(deadline, "sending positions", |wait| {
+            producer.send_offsets_to_transaction(&positions.offsets, &positions.metadata, wait)
+        });
+        // Before the answer, so that whoever gives the producer up closes it himself.
+        drop(producer);
+        let _ = send.send(outcome);
+    };
+    let thread = std::thread::Builder::new().name("kafka-positions".to_owned());
+    thread.spawn(sending).map_err(|error| Failure::Abort {
+        cause: format!("starting a thread for positions: {error}"),
+        fenced: false,
+    })?;
+    answered(&answer, SILENCE, deadline, lost)
+}
+
+/// The answer of a call that may never come back.
+fn answered(
+    answer: &Receiver<Result<(), Failure>>,
+    silence: Duration,
+    deadline: Instant,
+    lost: impl Fn() -> bool,
+) -> Result<(), Failure> {
+    loop {
+        match answer.recv_timeout(silence) {
+            Ok(outcome) => return outcome,
+            // It looks at the time between its tries, so it is overdue only some time after the deadline.
+            Err(RecvTimeoutError::Timeout) if Instant::now() < deadline + silence && !lost() => {}
+            Err(_) => return Err(astray("the client does not come back from sending positions")),
+        }
+    }
+}
+
+/// Nothing was committed, and the client is not to be asked even to abort.
+fn astray(what: &str) -> Failure {
+    tracing::warn!("a Kafka client has lost its brokers ({what}): it is left behind, and a new one takes over");
+    Failure::Fatal {
+        cause: format!("{what}; the client has lost its brokers"),
+        fenced: false,
+    }
+}
+
 /// Hands one record to the client, waiting for room in its queue.
 pub(super) fn queue<'a>(
     producer: &Producer,
     deadline: Instant,
-    record: impl Fn() -> BaseRecord<'a, [u8], [u8], std::sync::Arc<Batch>>,
+    record: impl Fn() -> BaseRecord<'a, [u8], [u8], Arc<Batch>>,
 ) -> Result<(), Failure> {
     loop {
         let Err((error, _)) = producer.send(record()) else {
@@ -192,5 +268,58 @@ pub(super) fn failure(step: &str, error: &KafkaError) -> Failure {
         // The client is in a state that we do not expect; a new one starts clean.
         KafkaError::Transaction(_) => Failure::Fatal { cause, fenced },
         _ => Failure::Abort { cause, fenced },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(5);
+
+    fn far() -> Instant {
+        Instant::now() + Duration::from_secs(3_600)
+    }
+
+    #[test]
+    fn a_call_that_never_comes_back_is_left_when_the_client_is_lost() {
+        let (_kept, answer) = channel();
+        let looks = Cell::new(0);
+        let lost = || {
+            looks.set(looks.get() + 1);
+            looks.get() == 3
+        };
+        let left = answered(&answer, SHORT, far(), lost);
+        assert!(matches!(left, Err(Failure::Fatal { fenced: false, .. })));
+        assert_eq!(looks.get(), 3);
+    }
+
+    #[test]
+    fn a_call_that_never_comes_back_is_left_behind_its_deadline() {
+        let (_kept, answer) = channel();
+        let left = answered(&answer, SHORT, Instant::now(), || false);
+        assert!(matches!(left, Err(Failure::Fatal { fenced: false, .. })));
+    }
+
+    #[test]
+    fn a_slow_answer_is_waited_for() {
+        let (send, answer) = channel();
+        let lost = || {
+            send.send(Ok(())).unwrap();
+            false
+        };
+        assert!(answered(&answer, SHORT, far(), lost).is_ok());
+    }
+
+    #[test]
+    fn outputs_of_a_lost_client_are_not_waited_for() {
+        let mut sending = Sending::new();
+        let _unsettled = sending.batch(&TopicPartition::new("t", 0), 1);
+        let mut sent = sending.all();
+        sent.silence = SHORT;
+        let left = sent.acknowledged(&mut BTreeMap::new(), far(), || true);
+        assert!(matches!(left, Err(Failure::Fatal { fenced: false, .. })));
     }
 }
