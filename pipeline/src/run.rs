@@ -84,8 +84,8 @@ pub async fn run(
         false => Vec::new(),
     };
     if roles.has(Role::Workers) {
-        let stopped = workers::stopped(&world.runtime.log).await?;
-        sinks.extend(world.workers(&world.topology.layout, stopped)?);
+        let switch = workers::switch(&world.runtime.log, &world.topology.signer).await?;
+        sinks.extend(world.workers(&world.topology.layout, switch)?);
     }
     for sink in sinks {
         let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
@@ -109,6 +109,7 @@ pub async fn run(
         log: world.runtime.log.clone(),
         store: world.store.clone(),
         clock: world.runtime.clock.clone(),
+        signer: world.topology.signer.clone(),
     };
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
     let to_doors = ingress.clone();
