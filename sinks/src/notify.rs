@@ -26,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::{Notification, topics};
 use stream::log::Topic;
-use stream::{Clock, Record, TopicPartition};
+use stream::{Clock, Record, TopicPartition, failpoint};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -173,6 +173,7 @@ impl Desk {
             return Ok("held");
         }
         let attempts = if turn.down { 1 } else { self.outward.settings.attempts };
+        failpoint::hit_by("notify.before", receiver);
         let sent = self.send(n, attempts).await;
         turn.down = matches!(sent, Err(Sending::Failed(Failed::Later { .. })));
         match sent {
@@ -182,6 +183,7 @@ impl Desk {
         }
         turn.sent += 1;
         patiently(|| self.save(n, "sent", "")).await?;
+        failpoint::hit_by("notify.after", receiver);
         Ok("sent")
     }
 

@@ -27,7 +27,7 @@ use model::remediation::{Health, RemediationEvent, RemediationFact, Switch};
 use model::signing::{Message, Signer};
 use model::topics;
 use stream::log::{NewRecord, Topic};
-use stream::{Clock, Log, Record, TopicPartition};
+use stream::{Clock, Log, Record, TopicPartition, failpoint};
 use tools::ToolError;
 use tools::act::Act;
 use tools::observe::{ActiveAlert, Cluster, Observe, Pod};
@@ -158,7 +158,10 @@ impl Remediate {
             };
             let attempted = RemediationFact::Attempted { before: before.clone() };
             say.append(&[self.answer(proposal, attempted)]).await?;
-            match self.act.execute(approved).await {
+            failpoint::hit("deed.before");
+            let called = self.act.execute(approved).await;
+            failpoint::hit("deed.after");
+            match called {
                 Ok(done) => {
                     return Ok(RemediationFact::Executed {
                         before,

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stream::log::{NewRecord, Topic};
 use stream::partition::partition_for;
-use stream::{Log, LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
+use stream::{Log, LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, TopicPartition, failpoint};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
@@ -210,6 +210,9 @@ impl<W: Work> Worker<W> {
             let Ok(_slot) = desk.slots.acquire().await else { return };
             let answers = desk.work.work(task, &desk.say).await;
             desk.say.patiently(desk.work.name(), &answers).await;
+            if !answers.is_empty() {
+                failpoint::hit_by("work.said", desk.work.name());
+            }
             desk.courses().done(&partition, epoch, offset);
             desk.done.notify_one();
         });

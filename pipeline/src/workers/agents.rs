@@ -10,7 +10,7 @@ use model::signing::{self, Message, Signer, Verdict};
 use model::{investigation::StepRequest, topics};
 use sinks::worker::{Answer, NotTaken, Say, Work};
 use stream::log::{NewRecord, Topic};
-use stream::{Clock, Record, TopicPartition};
+use stream::{Clock, Record, TopicPartition, failpoint};
 use tools::observe::Observe;
 
 /// Carries steps out. A step asked for twice is carried out twice; the crew takes the first answer.
@@ -77,9 +77,11 @@ impl Work for AgentsWork {
     }
 
     async fn work(&self, request: Self::Task, _: &Say) -> Vec<Answer> {
+        failpoint::hit_by("step.before", request.agent.as_str());
         let now = self.clock.now();
         let mut result = ::agents::run(&request, &self.tools, &self.settings, now.to_datetime()).await;
         result.at = self.clock.now().to_datetime();
+        failpoint::hit_by("step.after", request.agent.as_str());
         metrics::histogram!("aegis_agent_step_seconds", "agent" => request.agent.as_str(), "status" => result.status.as_str())
             .record(result.duration_ms as f64 / 1_000.0);
         let incident = &request.evidence.incident;

@@ -31,6 +31,8 @@ pub struct Site {
     pub world: World,
     /// Where the stand-in listens.
     pub url: String,
+    /// When the alert began.
+    pub began: chrono::DateTime<chrono::Utc>,
     /// Holds the stand-in's port, and the threads that serve it.
     _serving: (tokio::runtime::Runtime, Running),
     _folder: tempfile::TempDir,
@@ -66,6 +68,7 @@ impl Site {
             aegis: Aegis::new(folder.path(), &settings),
             world,
             url,
+            began: chrono::Utc::now(),
             _serving: (runtime, running),
             _folder: folder,
         }
@@ -93,15 +96,33 @@ impl Site {
     }
 
     pub fn alert(&self) {
+        self.post("/webhooks/alertmanager", &self.firing());
+    }
+
+    /// Whether the alert was taken; it may be sent again.
+    pub fn try_alert(&self) -> bool {
+        let alert = self.firing().to_string();
+        let answer = http(self.aegis.dispatcher, "POST", "/webhooks/alertmanager", JSON, &alert);
+        answer.is_some_and(|(status, _)| (200..300).contains(&status))
+    }
+
+    fn firing(&self) -> Value {
         let labels = json!({"alertname": "High Memory Usage", "service": "api-server", "namespace": "production",
             "env": "production", "severity": "critical"});
-        self.post(
-            "/webhooks/alertmanager",
-            &json!({"version": "4", "groupKey": "k", "status": "firing", "receiver": "r", "groupLabels": {}, "commonLabels": {},
-                "commonAnnotations": {}, "externalURL": "http://a", "alerts": [{"status": "firing", "labels": labels,
-                "annotations": {"summary": "High Memory Usage on api-server (95%)"}, "startsAt": chrono::Utc::now().to_rfc3339(),
-                "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "", "fingerprint": "00000000000000aa"}]}),
-        );
+        json!({"version": "4", "groupKey": "k", "status": "firing", "receiver": "r", "groupLabels": {}, "commonLabels": {},
+            "commonAnnotations": {}, "externalURL": "http://a", "alerts": [{"status": "firing", "labels": labels,
+            "annotations": {"summary": "High Memory Usage on api-server (95%)"}, "startsAt": self.began.to_rfc3339(),
+            "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "", "fingerprint": "00000000000000aa"}]})
+    }
+
+    /// Calls that restarted something: patches but for the API server's own dry runs.
+    pub fn restarts(&self) -> usize {
+        let state = self.world.state();
+        let patches = state
+            .requests
+            .iter()
+            .filter(|seen| seen.system == System::Kubernetes && seen.method == "PATCH");
+        patches.filter(|seen| !seen.uri.contains("dryRun")).count()
     }
 
     /// The only remediation, once it has that status.
