@@ -21,6 +21,7 @@ use crate::answers::SlackAnswers;
 use crate::cli::{Role, RunArgs};
 use crate::control::{self, Door};
 use crate::heartbeat::Heartbeat;
+use crate::letters::DeskLetters;
 use crate::orders::LogOrders;
 use crate::readiness::watch_health;
 use crate::reads::StoreReads;
@@ -160,6 +161,7 @@ pub async fn run(
             incidents: reads.clone(),
             responses: reads,
             orders: Arc::new(orders),
+            letters: Arc::new(DeskLetters::new(world.runtime.log.clone(), world.runtime.clock.clone())),
         };
         let gateway = Gateway::bind(world.config.gateway.clone(), shown).await?;
         addresses.gateway = Some(gateway.local_addr());
