@@ -1,6 +1,7 @@
 //! `/api/v1`: incidents, runs, remediations, dead letters; and orders about them.
 
 pub mod acts;
+pub mod letters;
 mod looks;
 mod query;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub fn routes(shown: &Shown) -> Router {
         .with_state(shown.incidents.clone())
         .merge(looks::routes(shown.responses.clone()))
         .merge(acts::routes(shown.orders.clone()))
+        .merge(letters::routes(shown.letters.clone()))
         .route("/openapi.json", get(async || Json(openapi::document())))
 }
 

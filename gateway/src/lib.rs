@@ -16,6 +16,7 @@
 
 mod api;
 mod guard;
+mod letters;
 mod openapi;
 mod orders;
 mod problem;
@@ -45,6 +46,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use guard::Guard;
 use problem::Problem;
 
+pub use letters::{LetterPlace, Letters};
 pub use openapi::document as openapi;
 pub use orders::{OrderError, Orders};
 pub use readiness::{Failing, Readiness, ReadinessBounds, Report};
@@ -66,6 +68,7 @@ pub struct Shown {
     pub incidents: Arc<dyn IncidentReads>,
     pub responses: Arc<dyn ResponseReads>,
     pub orders: Arc<dyn Orders>,
+    pub letters: Arc<dyn Letters>,
 }
 
 /// Why the gateway cannot start.

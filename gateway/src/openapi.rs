@@ -6,6 +6,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::api::acts::{ApproveBody, DenyBody, ResolveBody, RunBody, StopBody};
+use crate::api::letters::DropBody;
 use crate::responses::{LetterView, RemediationView, StepView};
 use crate::roles::Role;
 
@@ -162,6 +163,33 @@ const OPERATIONS: &[Operation] = &[
         body: None,
         answer: |generator| list::<LetterView>("dead_letters", generator),
     },
+    Operation {
+        method: "get",
+        path: "/dead-letters/{partition}/{offset}",
+        summary: "A dead letter with its bytes in base64, its headers and what was done about it",
+        role: Role::Responder,
+        query: &[],
+        body: None,
+        answer: object,
+    },
+    Operation {
+        method: "post",
+        path: "/dead-letters/{partition}/{offset}/replay",
+        summary: "Sends the refused record once more, to who refused it",
+        role: Role::Admin,
+        query: &[],
+        body: None,
+        answer: object,
+    },
+    Operation {
+        method: "post",
+        path: "/dead-letters/{partition}/{offset}/drop",
+        summary: "Says that it needs nothing more, and why",
+        role: Role::Admin,
+        query: &[],
+        body: Some(of::<DropBody>),
+        answer: object,
+    },
 ];
 
 /// The document.
@@ -209,6 +237,12 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     if operation.path.contains("{id}") {
         let schema = json!({ "type": "string", "format": "uuid" });
         parameters.push(json!({ "name": "id", "in": "path", "required": true, "schema": schema }));
+    }
+    for name in ["partition", "offset"] {
+        if operation.path.contains(&format!("{{{name}}}")) {
+            let schema = json!({ "type": "integer", "minimum": 0 });
+            parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
+        }
     }
     for name in operation.query {
         let kind = if matches!(*name, "limit" | "offset") {

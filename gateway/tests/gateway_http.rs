@@ -119,6 +119,7 @@ fn shown(incidents: Memory) -> Shown {
         incidents: Arc::new(incidents),
         responses: Arc::new(acts::Nothing),
         orders: Arc::new(acts::Notebook::default()),
+        letters: Arc::new(acts::Notebook::default()),
     }
 }
 

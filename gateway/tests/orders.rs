@@ -42,6 +42,7 @@ fn app(settings: &GatewaySettings) -> (Router, Arc<Notebook>) {
         incidents: Arc::new(NoIncidents),
         responses: Arc::new(Nothing),
         orders: notebook.clone(),
+        letters: notebook.clone(),
     };
     (router(settings, shown).unwrap(), notebook)
 }
@@ -111,6 +112,12 @@ async fn every_order_needs_its_role() {
         ),
         ("/api/v1/remediation/stop".to_owned(), r#"{"on":true}"#, Role::Approver),
         ("/api/v1/remediation/stop".to_owned(), r#"{"on":false}"#, Role::Admin),
+        ("/api/v1/dead-letters/0/7/replay".to_owned(), "", Role::Admin),
+        (
+            "/api/v1/dead-letters/0/7/drop".to_owned(),
+            r#"{"because":"known"}"#,
+            Role::Admin,
+        ),
     ];
     for (path, body, least) in &orders {
         let (app, notebook) = app(&settings());
@@ -260,7 +267,8 @@ async fn the_document_names_routes_that_are_there() {
     assert!(paths.len() > 10);
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
-            let asked = format!("/api/v1{}", path.replace("{id}", &id(1)));
+            let path_of = path.replace("{id}", &id(1)).replace("{partition}/{offset}", "0/7");
+            let asked = format!("/api/v1{path_of}");
             let (status, _) = ask(&app, &method.to_uppercase(), &asked, Some("viewer"), "{}").await;
             assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
             if method == "post" {

@@ -22,6 +22,7 @@ pub mod raw;
 pub mod remediation;
 pub mod severity;
 pub mod signal;
+pub mod signing;
 pub mod topics;
 
 pub use action::{Action, ActionKind, Workload, WorkloadKind};
@@ -35,3 +36,4 @@ pub use proposal::Proposal;
 pub use raw::RawEvent;
 pub use severity::Severity;
 pub use signal::{Origin, Signal, SignalKind, SignalRow, SignalState, Transition, TransitionKind};
+pub use signing::Signer;

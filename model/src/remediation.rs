@@ -134,12 +134,53 @@ pub enum RemediationFact {
     RollbackDue { grant: Grant, proposal: Box<Proposal> },
     /// By the executor.
     RolledBack { note: String },
+    /// By the gate: a record about this proposal, at `offset` of the same partition, that nobody of this installation wrote. It counts for
+    /// nothing.
+    Forged { kind: String, offset: u64, why: String },
     /// By a human: yes, to this plan.
     Approve { by: String, plan_hash: String },
     /// By a human.
     Deny { by: String, reason: String },
     /// By a human, on every partition: nothing is executed until it is off.
     StopSwitch { on: bool, by: String },
+}
+
+/// The stop switch, as its facts are read one after the other: the newest signed word holds. A stop needs no signature, because it does no
+/// harm to stop; a copy of an old "go" is older than the stop behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switch {
+    on: bool,
+    /// Of the newest signed word.
+    at: Option<DateTime<Utc>>,
+}
+
+impl Switch {
+    /// How it stands.
+    pub fn on(self) -> bool {
+        self.on
+    }
+
+    /// Hears a word; whether it counts.
+    pub fn hear(&mut self, on: bool, at: DateTime<Utc>, authentic: bool) -> bool {
+        // Of two words of one instant the stop holds.
+        let newer = self.at.is_none_or(|known| at > known || (at == known && on));
+        if authentic && newer {
+            *self = Switch { on, at: Some(at) };
+            return true;
+        }
+        if !authentic && on {
+            self.on = true;
+        }
+        !authentic && on
+    }
+
+    /// That of two partitions together.
+    pub fn or(self, other: Switch) -> Switch {
+        Switch {
+            on: self.on || other.on,
+            at: self.at.max(other.at),
+        }
+    }
 }
 
 /// Payload of `remediations` (JSON, schema 1).
@@ -185,6 +226,7 @@ impl RemediationFact {
             RemediationFact::Unverified { .. } => "unverified",
             RemediationFact::RollbackDue { .. } => "rollback_due",
             RemediationFact::RolledBack { .. } => "rolled_back",
+            RemediationFact::Forged { .. } => "forged",
             RemediationFact::Approve { .. } => "approve",
             RemediationFact::Deny { .. } => "deny",
             RemediationFact::StopSwitch { .. } => "stop_switch",
@@ -196,4 +238,31 @@ impl RemediationFact {
 pub fn state_json(state: &Option<TargetState>) -> Value {
     // A struct of strings and numbers always encodes.
     serde_json::to_value(state).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_signed_word_holds_and_a_stop_needs_no_signature() {
+        let check = |words: &[(bool, i64, bool)], on: bool| {
+            let mut switch = Switch::default();
+            for (on, at, authentic) in words {
+                switch.hear(*on, DateTime::from_timestamp(*at, 0).unwrap(), *authentic);
+            }
+            assert_eq!(switch.on(), on, "{words:?}");
+        };
+        check(&[], false);
+        check(&[(true, 1, true)], true);
+        check(&[(true, 1, true), (false, 2, true)], false);
+        // A forged go, a copied go, a stop of another partition that is read late.
+        check(&[(true, 1, true), (false, 2, false)], true);
+        check(&[(false, 1, true), (true, 2, true), (false, 1, true)], true);
+        check(&[(true, 1, true), (false, 2, true), (true, 1, true)], false);
+        check(&[(false, 1, true), (true, 1, true)], true);
+        // Whoever stops it may; nobody can keep it stopped by a date in the future.
+        check(&[(true, 9_999, false)], true);
+        check(&[(true, 9_999, false), (false, 2, true)], false);
+    }
 }

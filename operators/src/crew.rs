@@ -11,6 +11,7 @@
 //! * every step is a record before anybody works on it, and its answer a record behind it: after a crash what is outstanding is
 //!   asked for by the log, and an answer that comes twice counts once;
 //! * no step is waited for beyond its deadline (event time); what it would have told is named as unknown, and the run goes on;
+//! * a step that nobody of this installation signed is a dead letter;
 //! * it acts on nothing: a fix is a proposal on `remediations`, which the gate judges.
 //!
 //! At most [`CrewSettings::running`] runs are under way per partition; further incidents wait in order of severity and age. Detection
@@ -23,6 +24,7 @@ mod told;
 
 use bytes::Bytes;
 use model::investigation::StepEvent;
+use model::signing::{self, Message, Signer, Verdict};
 use model::{IncidentEvent, IncidentId, Severity, topics};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,6 +89,7 @@ enum Due {
 #[derive(Debug)]
 pub struct Crew {
     settings: CrewSettings,
+    signer: Signer,
     cases: Table<IncidentId, AsJson<Case>>,
     /// One entry: who runs, and who waits.
     queue: Table<u8, Queue>,
@@ -104,12 +107,38 @@ pub enum Entry {
 }
 
 impl Crew {
-    pub fn new(settings: &CrewSettings) -> Self {
+    /// `signer` signs steps and proposals, and tells answers and orders from what others wrote.
+    pub fn new(settings: &CrewSettings, signer: Signer) -> Self {
         Crew {
             settings: settings.clone(),
+            signer,
             cases: Table::default(),
             queue: Table::default(),
             due: Timers::default(),
+        }
+    }
+
+    /// Steps are signed; facts of correlate are what everybody may read and nobody acts on alone.
+    fn refuse_forged(&self, record: &Record) -> Result<(), Reject> {
+        if record.header(topics::header::TYPE).is_none() {
+            return Ok(());
+        }
+        let message = Message {
+            topic: topics::INCIDENTS,
+            key: record.key.as_deref().unwrap_or_default(),
+            value: &record.value,
+        };
+        match self
+            .signer
+            .check(message, record.header(signing::HEADER).map(|header| &**header))
+        {
+            Verdict::Authentic { .. } | Verdict::Unchecked => Ok(()),
+            Verdict::Forged(why) => Err(Reject {
+                reason: "forged",
+                detail: format!("a step: {why}"),
+                field: None,
+                index: None,
+            }),
         }
     }
 
@@ -134,13 +163,18 @@ impl Operator for Crew {
         "crew"
     }
 
+    /// 2: steps are held against their signatures.
     fn logic_version(&self) -> u32 {
-        1
+        2
+    }
+
+    /// Version 1 kept the same.
+    fn migrate(&mut self, from: u32, cells: &SavedCells) -> Result<(), MigrateError> {
+        crate::signed::same_cells(self, from, cells)
     }
 
     fn settings(&self) -> String {
-        // A struct of durations, numbers and a word always encodes.
-        serde_json::to_string(&self.settings).unwrap_or_default()
+        serde_json::json!({ "crew": self.settings, "keys": self.signer.key_names() }).to_string()
     }
 
     fn decode(&self, record: &Record, _: &TopicPartition) -> Result<Entry, Reject> {
@@ -150,6 +184,7 @@ impl Operator for Crew {
             field: None,
             index: None,
         };
+        self.refuse_forged(record)?;
         match record.header(topics::header::TYPE) {
             None => serde_json::from_slice(&record.value).map(|event| Entry::Fact(Box::new(event), record.timestamp)),
             Some(_) => serde_json::from_slice(&record.value).map(Box::new).map(Entry::Step),
@@ -167,7 +202,7 @@ impl Operator for Crew {
 
     /// A case goes with its incident's domain, and its timers and its place in the queue with it.
     fn carry(&mut self, cells: &SavedCells, mine: &dyn Fn(&[u8]) -> bool) -> Result<(), MigrateError> {
-        let mut from = Crew::new(&self.settings);
+        let mut from = Crew::new(&self.settings, self.signer.clone());
         for (name, cell) in from.cells() {
             cells.read(name, cell)?;
         }

@@ -14,6 +14,8 @@
 //! * everything about one namespace stands in one order (the topic's key), so a budget is spent once, whoever asks;
 //! * every fact is in the ledger: the gate's own in the commit that makes it, hence before anybody can act on it.
 //!
+//! * what nobody of this installation signed counts for nothing, is a dead letter, and shows on the proposal that it is about.
+//!
 //! It calls nothing and holds no acting tool: the executor acts on `granted`, and holds the grant against the world once more.
 
 mod answers;
@@ -25,11 +27,14 @@ use model::approval::{Budget, Effect, Grant, Policy, Usage};
 use model::ledger::Chain;
 use model::proposal::{Proposal, TargetState};
 use model::remediation::{RemediationEvent, RemediationFact, RemediationStatus};
+use model::signing::{self, Message, Signer, Verdict};
+use model::topics;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::human::HumanDuration;
 use stream::log::{Record, TopicPartition};
 use stream::operator::{JsonRows, MigrateError};
+use stream::partition::partition_for;
 use stream::state::{SavedCells, StateCell};
 use stream::time::{Instant, micros};
 use stream::{Context, Disposition, Operator, Reject, Table, Timers};
@@ -81,7 +86,8 @@ pub struct Followed {
 pub struct Gate {
     settings: GateSettings,
     policy: Policy,
-    chain: String,
+    signer: Signer,
+    place: Place,
     proposals: Table<Uuid, AsJson<Followed>>,
     /// By topic key.
     usage: Table<String, AsJson<Usage>>,
@@ -91,18 +97,37 @@ pub struct Gate {
     due: Timers<Uuid>,
 }
 
+/// Which partition of `remediations` it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Names the ledger's chain: the topic as the log knows it, and the partition.
+    pub chain: String,
+    /// Partitions of the topic.
+    pub partitions: u32,
+}
+
+/// A record of `remediations`.
+#[derive(Debug)]
+pub struct Entry {
+    event: RemediationEvent,
+    source: ledger::Source,
+    /// Why it counts for nothing.
+    forged: Option<&'static str>,
+}
+
 type Cx<'a> = Context<'a, JsonRows>;
 
 /// How long a proposal that is over is remembered, so that it is not taken for a new one: microseconds.
 const REMEMBER: i64 = 24 * 3_600 * 1_000_000;
 
 impl Gate {
-    /// `chain` names the ledger's chain: the topic as the log knows it, and the partition.
-    pub fn new(settings: &GateSettings, policy: Policy, chain: &str) -> Self {
+    /// `signer` signs what it says, and tells what the crew, the executor and people wrote from what others did.
+    pub fn new(settings: &GateSettings, policy: Policy, signer: Signer, place: Place) -> Self {
         Gate {
             settings: settings.clone(),
             policy,
-            chain: chain.to_owned(),
+            signer,
+            place,
             proposals: Table::default(),
             usage: Table::default(),
             ledger: Table::default(),
@@ -112,41 +137,38 @@ impl Gate {
 }
 
 impl Operator for Gate {
-    /// The event, and the record's place and digest for the ledger.
-    type In = (RemediationEvent, ledger::Source);
+    type In = Entry;
     type Out = JsonRows;
 
     fn name(&self) -> &'static str {
         "gate"
     }
 
+    /// 2: records are held against their signatures.
     fn logic_version(&self) -> u32 {
         2
     }
 
-    /// Version 1 counted the wait for a check from the answer's own time: what it set then stays due.
+    /// Version 1 signed nothing, and counted the wait for a check from the answer's own time: what it set then stays due.
     fn migrate(&mut self, from: u32, cells: &SavedCells) -> Result<(), MigrateError> {
-        if from != 1 {
-            return Err(MigrateError::NoWay { from });
-        }
-        for (name, cell) in self.cells() {
-            cells.read(name, cell)?;
-        }
-        Ok(())
+        crate::signed::same_cells(self, from, cells)
     }
 
     fn settings(&self) -> String {
-        serde_json::json!({ "gate": self.settings, "policy": self.policy.hash() }).to_string()
+        let keys = self.signer.key_names();
+        serde_json::json!({ "gate": self.settings, "policy": self.policy.hash(), "keys": keys }).to_string()
     }
 
-    fn decode(&self, record: &Record, _: &TopicPartition) -> Result<Self::In, Reject> {
+    fn decode(&self, record: &Record, from: &TopicPartition) -> Result<Entry, Reject> {
         let event: RemediationEvent = serde_json::from_slice(&record.value).map_err(|error| Reject {
             reason: "bad_record",
             detail: error.to_string(),
             field: None,
             index: None,
         })?;
-        Ok((event, ledger::Source::of(record)))
+        let source = ledger::Source::of(record);
+        let forged = self.forged(record, from, &event.fact);
+        Ok(Entry { event, source, forged })
     }
 
     fn cells(&mut self) -> Vec<(&'static str, &mut dyn StateCell)> {
@@ -160,7 +182,12 @@ impl Operator for Gate {
 
     /// Proposals and budgets go with their namespace. A chain of the ledger belongs to the old topic and ends with it.
     fn carry(&mut self, cells: &SavedCells, mine: &dyn Fn(&[u8]) -> bool) -> Result<(), MigrateError> {
-        let mut from = Gate::new(&self.settings, self.policy.clone(), &self.chain);
+        let mut from = Gate::new(
+            &self.settings,
+            self.policy.clone(),
+            self.signer.clone(),
+            self.place.clone(),
+        );
         for (name, cell) in from.cells() {
             cells.read(name, cell)?;
         }
@@ -182,7 +209,11 @@ impl Operator for Gate {
         Ok(())
     }
 
-    fn on_batch(&mut self, (event, source): &Self::In, cx: &mut Cx<'_>) {
+    fn on_batch(&mut self, entry: &Entry, cx: &mut Cx<'_>) {
+        let Entry { event, source, forged } = entry;
+        if let Some(why) = forged {
+            return self.on_forged(event, source, why, cx);
+        }
         let own = matches!(
             event.fact,
             RemediationFact::Decided { .. }
@@ -193,6 +224,7 @@ impl Operator for Gate {
                 | RemediationFact::Verified { .. }
                 | RemediationFact::Unverified { .. }
                 | RemediationFact::RollbackDue { .. }
+                | RemediationFact::Forged { .. }
         );
         if own {
             return cx.item(Disposition::Suppressed { rule: "own" });
@@ -214,6 +246,50 @@ impl Operator for Gate {
 }
 
 impl Gate {
+    /// Why a record is not one of this installation's, or not where it was written.
+    fn forged(&self, record: &Record, from: &TopicPartition, fact: &RemediationFact) -> Option<&'static str> {
+        let key = record.key.as_deref().unwrap_or_default();
+        let message = Message {
+            topic: topics::REMEDIATIONS,
+            key,
+            value: &record.value,
+        };
+        match self
+            .signer
+            .check(message, record.header(signing::HEADER).map(|header| &**header))
+        {
+            Verdict::Forged(why) => Some(why),
+            Verdict::Unchecked => None,
+            // The stop switch stands in every partition. Anything else elsewhere is a copy, with which a budget could be spent twice.
+            Verdict::Authentic { .. } => {
+                let everywhere = matches!(fact, RemediationFact::StopSwitch { .. });
+                let at_home = partition_for(key, self.place.partitions) == from.partition;
+                (!everywhere && !at_home).then_some("it is a copy: its key belongs to another partition")
+            }
+        }
+    }
+
+    fn on_forged(&mut self, event: &RemediationEvent, source: &ledger::Source, why: &str, cx: &mut Cx<'_>) {
+        let (kind, offset) = (event.fact.name().to_owned(), source.offset());
+        let detail = format!("{kind} of remediation {}: {why}", event.id);
+        if let Some(proposal) = self
+            .proposals
+            .get(&event.id)
+            .map(|followed| followed.0.proposal.clone())
+        {
+            let why = why.to_owned();
+            // The time that the record itself tells is as forged as the rest.
+            let at = proposal.proposed_at.max(time(cx.watermark()));
+            self.say(&proposal, RemediationFact::Forged { kind, offset, why }, at, cx);
+        }
+        cx.reject(Reject {
+            reason: "forged",
+            detail,
+            field: None,
+            index: None,
+        });
+    }
+
     fn on_proposed(&mut self, proposal: &Proposal, at: DateTime<Utc>, cx: &mut Cx<'_>) {
         if self.proposals.contains(&proposal.id) {
             return cx.item(Disposition::Merged {

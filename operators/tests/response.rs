@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::action::{Workload, WorkloadKind};
-use model::approval::{Budget, Effect, Policy, Rule};
+use model::approval::{Approver, Budget, Effect, Grant, Policy, Rule};
 use model::command::{IncidentCommand, Order};
 use model::evidence::{Citation, Finding, FindingKind, Postmortem, Statement};
 use model::investigation::{
@@ -16,18 +16,66 @@ use model::investigation::{
 use model::ledger::{Chain, LedgerEntry};
 use model::proposal::{BlastRadius, Proposal, TargetState};
 use model::remediation::{Health, RemediationEvent, RemediationFact, RemediationStatus};
+use model::signing::{Message, Signer};
 use model::{
     Action, ActionKind, CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Notification,
     Severity, SignalId, Status, topics,
 };
 use operators::crew::{Crew, CrewSettings};
-use operators::gate::{Gate, GateSettings};
+use operators::gate::{Gate, GateSettings, Place};
 use rig::{Rig, record, typed};
 use stream::log::NewRecord;
 use uuid::Uuid;
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_760_000_000 + seconds, 0).unwrap()
+}
+
+/// Keys of what is said about the one incident and the one namespace here.
+const DOMAIN: &str = "default/prod";
+const NAMESPACE: &str = "default/production";
+
+fn signer() -> Signer {
+    Signer::new([&b"a key that everybody here has in common"[..]]).unwrap()
+}
+
+fn place() -> Place {
+    Place {
+        chain: "remediations-0".into(),
+        partitions: 1,
+    }
+}
+
+/// A record as it stands on the log.
+fn stands(said: NewRecord, key: &str) -> stream::Record {
+    stream::Record {
+        key: Some(key.to_owned().into()),
+        headers: said.headers,
+        ..record(said.value.to_vec())
+    }
+}
+
+fn signed(topic: &str, key: &str, mut unsigned: stream::Record) -> stream::Record {
+    let message = Message {
+        topic,
+        key: key.as_bytes(),
+        value: &unsigned.value,
+    };
+    unsigned.headers.extend(signer().sign(message, ""));
+    unsigned.key = Some(key.to_owned().into());
+    unsigned
+}
+
+fn signed_step(event: &StepEvent) -> stream::Record {
+    signed(topics::INCIDENTS, DOMAIN, typed(topics::header::STEP, event))
+}
+
+fn signed_fact(event: &RemediationEvent) -> stream::Record {
+    signed(
+        topics::REMEDIATIONS,
+        NAMESPACE,
+        record(serde_json::to_vec(event).unwrap()),
+    )
 }
 
 /// Both operators and everything that they said.
@@ -50,8 +98,8 @@ impl Theatre {
     fn with(rules: Vec<Rule>, crew: CrewSettings) -> Self {
         let policy = Policy::new(rules).unwrap();
         Theatre {
-            crew: Rig::new(move || Crew::new(&crew)).mortal(),
-            gate: Rig::new(move || Gate::new(&GateSettings::default(), policy.clone(), "remediations-3")).mortal(),
+            crew: Rig::new(move || Crew::new(&crew, signer())).mortal(),
+            gate: Rig::new(move || Gate::new(&GateSettings::default(), policy.clone(), signer(), place())).mortal(),
             now: 0,
             asked: Vec::new(),
             commands: Vec::new(),
@@ -73,7 +121,7 @@ impl Theatre {
     }
 
     fn step(&mut self, event: &StepEvent) {
-        let out = self.crew.feed_record(&typed(topics::header::STEP, event));
+        let out = self.crew.feed_record(&signed_step(event));
         self.settle(out);
     }
 
@@ -109,7 +157,7 @@ impl Theatre {
     }
 
     fn hear(&mut self, event: &RemediationEvent) {
-        let out = self.gate.feed_record(&record(serde_json::to_vec(event).unwrap()));
+        let out = self.gate.feed_record(&signed_fact(event));
         assert!(out.is_empty());
         self.settle(Vec::new());
     }
@@ -126,10 +174,9 @@ impl Theatre {
 
     /// Carries what one said to the other until both are silent.
     fn settle(&mut self, proposals: Vec<NewRecord>) {
-        let mut remediations: VecDeque<RemediationEvent> = proposals
-            .iter()
-            .map(|one| serde_json::from_slice(&one.value).unwrap())
-            .collect();
+        assert_eq!(proposals, [], "everything of the crew goes to other topics");
+        // Records as they were said: each must be believed as it is.
+        let mut remediations: VecDeque<NewRecord> = VecDeque::new();
         loop {
             let mut side = std::mem::take(&mut self.crew.side);
             side.append(&mut self.gate.side);
@@ -138,21 +185,21 @@ impl Theatre {
                     topics::TRANSITIONS => self.commands.push(serde_json::from_slice(&said.value).unwrap()),
                     topics::NOTIFICATIONS => self.messages.push(serde_json::from_slice(&said.value).unwrap()),
                     topics::LEDGER => self.ledger.push(serde_json::from_slice(&said.value).unwrap()),
-                    topics::REMEDIATIONS => remediations.push_back(serde_json::from_slice(&said.value).unwrap()),
+                    topics::REMEDIATIONS => remediations.push_back(said),
                     topics::INCIDENTS => {
                         let step: StepEvent = serde_json::from_slice(&said.value).unwrap();
                         if let StepEvent::Requested(request) = &step {
                             self.asked.push((**request).clone());
                         }
-                        let out = self.crew.feed_record(&typed(topics::header::STEP, &step));
-                        remediations.extend(out.iter().map(|one| serde_json::from_slice(&one.value).unwrap()));
+                        let out = self.crew.feed_record(&stands(said, DOMAIN));
+                        assert_eq!(out, []);
                     }
                     other => panic!("{other}?"),
                 }
             }
-            let Some(event) = remediations.pop_front() else { break };
-            self.facts.push(event.clone());
-            self.gate.feed_record(&record(serde_json::to_vec(&event).unwrap()));
+            let Some(said) = remediations.pop_front() else { break };
+            self.facts.push(serde_json::from_slice(&said.value).unwrap());
+            self.gate.feed_record(&stands(said, NAMESPACE));
         }
         if !self.crew.side.is_empty() || !self.gate.side.is_empty() {
             self.settle(Vec::new());
@@ -728,7 +775,114 @@ fn every_touch_of_a_plan_shows() {
             proposal: Box::new(forged),
         },
     );
-    let rejects = t.gate.refused(&record(serde_json::to_vec(&event).unwrap()));
+    let rejects = t.gate.refused(&signed_fact(&event));
     assert_eq!(rejects, ["plan_hash"], "it goes to the dead letters");
     assert!(t.fact_names().is_empty());
+}
+
+/// Records that somebody wrote who has no key, or copied to where they do not belong.
+#[test]
+fn what_nobody_of_ours_signed_counts_for_nothing() {
+    let mut t = Theatre::new(vec![]);
+    let proposal = t.up_to_proposal();
+    let grant = Grant::of(
+        &proposal,
+        Approver::Human { name: "ada".into() },
+        at(0),
+        proposal.expires_at,
+    );
+    let facts = [
+        RemediationFact::Granted {
+            grant: grant.clone(),
+            proposal: Box::new(proposal.clone()),
+        },
+        RemediationFact::Approve {
+            by: "human:ada".into(),
+            plan_hash: proposal.plan_hash.clone(),
+        },
+        executed(),
+        RemediationFact::Expired,
+    ];
+    for fact in facts {
+        let kind = fact.name();
+        let event = RemediationEvent::new(proposal.id, IncidentId::default(), at(1), fact);
+        let unsigned = record(serde_json::to_vec(&event).unwrap());
+        assert_eq!(t.gate.refused(&unsigned), ["forged"], "{kind} without a signature");
+        let shown: Vec<RemediationEvent> = t.gate.said(topics::REMEDIATIONS);
+        assert!(
+            matches!(&shown[..], [one] if one.id == proposal.id
+                && matches!(&one.fact, RemediationFact::Forged { kind: told, .. } if told == kind)),
+            "{shown:?}"
+        );
+        let mut touched = signed_fact(&event);
+        touched.key = Some("default/staging".into());
+        assert_eq!(t.gate.refused(&touched), ["forged"], "{kind} under another key");
+        t.gate.said::<RemediationEvent>(topics::REMEDIATIONS);
+    }
+    // About a proposal that there is not: a dead letter, and nothing to show it on.
+    let event = RemediationEvent::new(
+        Uuid::from_u128(99),
+        IncidentId::default(),
+        at(1),
+        RemediationFact::Expired,
+    );
+    assert_eq!(t.gate.refused(&record(serde_json::to_vec(&event).unwrap())), ["forged"]);
+    assert_eq!(t.gate.said::<RemediationEvent>(topics::REMEDIATIONS), []);
+    // The real answer still counts.
+    t.say(
+        proposal.id,
+        RemediationFact::Approve {
+            by: "human:ada".into(),
+            plan_hash: proposal.plan_hash.clone(),
+        },
+    );
+    assert_eq!(t.fact_names(), ["proposed", "decided", "granted"]);
+}
+
+#[test]
+fn a_copy_in_another_partition_spends_no_second_budget() {
+    let policy = Policy::new(vec![allow()]).unwrap();
+    let of_eight = Place {
+        chain: "remediations-0".into(),
+        partitions: 8,
+    };
+    let home = stream::partition_for(NAMESPACE.as_bytes(), 8);
+    assert_ne!(home, 0, "the rig is partition 0");
+    let mut gate = Rig::new(move || Gate::new(&GateSettings::default(), policy.clone(), signer(), of_eight.clone()));
+    let plan = proposal(IncidentId::default(), 0);
+    let proposed = RemediationFact::Proposed {
+        proposal: Box::new(plan.clone()),
+    };
+    let event = RemediationEvent::new(plan.id, plan.incident_id, at(0), proposed);
+    assert_eq!(gate.refused(&signed_fact(&event)), ["forged"]);
+    assert_eq!(gate.said::<RemediationEvent>(topics::REMEDIATIONS), []);
+}
+
+#[test]
+fn a_step_that_nobody_of_ours_signed_is_refused() {
+    let mut t = Theatre::new(vec![]);
+    t.incident("a", Severity::Critical);
+    let request = t.asked[0].clone();
+    let result = StepResult {
+        schema: StepResult::SCHEMA,
+        id: request.id,
+        run: request.run,
+        incident_id: request.evidence.incident.id,
+        agent: Agent::Triage,
+        status: StepStatus::Success,
+        error: String::new(),
+        output: triaged(TriageAction::Watch),
+        tool_calls: Vec::new(),
+        tokens_used: 0,
+        duration_ms: 1,
+        at: at(0),
+    };
+    let forged = typed(topics::header::STEP, &StepEvent::Finished(Box::new(result)));
+    assert_eq!(t.crew.refused(&forged), ["forged"]);
+    t.answer(Agent::Triage, investigate());
+    assert_eq!(
+        t.agents(),
+        ["triage", "log_analyst", "metric_correlator"],
+        "the real answer counts"
+    );
 }

@@ -273,7 +273,7 @@ async fn upgrade_command(session: Session, arguments: UpgradeArgs) -> anyhow::Re
     }
     let opened = open_log(config).await?;
     let (topology, snapshots) = (
-        Topology::of(config, &opened.layout),
+        Topology::of(config, &opened.layout, config.signer()?),
         snapshots_of(config, &opened.layout),
     );
     let mut report = report(config, &topology, opened.log.as_ref(), &snapshots, true).await?;

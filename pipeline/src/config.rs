@@ -14,6 +14,7 @@ pub mod overrides;
 mod policy;
 mod sections;
 mod shape;
+mod signing;
 mod tree;
 mod typed;
 mod walk;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use agents::AgentSettings;
 use gateway::GatewaySettings;
-use model::topics;
+use model::{Signer, topics};
 use operators::correlate::CorrelateSettings;
 use operators::crew::CrewSettings;
 use operators::dedupe::DedupeSettings;
@@ -51,6 +52,7 @@ pub use sections::{
     DataSettings, Keep, LogFormat, LogKind, LogSettings, LoggingSettings, ProgressSettings, ReadinessSettings,
     SnapshotSettings, TopicSettings, TopicsSettings,
 };
+pub use signing::SigningSettings;
 
 use crate::heartbeat::HeartbeatSettings;
 use shape::{Shape, schema_of};
@@ -82,6 +84,7 @@ pub struct Config {
     pub tools: ToolsSettings,
     pub policy: PolicySettings,
     pub gate: GateSettings,
+    pub signing: SigningSettings,
     pub store: SqlSettings,
     pub archive: ArchiveSettings,
     pub notify: NotifySettings,
@@ -218,6 +221,11 @@ impl Config {
             }
             LogKind::Kafka => Arc::new(KafkaLog::open(self.log.kafka.clone()).await?),
         })
+    }
+
+    /// Signs and knows what crew, gate, workers and people write.
+    pub fn signer(&self) -> anyhow::Result<Signer> {
+        self.signing.signer(self)
     }
 
     /// Where the tables are: SQLite in the data folder unless something else is asked for.

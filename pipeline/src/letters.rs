@@ -19,7 +19,9 @@
 //! | `seat` | who may change letters now, and the commit that does |
 //! | `desk` | what can be asked for: list, show, act |
 //! | `door` | the desk behind the control socket, and how to ask it |
+//! | `api` | the desk behind the REST API |
 
+mod api;
 mod desk;
 mod door;
 mod redrive;
@@ -33,6 +35,7 @@ use chrono::{DateTime, Utc};
 use model::{LetterFact, topics};
 use serde::{Deserialize, Serialize};
 
+pub use api::DeskLetters;
 pub use desk::Desk;
 pub use door::{Office, routes};
 

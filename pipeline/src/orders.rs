@@ -10,6 +10,7 @@ use gateway::{OrderError, Orders};
 use model::command::{IncidentCommand, Order};
 use model::investigation::{RunOrder, RunVerb, StepEvent};
 use model::remediation::{RemediationEvent, RemediationFact, RemediationStatus};
+use model::signing::{Message, Signer};
 use model::{IncidentId, ids, topics};
 use serde::Serialize;
 use sinks::sql::{IncidentRow, RemediationRow, Store};
@@ -26,6 +27,8 @@ pub struct LogOrders {
     pub log: Arc<dyn Log>,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
+    /// Whoever reads an order believes it for its signature.
+    pub signer: Signer,
 }
 
 impl LogOrders {
@@ -41,11 +44,18 @@ impl LogOrders {
         let away = |error: &dyn std::fmt::Display| OrderError::Unavailable(error.to_string());
         let partitions = self.log.partitions(topic).await.map_err(|e| away(&e))?;
         let partition = only.unwrap_or_else(|| partition_for(key.as_bytes(), partitions));
-        let headers = kind.map(|kind| (topics::header::TYPE.to_owned(), Bytes::from_static(kind.as_bytes())));
+        let kind = kind.map(|kind| (topics::header::TYPE.to_owned(), Bytes::from_static(kind.as_bytes())));
+        let value = serde_json::to_vec(value).map_err(|e| away(&e))?;
+        let message = Message {
+            topic,
+            key: key.as_bytes(),
+            value: &value,
+        };
+        let signature = self.signer.sign(message, "");
         let record = NewRecord {
             key: Some(Bytes::from(key.to_owned())),
-            value: serde_json::to_vec(value).map_err(|e| away(&e))?.into(),
-            headers: headers.into_iter().collect(),
+            value: value.into(),
+            headers: kind.into_iter().chain(signature).collect(),
             timestamp: self.clock.now(),
         };
         let to = TopicPartition::new(topic, partition);

@@ -281,7 +281,7 @@ async fn move_all(
 ) -> anyhow::Result<Layout> {
     let mut layout = old.next(begun);
     let (config, raw) = (&world.config, &world.raw);
-    let topology = Topology::of(config, &layout);
+    let topology = Topology::of(config, &layout, config.signer()?);
     let log = GenerationLog::over(raw.clone(), &layout);
     let mut specs = topology.topics(config);
     specs.retain(|spec| moves(&spec.name));

@@ -21,6 +21,7 @@ use crate::answers::SlackAnswers;
 use crate::cli::{Role, RunArgs};
 use crate::control::{self, Door};
 use crate::heartbeat::Heartbeat;
+use crate::letters::DeskLetters;
 use crate::orders::LogOrders;
 use crate::readiness::watch_health;
 use crate::reads::StoreReads;
@@ -84,8 +85,8 @@ pub async fn run(
         false => Vec::new(),
     };
     if roles.has(Role::Workers) {
-        let stopped = workers::stopped(&world.runtime.log).await?;
-        sinks.extend(world.workers(&world.topology.layout, stopped)?);
+        let switch = workers::switch(&world.runtime.log, &world.topology.signer).await?;
+        sinks.extend(world.workers(&world.topology.layout, switch)?);
     }
     for sink in sinks {
         let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
@@ -109,6 +110,7 @@ pub async fn run(
         log: world.runtime.log.clone(),
         store: world.store.clone(),
         clock: world.runtime.clock.clone(),
+        signer: world.topology.signer.clone(),
     };
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
     let to_doors = ingress.clone();
@@ -159,6 +161,7 @@ pub async fn run(
             incidents: reads.clone(),
             responses: reads,
             orders: Arc::new(orders),
+            letters: Arc::new(DeskLetters::new(world.runtime.log.clone(), world.runtime.clock.clone())),
         };
         let gateway = Gateway::bind(world.config.gateway.clone(), shown).await?;
         addresses.gateway = Some(gateway.local_addr());

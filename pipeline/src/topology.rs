@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::approval::Policy;
-use model::{DeadLetter, dead_letter, topics};
+use model::{DeadLetter, Signer, dead_letter, topics};
 use operators::correlate::Correlate;
 use operators::crew::Crew;
 use operators::dedupe::Dedupe;
-use operators::gate::Gate;
+use operators::gate::{Gate, Place};
 use operators::normalize::Normalize;
 use operators::templates::Templates;
 use sha2::{Digest as _, Sha256};
@@ -38,6 +38,8 @@ pub struct Topology {
     pub layout: Layout,
     ingress: IngressPolicy,
     policy: Policy,
+    /// Signs and knows what crew, gate, workers and people write.
+    pub signer: Signer,
     hash: String,
     /// A keyed topic may have another number of partitions than the layout says: it is about to be read for the last time.
     draining: bool,
@@ -151,8 +153,8 @@ pub const STAGES: &[StageEntry] = &[
         name: "crew",
         input: topics::INCIDENTS,
         make: |topology, config| {
-            let settings = config.crew.clone();
-            let make = move || Crew::new(&settings);
+            let (settings, signer) = (config.crew.clone(), topology.signer.clone());
+            let make = move || Crew::new(&settings, signer.clone());
             let entry = Entry::Downstream {
                 upstream: topics::TRANSITIONS,
             };
@@ -163,9 +165,13 @@ pub const STAGES: &[StageEntry] = &[
         name: "gate",
         input: topics::REMEDIATIONS,
         make: |topology, config| {
-            let (settings, policy) = (config.gate.clone(), topology.policy.clone());
+            let (settings, policy, signer) = (config.gate.clone(), topology.policy.clone(), topology.signer.clone());
             let topic = topology.layout.name(topics::REMEDIATIONS);
-            let make = move |partition| Gate::new(&settings, policy.clone(), &format!("{topic}-{partition}"));
+            let partitions = topology.layout.partitions(topics::REMEDIATIONS);
+            let make = move |partition| {
+                let chain = format!("{topic}-{partition}");
+                Gate::new(&settings, policy.clone(), signer.clone(), Place { chain, partitions })
+            };
             let entry = Entry::Downstream {
                 upstream: topics::INCIDENTS,
             };
@@ -215,12 +221,12 @@ enum Entry {
 const TO_SIGNALS: [(&str, &str); 2] = [("normalize", topics::EVENTS_RAW), ("templates", topics::LOGS)];
 
 impl Topology {
-    /// That of a log in which nothing has happened yet.
+    /// That of a log in which nothing has happened yet, without a key.
     pub fn new(config: &Config) -> Self {
-        Topology::of(config, &Layout::founding(config.partitions()))
+        Topology::of(config, &Layout::founding(config.partitions()), Signer::without_key())
     }
 
-    pub fn of(config: &Config, layout: &Layout) -> Self {
+    pub fn of(config: &Config, layout: &Layout, signer: Signer) -> Self {
         let partitions = layout.keyed();
         let mut hash = Sha256::new();
         hash.update(PARTITIONER);
@@ -243,6 +249,7 @@ impl Topology {
                 ..config.ingress_policy()
             },
             policy: config.policy.rules(),
+            signer,
             hash,
             draining: false,
         }

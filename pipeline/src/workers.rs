@@ -6,4 +6,4 @@ mod stop;
 
 pub use agents::AgentsWork;
 pub use own_logs::OwnLogs;
-pub use stop::stopped;
+pub use stop::switch;

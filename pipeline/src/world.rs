@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use model::remediation::Switch;
 use sinks::Notify;
 use sinks::archive::{ArchiveSink, Flush};
 use sinks::remediate::Remediate;
@@ -82,7 +83,8 @@ impl World {
         std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make data folder {}", data_dir.display()))?;
         let opened = open_log(config).await?;
         opened.startable(config).await?;
-        let topology = Topology::of(config, &opened.layout);
+        config.signing.make_key(config)?;
+        let topology = Topology::of(config, &opened.layout, config.signer()?);
         let snapshots = snapshots_of(config, &opened.layout);
         upgrade::refuse_early(config, &topology, opened.log.as_ref(), &snapshots).await?;
         let mut specs = topology.topics(config);
@@ -105,7 +107,7 @@ impl World {
 
     /// Opens what is there for the drain before a repartition: keyed topics may have any number of partitions. Makes no topics.
     pub async fn open_to_drain(config: &Config, opened: OpenLog) -> anyhow::Result<Self> {
-        let topology = Topology::of(config, &opened.layout).draining();
+        let topology = Topology::of(config, &opened.layout, config.signer()?).draining();
         let snapshots = snapshots_of(config, &opened.layout);
         upgrade::refuse_early(config, &topology, opened.log.as_ref(), &snapshots).await?;
         World::assemble(config, opened, topology, snapshots).await
@@ -152,12 +154,18 @@ impl World {
         self.sinks_of(&self.topology.layout)
     }
 
-    /// What works on records of generation `layout` and writes its answers to the log; one line each. `stopped`: how the stop switch
+    /// What works on records of generation `layout` and writes its answers to the log; one line each. `switch`: how the stop switch
     /// stands.
-    pub fn workers(&self, layout: &Layout, stopped: bool) -> anyhow::Result<Vec<Box<dyn Sink>>> {
+    pub fn workers(&self, layout: &Layout, switch: Switch) -> anyhow::Result<Vec<Box<dyn Sink>>> {
         let (log, clock) = (self.runtime.log.clone(), self.runtime.clock.clone());
-        let agents = AgentsWork::new(self.config.agents.clone(), self.observe.clone(), clock.clone());
-        let executor = Remediate::new(self.act.clone(), self.observe.clone(), clock, stopped);
+        let (signer, observe) = (self.topology.signer.clone(), self.observe.clone());
+        let agents = AgentsWork::new(
+            self.config.agents.clone(),
+            observe.clone(),
+            clock.clone(),
+            signer.clone(),
+        );
+        let executor = Remediate::new(self.act.clone(), observe, clock, signer, log.clone(), switch);
         let mut workers: Vec<Box<dyn Sink>> = vec![
             Box::new(Worker::new(agents, self.store.clone(), log.clone())),
             Box::new(Worker::new(executor, self.store.clone(), log.clone())),
@@ -173,7 +181,8 @@ impl World {
 
     /// The sinks as they write the records of generation `layout`.
     pub fn sinks_of(&self, layout: &Layout) -> anyhow::Result<Vec<Box<dyn Sink>>> {
-        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(SqlSink::new(self.store.clone()))];
+        let tables = SqlSink::new(self.store.clone()).believing(self.topology.signer.clone());
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(tables)];
         if self.config.archive.enabled {
             let folder = self.config.archive.path_in(&self.config.data.dir);
             let archive = ArchiveSink::open(&folder, self.config.archive.clone())?;

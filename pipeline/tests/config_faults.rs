@@ -148,6 +148,13 @@ fn settings_that_do_not_fit_together() {
         &["FILE:4:21: log.kafka.bootstrap_servers: name at least one broker as host:port"],
     );
     check(
+        "[log]\nkind = \"kafka\"\n[tools.kubernetes]\nurl = \"http://127.0.0.1:1\"\n",
+        &[
+            "default: signing.keys: no key, and tools.kubernetes is configured: whoever can write to the topic remediations could \
+             make it act; write keys = [{ file = \"/path\" }], the same in every process; `openssl rand -hex 32` makes a key",
+        ],
+    );
+    check(
         "[topics]\nretention = \"1m\"\n[topics.each.signals]\nretention = \"7d\"\n",
         &[
             "FILE:2:13: topics.retention: events.raw is kept for 1m, shorter than lateness, idle_after and two snapshots \

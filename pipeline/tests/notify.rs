@@ -197,6 +197,7 @@ async fn a_click_on_slack_approves_once() {
         log: world.runtime.log.clone(),
         store: world.store.clone(),
         clock: world.runtime.clock.clone(),
+        signer: world.topology.signer.clone(),
     };
     let dispatcher = WebhookSource::bind(config.dispatcher.clone()).await.unwrap();
     let dispatcher = dispatcher.with_answers(Arc::new(SlackAnswers {
@@ -269,6 +270,7 @@ async fn slacks_own_example_is_known_for_five_minutes() {
             log: world.runtime.log.clone(),
             store: world.store.clone(),
             clock: clock.clone(),
+            signer: world.topology.signer.clone(),
         };
         let dispatcher = WebhookSource::bind(config.dispatcher.clone())
             .await

@@ -26,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::{Notification, topics};
 use stream::log::Topic;
-use stream::{Clock, Record};
+use stream::{Clock, Record, TopicPartition, failpoint};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -36,7 +36,7 @@ pub use outward::signature;
 pub use settings::{NotifySettings, ReceiverKind, ReceiverSettings, RouteSettings};
 
 use crate::sql::{Store, StoreError, Thread};
-use crate::worker::{Answer, Say, Work};
+use crate::worker::{Answer, NotTaken, Say, Work};
 use card::Card;
 use outward::Outward;
 
@@ -105,6 +105,9 @@ impl Notify {
 
 #[async_trait]
 impl Work for Notify {
+    /// A message is sent while its record is taken, because a receiver hears one after the other.
+    type Task = std::convert::Infallible;
+
     fn name(&self) -> &str {
         &self.name
     }
@@ -113,15 +116,11 @@ impl Work for Notify {
         vec![topics::NOTIFICATIONS.into()]
     }
 
-    fn refusal(&self) -> &'static str {
-        "undelivered"
-    }
-
-    async fn work(&self, record: &Record, _: &Say) -> Result<Vec<Answer>, String> {
-        let n: Notification = serde_json::from_slice(&record.value).map_err(|e| format!("no notification: {e}"))?;
+    async fn take(&self, _: &TopicPartition, record: &Record) -> Result<Option<Self::Task>, NotTaken> {
+        let n: Notification = serde_json::from_slice(&record.value).map_err(NotTaken::undecodable)?;
         let receiver = self.desk.outward.name.clone();
         let outcome = if !self.settings.tells(&receiver, &n) {
-            return Ok(Vec::new());
+            return Ok(None);
         } else if self.desk.age(&n) > self.settings.fresh_within.get() {
             Ok("stale")
         } else {
@@ -133,9 +132,16 @@ impl Work for Notify {
         };
         metrics::counter!("aegis_notify_total", "receiver" => receiver.clone(), "outcome" => word).increment(1);
         match outcome {
-            Ok(_) => Ok(Vec::new()),
-            Err(detail) => Err(format!("receiver {receiver}: {detail}")),
+            Ok(_) => Ok(None),
+            Err(detail) => Err(NotTaken::Refused {
+                reason: "undelivered",
+                detail: format!("receiver {receiver}: {detail}"),
+            }),
         }
+    }
+
+    async fn work(&self, task: Self::Task, _: &Say) -> Vec<Answer> {
+        match task {}
     }
 }
 
@@ -167,6 +173,7 @@ impl Desk {
             return Ok("held");
         }
         let attempts = if turn.down { 1 } else { self.outward.settings.attempts };
+        failpoint::hit_by("notify.before", receiver);
         let sent = self.send(n, attempts).await;
         turn.down = matches!(sent, Err(Sending::Failed(Failed::Later { .. })));
         match sent {
@@ -176,6 +183,7 @@ impl Desk {
         }
         turn.sent += 1;
         patiently(|| self.save(n, "sent", "")).await?;
+        failpoint::hit_by("notify.after", receiver);
         Ok("sent")
     }
 

@@ -7,28 +7,33 @@
 //!                                                                                └ perhaps ─► look ─► …
 //! ```
 //!
-//! It guarantees: nothing is called that [`approve`] does not let through on the state read just before; the attempt is on the log before
+//! It guarantees: only what the gate signed is acted on ([`authority`]), and nothing is called that [`approve`] does not let through on the state read just before; the attempt is on the log before
 //! the call; the attempt's id is written onto the target, so after a crash or a lost answer it is looked for and never blindly repeated.
+//!
+//! What anybody else wrote is a dead letter of `sink.remediate` and counted (`aegis_forged_facts_total`).
 //!
 //! What it does not do: decide. A check answers what it sees; the gate decides what follows.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod authority;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use model::approval::{Grant, NotApproved, approve, approve_rollback};
 use model::proposal::{Proposal, TargetState};
-use model::remediation::{Health, RemediationEvent, RemediationFact};
+use model::remediation::{Health, RemediationEvent, RemediationFact, Switch};
+use model::signing::{Message, Signer};
 use model::topics;
 use stream::log::{NewRecord, Topic};
-use stream::{Clock, Record};
+use stream::{Clock, Log, Record, TopicPartition, failpoint};
 use tools::ToolError;
 use tools::act::Act;
 use tools::observe::{ActiveAlert, Cluster, Observe, Pod};
 
-use crate::worker::{Answer, Say, Work};
+use crate::worker::{Answer, NotTaken, Say, Work};
+use authority::Authority;
 
 /// Tries of one call, and looks for one attempt. More: a neighbour that is away holds the others of its batch longer.
 const TRIES: u32 = 3;
@@ -42,18 +47,66 @@ pub struct Remediate {
     act: Arc<Act>,
     observe: Observe,
     clock: Arc<dyn Clock>,
-    stopped: AtomicBool,
+    signer: Signer,
+    authority: Authority,
+    switch: Mutex<Switch>,
+}
+
+/// What the gate asks for.
+pub enum Task {
+    Execute {
+        grant: Grant,
+        proposal: Box<Proposal>,
+    },
+    TakeBack {
+        grant: Grant,
+        proposal: Box<Proposal>,
+    },
+    Check {
+        number: u32,
+        before: TargetState,
+        proposal: Box<Proposal>,
+    },
 }
 
 impl Remediate {
-    /// `stopped`: how the stop switch stood at the end of the log.
-    pub fn new(act: Arc<Act>, observe: Observe, clock: Arc<dyn Clock>, stopped: bool) -> Self {
+    /// `signer` has the gate's key, `log` is what the facts stand on, `switch` is how the stop switch stood at its end.
+    pub fn new(
+        act: Arc<Act>,
+        observe: Observe,
+        clock: Arc<dyn Clock>,
+        signer: Signer,
+        log: Arc<dyn Log>,
+        switch: Switch,
+    ) -> Self {
         Remediate {
             act,
             observe,
             clock,
-            stopped: AtomicBool::new(stopped),
+            authority: Authority::new(signer.clone(), log),
+            signer,
+            switch: Mutex::new(switch),
         }
+    }
+
+    fn switch(&self) -> std::sync::MutexGuard<'_, Switch> {
+        // It is written whole.
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopped(&self) -> bool {
+        self.switch().on()
+    }
+
+    /// Only the gate's own word is acted on.
+    async fn require(&self, from: &TopicPartition, record: &Record, event: &RemediationEvent) -> Result<(), NotTaken> {
+        let required = self.authority.require(from, record).await;
+        if let Err(NotTaken::Refused { detail, .. }) = &required {
+            let (kind, offset) = (event.fact.name(), record.offset.0);
+            metrics::counter!("aegis_forged_facts_total", "kind" => kind).increment(1);
+            tracing::error!(%from, offset, kind, remediation = %event.id, detail, "a forged fact: nothing is done");
+        }
+        required
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -99,14 +152,16 @@ impl Remediate {
                     continue;
                 }
             };
-            let stopped = self.stopped.load(Ordering::SeqCst);
-            let approved = match approve(proposal, grant, &before, stopped, self.now()) {
+            let approved = match approve(proposal, grant, &before, self.stopped(), self.now()) {
                 Ok(approved) => approved,
                 Err(refused) => return Ok(failed(refused.to_string())),
             };
             let attempted = RemediationFact::Attempted { before: before.clone() };
-            say.append(vec![self.answer(proposal, attempted)]).await?;
-            match self.act.execute(approved).await {
+            say.append(&[self.answer(proposal, attempted)]).await?;
+            failpoint::hit("deed.before");
+            let called = self.act.execute(approved).await;
+            failpoint::hit("deed.after");
+            match called {
                 Ok(done) => {
                     return Ok(RemediationFact::Executed {
                         before,
@@ -149,8 +204,7 @@ impl Remediate {
                 }
             }
             let state = cluster.state(inverse).await.map_err(|error| error.to_string())?;
-            let stopped = self.stopped.load(Ordering::SeqCst);
-            let approved = approve_rollback(proposal, grant, &state, stopped);
+            let approved = approve_rollback(proposal, grant, &state, self.stopped());
             let approved = approved.map_err(|refused: NotApproved| refused.to_string())?;
             match self.act.execute(approved).await {
                 Ok(done) => return Ok(done.note),
@@ -192,12 +246,20 @@ impl Remediate {
 
     fn answer(&self, proposal: &Proposal, fact: RemediationFact) -> Answer {
         let event = RemediationEvent::new(proposal.id, proposal.incident_id, self.now(), fact);
+        // A struct of strings and numbers always encodes.
+        let (key, value) = (proposal.key(), serde_json::to_vec(&event).unwrap_or_default());
+        let message = Message {
+            topic: topics::REMEDIATIONS,
+            key: key.as_bytes(),
+            value: &value,
+        };
+        let headers = self.signer.sign(message, "").into_iter().collect();
         Answer {
             topic: topics::REMEDIATIONS,
-            key: proposal.key(),
+            key,
             record: NewRecord {
-                // A struct of strings and numbers always encodes.
-                value: serde_json::to_vec(&event).unwrap_or_default().into(),
+                value: value.into(),
+                headers,
                 timestamp: self.clock.now(),
                 ..NewRecord::default()
             },
@@ -268,6 +330,8 @@ fn about(alert: &ActiveAlert, proposal: &Proposal) -> bool {
 
 #[async_trait]
 impl Work for Remediate {
+    type Task = Task;
+
     fn name(&self) -> &'static str {
         "remediate"
     }
@@ -276,30 +340,53 @@ impl Work for Remediate {
         vec![topics::REMEDIATIONS.into()]
     }
 
-    async fn work(&self, record: &Record, say: &Say) -> Result<Vec<Answer>, String> {
-        let event: RemediationEvent = serde_json::from_slice(&record.value).map_err(|error| error.to_string())?;
-        Ok(match &event.fact {
-            RemediationFact::StopSwitch { on, .. } => {
-                self.stopped.store(*on, Ordering::SeqCst);
-                Vec::new()
+    async fn take(&self, from: &TopicPartition, record: &Record) -> Result<Option<Task>, NotTaken> {
+        let event: RemediationEvent = serde_json::from_slice(&record.value).map_err(NotTaken::undecodable)?;
+        let task = match event.fact.clone() {
+            RemediationFact::StopSwitch { on, ref by } => {
+                let signed = self.authority.signed(record);
+                let heard = self.switch().hear(on, event.at, signed);
+                tracing::warn!(%from, on, by, signed, heard, "the stop switch");
+                return Ok(None);
             }
-            RemediationFact::Granted { grant, proposal } => {
-                let fact = match self.execute(proposal, grant, say).await {
-                    Ok(fact) => fact,
-                    // Without the attempt on the log nothing was called.
-                    Err(cause) => RemediationFact::Failed { cause },
-                };
-                vec![self.answer(proposal, fact)]
-            }
-            RemediationFact::RollbackDue { grant, proposal } => {
-                vec![self.answer(proposal, self.take_back(proposal, grant).await)]
-            }
+            RemediationFact::Granted { grant, proposal } => Task::Execute { grant, proposal },
+            RemediationFact::RollbackDue { grant, proposal } => Task::TakeBack { grant, proposal },
             RemediationFact::CheckDue {
                 number,
                 before,
                 proposal,
-            } => vec![self.answer(proposal, self.check(*number, before, proposal).await)],
-            _ => Vec::new(),
-        })
+            } => Task::Check {
+                number,
+                before,
+                proposal,
+            },
+            _ => return Ok(None),
+        };
+        self.require(from, record, &event).await?;
+        Ok(Some(task))
+    }
+
+    async fn work(&self, task: Task, say: &Say) -> Vec<Answer> {
+        let answer = match task {
+            Task::Execute { grant, proposal } => {
+                let fact = self.execute(&proposal, &grant, say).await;
+                // Without the attempt on the log nothing was called.
+                let fact = fact.unwrap_or_else(|cause| RemediationFact::Failed { cause });
+                self.answer(&proposal, fact)
+            }
+            Task::TakeBack { grant, proposal } => {
+                let fact = self.take_back(&proposal, &grant).await;
+                self.answer(&proposal, fact)
+            }
+            Task::Check {
+                number,
+                before,
+                proposal,
+            } => {
+                let fact = self.check(number, &before, &proposal).await;
+                self.answer(&proposal, fact)
+            }
+        };
+        vec![answer]
     }
 }

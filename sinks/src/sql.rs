@@ -41,12 +41,13 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
+use model::signing::{self, Message, Signer, Verdict};
 use model::topics;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::log::Topic;
 use stream::secret::Secret;
-use stream::{LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
+use stream::{LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
 
 pub use deliveries::{Button, Held, Thread};
 pub use error::StoreError;
@@ -113,6 +114,7 @@ pub struct SqlSink {
     store: Store,
     /// Assigned since their last write: the first write counts as a change of owner.
     newly_owned: BTreeSet<TopicPartition>,
+    signer: Signer,
 }
 
 impl SqlSink {
@@ -126,7 +128,27 @@ impl SqlSink {
         SqlSink {
             store,
             newly_owned: BTreeSet::new(),
+            signer: Signer::without_key(),
         }
+    }
+
+    /// Rows of what `signer` knows alone: a forged fact changes no row. The gate and the crew bury it.
+    pub fn believing(self, signer: Signer) -> Self {
+        SqlSink { signer, ..self }
+    }
+
+    fn believed(&self, from: &TopicPartition, record: &Record) -> bool {
+        let step = *from.topic == *topics::INCIDENTS && record.header(topics::header::TYPE).is_some();
+        if !step && *from.topic != *topics::REMEDIATIONS {
+            return true;
+        }
+        let message = Message {
+            topic: &from.topic,
+            key: record.key.as_deref().unwrap_or_default(),
+            value: &record.value,
+        };
+        let header = record.header(signing::HEADER).map(|header| &**header);
+        !matches!(self.signer.check(message, header), Verdict::Forged(_))
     }
 
     /// Everything in one go, unless some record cannot be read: then nothing, and those are named. `Refused` means that the
@@ -135,7 +157,11 @@ impl SqlSink {
         let mut changes = Changes::default();
         let mut rejects = Vec::new();
         for batch in batches {
-            for record in &batch.records {
+            for record in batch
+                .records
+                .iter()
+                .filter(|record| self.believed(&batch.partition, record))
+            {
                 rejects.extend(changes.add(&batch.partition, record).err());
             }
         }
@@ -156,7 +182,11 @@ impl SqlSink {
         let mut rejects = Vec::new();
         let mut tx = self.begin(log, batches).await?;
         for batch in batches {
-            for record in &batch.records {
+            for record in batch
+                .records
+                .iter()
+                .filter(|record| self.believed(&batch.partition, record))
+            {
                 let mut changes = Changes::default();
                 if let Err(reject) = changes.add(&batch.partition, record) {
                     rejects.push(reject);

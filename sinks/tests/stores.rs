@@ -29,6 +29,7 @@ macro_rules! on_every_store {
 
 on_every_store!(
     migrations_go_up_and_down,
+    each_migration_goes_down_alone_and_comes_back,
     rows_and_position_move_together,
     a_repeated_range_writes_nothing,
     a_foreign_log_is_refused,
@@ -85,6 +86,35 @@ async fn migrations_go_up_and_down(database: Database) {
     assert!(matches!(store.counts().await, Err(StoreError::Fatal { .. })));
     store.migrate().await.unwrap();
     assert_eq!(store.counts().await.unwrap().incidents, 0);
+}
+
+/// Of the crew (22) and of notifications (25), and the one before: what they do not touch stays.
+async fn each_migration_goes_down_alone_and_comes_back(database: Database) {
+    let store = database.open().await;
+    let mut sink = SqlSink::new(store.clone());
+    let opened = event("a", 1, 1, Fact::Opened { member: member("a") });
+    let records = vec![event_record(0, &opened), typed(1, &step_requested("a"))];
+    let written = batch(topics::INCIDENTS, 0, 0, 2, records);
+    assert_eq!(sink.write(&log(), &[written]).await.unwrap(), []);
+    let whole = database.shape().await;
+    let has = |shape: &[String], table: &str| shape.iter().any(|part| part.contains(table));
+    for (version, gone, kept) in [
+        (22, "notify_deliveries", "decided_by"),
+        (13, "decided_by", "dealt_at"),
+        (1, "dealt_at", "incidents"),
+    ] {
+        store.migrate_down(version).await.unwrap();
+        let lower = database.shape().await;
+        assert!(has(&whole, gone) && !has(&lower, gone), "{version}: {gone}");
+        assert!(has(&lower, kept), "{version}: {kept}");
+        assert_eq!(
+            store.counts().await.unwrap().incidents,
+            1,
+            "{version}: rows of others stay"
+        );
+        store.migrate().await.unwrap();
+        assert_eq!(database.shape().await, whole, "{version}: up again");
+    }
 }
 
 async fn rows_and_position_move_together(database: Database) {

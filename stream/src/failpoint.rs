@@ -1,7 +1,7 @@
 //! Places at which a test ends the process, to see what survives.
 //!
 //! Nothing is armed unless the binary was told to (`AEGIS_TEST_FAILPOINT=PLACE:COUNT`, read by `pipeline` alone); then
-//! the process aborts when it comes to PLACE for the COUNTth time: no destructor runs, nothing is flushed, as with
+//! the process aborts when it comes to PLACE for the COUNTth time (`PLACE@WHO:COUNT`: when WHO does, a stage, a sink, an agent): no destructor runs, nothing is flushed, as with
 //! kill -9. Unarmed, passing a place costs one atomic load.
 
 use std::sync::OnceLock;
@@ -44,6 +44,23 @@ pub const PLACES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Places on the way from an incident to its end, which other records do not come to.
+pub const WORK_PLACES: &[(&str, &str)] = &[
+    ("step.before", "an agent's step is asked for and nothing of it is done"),
+    ("step.after", "a step is done and nobody has heard of it"),
+    (
+        "work.said",
+        "an answer is on the log and the worker's position has not moved",
+    ),
+    ("deed.before", "the attempt is on the log and the call is not made"),
+    ("deed.after", "the call was made and nobody has heard of it"),
+    ("notify.before", "a message is due and nobody was told"),
+    (
+        "notify.after",
+        "a message was taken and remembered, the position has not moved",
+    ),
+];
+
 /// Places that only one-shot commands come to.
 pub const COMMAND_PLACES: &[(&str, &str)] = &[
     (
@@ -71,6 +88,8 @@ pub const COMMAND_PLACES: &[(&str, &str)] = &[
 
 struct Armed {
     place: &'static str,
+    /// Empty: whoever comes there.
+    who: String,
     left: AtomicU64,
 }
 
@@ -78,16 +97,19 @@ static ARMED: OnceLock<Armed> = OnceLock::new();
 
 /// Arms one place from `PLACE:COUNT`. Once per process.
 pub fn arm(text: &str) -> Result<(), String> {
-    let wanted = || format!("a failpoint is PLACE:COUNT, not {text:?}");
+    let wanted = || format!("a failpoint is PLACE:COUNT or PLACE@WHO:COUNT, not {text:?}");
     let (name, count) = text.split_once(':').ok_or_else(wanted)?;
+    let (name, who) = name.split_once('@').unwrap_or((name, ""));
     let left: u64 = count.parse().ok().filter(|count| *count > 0).ok_or_else(wanted)?;
     let (place, _) = PLACES
         .iter()
+        .chain(WORK_PLACES)
         .chain(COMMAND_PLACES)
         .find(|(place, _)| *place == name)
         .ok_or_else(|| format!("there is no failpoint {name:?}"))?;
     let armed = Armed {
         place,
+        who: who.to_owned(),
         left: AtomicU64::new(left),
     };
     ARMED.set(armed).map_err(|_| "a failpoint is armed already".to_owned())
@@ -95,8 +117,14 @@ pub fn arm(text: &str) -> Result<(), String> {
 
 /// The process has come to `place`.
 pub fn hit(place: &'static str) {
+    hit_by(place, "");
+}
+
+/// `who` has come to `place`.
+pub fn hit_by(place: &'static str, who: &str) {
     if let Some(armed) = ARMED.get()
         && armed.place == place
+        && (armed.who.is_empty() || armed.who == who)
         && armed.left.fetch_sub(1, Ordering::Relaxed) == 1
     {
         std::process::abort();

@@ -1,6 +1,7 @@
 //! A world in memory: a service, its metrics, its log, its cluster, and an incident about it.
 
 pub mod crew;
+pub mod hostile_texts;
 pub mod stub_model;
 
 use std::collections::BTreeMap;

@@ -146,14 +146,14 @@ async fn stop(
     ordered(orders.stop(body.on, &caller.by()).await)
 }
 
-fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
+pub(super) fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
     match body {
         Ok(Json(body)) => Ok(body),
         Err(rejection) => Err(Problem::new(rejection.status(), rejection.body_text())),
     }
 }
 
-fn words(field: &str, text: &str) -> Result<(), Problem> {
+pub(super) fn words(field: &str, text: &str) -> Result<(), Problem> {
     match text.chars().count() {
         0 => Err(Problem::bad(field, format!("{field} is empty: say it in a few words"))),
         n if n > WORDS => Err(Problem::bad(
@@ -172,7 +172,7 @@ fn incident(id: &str) -> Result<IncidentId, Problem> {
     uuid(id).map(IncidentId)
 }
 
-fn ordered(result: Result<(), OrderError>) -> Result<Response, Problem> {
+pub(super) fn ordered(result: Result<(), OrderError>) -> Result<Response, Problem> {
     let problem = match result {
         Ok(()) => {
             let body = Json(serde_json::json!({ "status": "accepted" }));

@@ -20,7 +20,7 @@ const STATUSES: &[Status] = &[Status::Open, Status::Investigating, Status::Resol
 
 pub fn parse(query: &str) -> Result<(IncidentFilter, Page), Problem> {
     let mut filter = IncidentFilter::default();
-    let (mut limit, mut offset) = (None, None);
+    let mut paging = Paging::default();
     for (name, value) in pairs(query)? {
         let field = name.as_str();
         let repeated = match field {
@@ -34,8 +34,7 @@ pub fn parse(query: &str) -> Result<(IncidentFilter, Page), Problem> {
                 filter.severity.replace(severity).is_some()
             }
             "service" => filter.service.replace(value).is_some(),
-            "limit" => limit.replace(number(field, &value, 1, MAX_LIMIT)?).is_some(),
-            "offset" => offset.replace(number(field, &value, 0, MAX_OFFSET)?).is_some(),
+            "limit" | "offset" => paging.take(field, &value)?,
             _ => {
                 let detail = format!("unknown parameter {field:?}: known are status, severity, service, limit, offset");
                 return Err(Problem::bad(field, detail));
@@ -45,17 +44,13 @@ pub fn parse(query: &str) -> Result<(IncidentFilter, Page), Problem> {
             return Err(Problem::bad(field, format!("{field} is given twice")));
         }
     }
-    let page = Page {
-        limit: limit.unwrap_or(DEFAULT_LIMIT),
-        offset: offset.unwrap_or(0),
-    };
-    Ok((filter, page))
+    Ok((filter, paging.page()))
 }
 
 /// The query string of runs, remediations and dead letters.
 pub fn response(query: &str) -> Result<(ResponseFilter, Page), Problem> {
     let mut filter = ResponseFilter::default();
-    let (mut limit, mut offset) = (None, None);
+    let mut paging = Paging::default();
     for (name, value) in pairs(query)? {
         let field = name.as_str();
         let repeated = match field {
@@ -65,8 +60,7 @@ pub fn response(query: &str) -> Result<(ResponseFilter, Page), Problem> {
                 filter.incident.replace(id).is_some()
             }
             "status" => filter.status.replace(value).is_some(),
-            "limit" => limit.replace(number(field, &value, 1, MAX_LIMIT)?).is_some(),
-            "offset" => offset.replace(number(field, &value, 0, MAX_OFFSET)?).is_some(),
+            "limit" | "offset" => paging.take(field, &value)?,
             _ => {
                 let detail = format!("unknown parameter {field:?}: known are incident, status, limit, offset");
                 return Err(Problem::bad(field, detail));
@@ -76,11 +70,32 @@ pub fn response(query: &str) -> Result<(ResponseFilter, Page), Problem> {
             return Err(Problem::bad(field, format!("{field} is given twice")));
         }
     }
-    let page = Page {
-        limit: limit.unwrap_or(DEFAULT_LIMIT),
-        offset: offset.unwrap_or(0),
-    };
-    Ok((filter, page))
+    Ok((filter, paging.page()))
+}
+
+/// The parameters `limit` and `offset`.
+#[derive(Default)]
+struct Paging {
+    limit: Option<u32>,
+    offset: Option<u32>,
+}
+
+impl Paging {
+    /// Takes one of them in; whether it was given before.
+    fn take(&mut self, field: &str, value: &str) -> Result<bool, Problem> {
+        let (slot, least, most) = match field {
+            "limit" => (&mut self.limit, 1, MAX_LIMIT),
+            _ => (&mut self.offset, 0, MAX_OFFSET),
+        };
+        Ok(slot.replace(number(field, value, least, most)?).is_some())
+    }
+
+    fn page(self) -> Page {
+        Page {
+            limit: self.limit.unwrap_or(DEFAULT_LIMIT),
+            offset: self.offset.unwrap_or(0),
+        }
+    }
 }
 
 /// Decoded names and values, in order.

@@ -6,7 +6,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use gateway::{
-    LetterView, OrderError, Orders, Page, ReadError, RemediationView, ResponseFilter, ResponseReads, StepView,
+    LetterPlace, LetterView, Letters, OrderError, Orders, Page, ReadError, RemediationView, ResponseFilter,
+    ResponseReads, StepView,
 };
 use model::IncidentId;
 use model::investigation::RunVerb;
@@ -79,5 +80,25 @@ impl Orders for Notebook {
 
     async fn stop(&self, on: bool, by: &str) -> Result<(), OrderError> {
         self.note(format!("{by} stops: {on}"))
+    }
+}
+
+/// One letter, at 0/7; 0/9 was dealt with already.
+#[async_trait]
+impl Letters for Notebook {
+    async fn show(&self, place: LetterPlace) -> Result<Option<serde_json::Value>, OrderError> {
+        Ok((place.offset == 7).then(|| serde_json::json!({ "id": "dead-letter/0/7" })))
+    }
+
+    async fn replay(&self, place: LetterPlace, by: &str) -> Result<(), OrderError> {
+        match place.offset {
+            7 => self.note(format!("{by} sends {} again", place.offset)),
+            9 => Err(OrderError::Conflict("it is replayed already".into())),
+            _ => Err(OrderError::NotFound("letter".into())),
+        }
+    }
+
+    async fn drop_it(&self, place: LetterPlace, because: &str, by: &str) -> Result<(), OrderError> {
+        self.note(format!("{by} drops {}: {because}", place.offset))
     }
 }

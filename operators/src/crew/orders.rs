@@ -52,7 +52,7 @@ impl Crew {
                 duration_ms: (at - asked.at).num_milliseconds().max(0) as u64,
                 at,
             };
-            told::step(domain.clone(), &StepEvent::Finished(Box::new(result)), cx);
+            told::step(&self.signer, domain.clone(), &StepEvent::Finished(Box::new(result)), cx);
         }
         let queue = self.queue();
         queue.running.remove(&incident);

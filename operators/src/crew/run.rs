@@ -109,7 +109,12 @@ impl Crew {
             requested_at: at,
             deadline_at: told::time(deadline),
         };
-        told::step(case.domain(), &StepEvent::Requested(Box::new(request)), cx);
+        told::step(
+            &self.signer,
+            case.domain(),
+            &StepEvent::Requested(Box::new(request)),
+            cx,
+        );
     }
 
     pub(super) fn on_result(&mut self, result: &StepResult, cx: &mut Cx<'_>) {
@@ -151,7 +156,7 @@ impl Crew {
                 duration_ms: (at - asked.at).num_milliseconds().max(0) as u64,
                 at,
             };
-            told::step(domain, &StepEvent::Finished(Box::new(result.clone())), cx);
+            told::step(&crew.signer, domain, &StepEvent::Finished(Box::new(result.clone())), cx);
             crew.take_result(case, asked, &result, at, cx);
         });
         self.begin_waiting(at, cx);
@@ -196,7 +201,7 @@ impl Crew {
                 let proposal = result.output.proposal.as_ref();
                 if let Some(proposal) = proposal.filter(|proposal| proposal.incident_id == case.incident.id) {
                     run.proposal = Some(proposal.id);
-                    told::propose(proposal, at, cx);
+                    told::propose(&self.signer, proposal, at, cx);
                 }
             }
             Agent::PostmortemWriter => {

@@ -6,12 +6,13 @@ use model::command::{IncidentCommand, Order};
 use model::investigation::StepEvent;
 use model::proposal::Proposal;
 use model::remediation::{RemediationEvent, RemediationFact, Standing};
-use model::{Notification, ids, topics};
+use model::{Notification, Signer, ids, topics};
 use stream::log::NewRecord;
 use stream::time::Instant;
 
 use super::case::Case;
 use super::{Cx, json};
+use crate::signed;
 
 fn typed(kind: &'static str, value: Bytes) -> NewRecord {
     NewRecord {
@@ -21,8 +22,9 @@ fn typed(kind: &'static str, value: Bytes) -> NewRecord {
     }
 }
 
-pub fn step(domain: String, event: &StepEvent, cx: &mut Cx<'_>) {
+pub fn step(signer: &Signer, domain: String, event: &StepEvent, cx: &mut Cx<'_>) {
     let record = typed(topics::header::STEP, json(event));
+    let record = signed::signed(signer, topics::INCIDENTS, &domain, record, "");
     cx.emit_side(&topics::INCIDENTS.into(), Bytes::from(domain), record);
     cx.accounting().produce("step");
 }
@@ -42,12 +44,18 @@ pub fn command(case: &Case, by: &str, at: DateTime<Utc>, name: &str, order: Orde
     cx.accounting().produce("command");
 }
 
-pub fn propose(proposal: &Proposal, at: DateTime<Utc>, cx: &mut Cx<'_>) {
+pub fn propose(signer: &Signer, proposal: &Proposal, at: DateTime<Utc>, cx: &mut Cx<'_>) {
     let fact = RemediationFact::Proposed {
         proposal: Box::new(proposal.clone()),
     };
     let event = RemediationEvent::new(proposal.id, proposal.incident_id, at, fact);
-    cx.emit(proposal.key().as_bytes(), &json(&event));
+    let (key, value) = (proposal.key(), json(&event));
+    let record = NewRecord {
+        value,
+        ..NewRecord::default()
+    };
+    let record = signed::signed(signer, topics::REMEDIATIONS, &key, record, "");
+    cx.emit_side(&topics::REMEDIATIONS.into(), Bytes::from(key), record);
     cx.accounting().produce("proposal");
 }
 

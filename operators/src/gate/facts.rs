@@ -11,18 +11,21 @@ use serde::Serialize;
 use stream::log::NewRecord;
 
 use super::{Cx, Followed, Gate};
+use crate::signed;
 
 impl Gate {
     /// Says `fact` about a proposal, and enters it into the ledger in the same commit.
     pub(super) fn say(&mut self, proposal: &Proposal, fact: RemediationFact, at: DateTime<Utc>, cx: &mut Cx<'_>) {
         let event = RemediationEvent::new(proposal.id, proposal.incident_id, at, fact);
         let value = json(&event);
-        self.enter_own(&event, &value, cx);
+        let position = self.enter_own(&event, &value, cx);
         let record = NewRecord {
             value,
             ..NewRecord::default()
         };
-        cx.emit_side(&topics::REMEDIATIONS.into(), Bytes::from(proposal.key()), record);
+        let key = proposal.key();
+        let record = signed::signed(&self.signer, topics::REMEDIATIONS, &key, record, &position);
+        cx.emit_side(&topics::REMEDIATIONS.into(), Bytes::from(key), record);
         cx.accounting().produce("remediation");
     }
 
@@ -53,6 +56,7 @@ impl Gate {
             ..NewRecord::default()
         };
         let domain = format!("{}/{}", proposal.tenant, proposal.environment);
+        let record = signed::signed(&self.signer, topics::INCIDENTS, &domain, record, "");
         cx.emit_side(&topics::INCIDENTS.into(), Bytes::from(domain), record);
         cx.accounting().produce("standing");
     }

@@ -17,6 +17,10 @@ pub struct Source {
 }
 
 impl Source {
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     pub fn of(record: &Record) -> Self {
         Source {
             offset: record.offset.0,
@@ -31,12 +35,13 @@ impl Gate {
         self.append(event, Some(source.offset), &source.value, cx);
     }
 
-    /// An entry about a record of this very commit.
-    pub(super) fn enter_own(&mut self, event: &RemediationEvent, value: &Bytes, cx: &mut Cx<'_>) {
-        self.append(event, None, value, cx);
+    /// An entry about a record of this very commit; its place in the chain, `CHAIN/SEQUENCE`.
+    pub(super) fn enter_own(&mut self, event: &RemediationEvent, value: &Bytes, cx: &mut Cx<'_>) -> String {
+        let sequence = self.append(event, None, value, cx);
+        format!("{}/{sequence}", self.place.chain)
     }
 
-    fn append(&mut self, event: &RemediationEvent, offset: Option<u64>, value: &Bytes, cx: &mut Cx<'_>) {
+    fn append(&mut self, event: &RemediationEvent, offset: Option<u64>, value: &Bytes, cx: &mut Cx<'_>) -> u64 {
         let entry = Entry {
             at: event.at,
             kind: event.fact.name(),
@@ -45,13 +50,14 @@ impl Gate {
             offset,
             record: value,
         };
-        let made: LedgerEntry = self.ledger.entry(0).or_default().append(&self.chain, entry);
+        let made: LedgerEntry = self.ledger.entry(0).or_default().append(&self.place.chain, entry);
         let record = NewRecord {
             value: json(&made),
             ..NewRecord::default()
         };
-        cx.emit_side(&topics::LEDGER.into(), Bytes::from(self.chain.clone()), record);
+        cx.emit_side(&topics::LEDGER.into(), Bytes::from(self.place.chain.clone()), record);
         cx.accounting().produce("ledger");
+        made.sequence
     }
 }
 
@@ -73,6 +79,7 @@ fn by(fact: &RemediationFact) -> &str {
         | RemediationFact::CheckDue { .. }
         | RemediationFact::Verified { .. }
         | RemediationFact::Unverified { .. }
-        | RemediationFact::RollbackDue { .. } => "gate",
+        | RemediationFact::RollbackDue { .. }
+        | RemediationFact::Forged { .. } => "gate",
     }
 }

@@ -63,6 +63,13 @@ impl<O: Operator> Rig<O> {
         rejects.into_iter().map(|reject| reject.reason).collect()
     }
 
+    /// What was said on `topic` since the last look; the rest is let go of.
+    pub fn said<T: serde::de::DeserializeOwned>(&mut self, topic: &str) -> Vec<T> {
+        let said = self.harness.take_side().into_iter().filter(|(to, ..)| **to == *topic);
+        said.map(|(_, _, record)| serde_json::from_slice(&record.value).unwrap())
+            .collect()
+    }
+
     /// Event time reaches `seconds`.
     pub fn watermark(&mut self, seconds: i64) -> Vec<NewRecord> {
         self.watermark_at(Instant(seconds * 1_000_000))

@@ -157,6 +157,7 @@ async fn order(session: &Session, request: impl FnOnce(String) -> OrderRequest) 
                 log,
                 store: store.clone(),
                 clock: Arc::new(WallClock),
+                signer: session.config.signer()?,
             };
             let given = give(&orders, request).await;
             store.close().await;

@@ -39,6 +39,7 @@ impl<'a> Checks<'a> {
         self.snapshots();
         self.store();
         self.policy();
+        self.signing();
         self.notify();
         self.logging();
     }
@@ -199,6 +200,13 @@ impl<'a> Checks<'a> {
         for problem in self.config.policy.load().err().into_iter().flatten() {
             let help = Some("docs/guides/remediation.md shows a policy".to_owned());
             self.fault("policy.file", problem, help);
+        }
+    }
+
+    fn signing(&mut self) {
+        let acts = self.config.tools.kubernetes.configured();
+        for (help, problem) in self.config.signing.faults(self.config.log.kind, acts) {
+            self.fault("signing.keys", problem, Some(help.to_owned()));
         }
     }
 

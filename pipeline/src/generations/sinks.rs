@@ -7,13 +7,11 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use sinks::worker::GENERATION_STRIDE;
 use stream::log::Topic;
 use stream::{LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
 
 use super::Layout;
-
-/// Partitions of one generation: no topic may have more (the configuration allows 1024).
-const STRIDE: u32 = 1 << 16;
 
 /// See the module's header.
 pub struct GenerationSink {
@@ -35,12 +33,15 @@ impl GenerationSink {
 
     fn inside(&self, partition: &TopicPartition) -> TopicPartition {
         let generation = self.generations.get(&*partition.topic).copied().unwrap_or(0);
-        TopicPartition::new(partition.topic.clone(), generation * STRIDE + partition.partition)
+        TopicPartition::new(
+            partition.topic.clone(),
+            generation * GENERATION_STRIDE + partition.partition,
+        )
     }
 }
 
 fn outside(partition: TopicPartition) -> TopicPartition {
-    TopicPartition::new(partition.topic, partition.partition % STRIDE)
+    TopicPartition::new(partition.topic, partition.partition % GENERATION_STRIDE)
 }
 
 #[async_trait]

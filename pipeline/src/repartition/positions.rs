@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use model::remediation::Switch;
 use stream::log::{Commit, CommitError, MemberEvent};
 use stream::{Log, Offset, SinkBatch, TopicPartition};
 
@@ -74,7 +75,11 @@ pub async fn stand(log: &Arc<dyn Log>, group: &str, topic: &str, offsets: &[Offs
 /// Lets the stores of all sinks stand at the opening of `layout`, without a row.
 pub async fn sinks(world: &World, layout: &Layout, opening: &Opening) -> anyhow::Result<()> {
     let id = world.runtime.log.id();
-    for mut sink in world.sinks_of(layout)?.into_iter().chain(world.workers(layout, true)?) {
+    for mut sink in world
+        .sinks_of(layout)?
+        .into_iter()
+        .chain(world.workers(layout, Switch::default())?)
+    {
         let name = sink.name().to_owned();
         for topic in sink.topics() {
             if !moves(&topic) {

@@ -6,10 +6,11 @@ use ::agents::AgentSettings;
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::investigation::StepEvent;
-use model::topics;
-use sinks::worker::{Answer, Say, Work};
+use model::signing::{self, Message, Signer, Verdict};
+use model::{investigation::StepRequest, topics};
+use sinks::worker::{Answer, NotTaken, Say, Work};
 use stream::log::{NewRecord, Topic};
-use stream::{Clock, Record};
+use stream::{Clock, Record, TopicPartition, failpoint};
 use tools::observe::Observe;
 
 /// Carries steps out. A step asked for twice is carried out twice; the crew takes the first answer.
@@ -17,16 +18,44 @@ pub struct AgentsWork {
     settings: AgentSettings,
     tools: Observe,
     clock: Arc<dyn Clock>,
+    signer: Signer,
 }
 
 impl AgentsWork {
-    pub fn new(settings: AgentSettings, tools: Observe, clock: Arc<dyn Clock>) -> Self {
-        AgentsWork { settings, tools, clock }
+    /// `signer` has the crew's key.
+    pub fn new(settings: AgentSettings, tools: Observe, clock: Arc<dyn Clock>, signer: Signer) -> Self {
+        AgentsWork {
+            settings,
+            tools,
+            clock,
+            signer,
+        }
+    }
+
+    /// With a forged request an agent could be made to look at something else under the name of a step that is awaited.
+    fn require_signed(&self, record: &Record) -> Result<(), NotTaken> {
+        let message = Message {
+            topic: topics::INCIDENTS,
+            key: record.key.as_deref().unwrap_or_default(),
+            value: &record.value,
+        };
+        match self
+            .signer
+            .check(message, record.header(signing::HEADER).map(|header| &**header))
+        {
+            Verdict::Authentic { .. } | Verdict::Unchecked => Ok(()),
+            Verdict::Forged(why) => Err(NotTaken::Refused {
+                reason: "forged",
+                detail: format!("a step's request: {why}"),
+            }),
+        }
     }
 }
 
 #[async_trait]
 impl Work for AgentsWork {
+    type Task = Box<StepRequest>;
+
     fn name(&self) -> &'static str {
         "agents"
     }
@@ -35,36 +64,49 @@ impl Work for AgentsWork {
         vec![topics::INCIDENTS.into()]
     }
 
-    async fn work(&self, record: &Record, _: &Say) -> Result<Vec<Answer>, String> {
+    async fn take(&self, _: &TopicPartition, record: &Record) -> Result<Option<Self::Task>, NotTaken> {
         if record.header(topics::header::TYPE).is_none() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let event: StepEvent = serde_json::from_slice(&record.value).map_err(|error| error.to_string())?;
+        let event: StepEvent = serde_json::from_slice(&record.value).map_err(NotTaken::undecodable)?;
         let StepEvent::Requested(request) = event else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
+        self.require_signed(record)?;
+        Ok(Some(request))
+    }
+
+    async fn work(&self, request: Self::Task, _: &Say) -> Vec<Answer> {
+        failpoint::hit_by("step.before", request.agent.as_str());
         let now = self.clock.now();
         let mut result = ::agents::run(&request, &self.tools, &self.settings, now.to_datetime()).await;
         result.at = self.clock.now().to_datetime();
+        failpoint::hit_by("step.after", request.agent.as_str());
         metrics::histogram!("aegis_agent_step_seconds", "agent" => request.agent.as_str(), "status" => result.status.as_str())
             .record(result.duration_ms as f64 / 1_000.0);
         let incident = &request.evidence.incident;
-        let headers = vec![(
+        let key = format!("{}/{}", incident.tenant, incident.environment);
+        // A struct of strings, numbers and lists of such always encodes.
+        let value = serde_json::to_vec(&StepEvent::Finished(Box::new(result))).unwrap_or_default();
+        let message = Message {
+            topic: topics::INCIDENTS,
+            key: key.as_bytes(),
+            value: &value,
+        };
+        let mut headers = vec![(
             topics::header::TYPE.to_owned(),
             Bytes::from_static(topics::header::STEP.as_bytes()),
         )];
-        Ok(vec![Answer {
+        headers.extend(self.signer.sign(message, ""));
+        vec![Answer {
             topic: topics::INCIDENTS,
-            key: format!("{}/{}", incident.tenant, incident.environment),
+            key,
             record: NewRecord {
-                // A struct of strings, numbers and lists of such always encodes.
-                value: serde_json::to_vec(&StepEvent::Finished(Box::new(result)))
-                    .unwrap_or_default()
-                    .into(),
+                value: value.into(),
                 headers,
                 timestamp: self.clock.now(),
                 ..NewRecord::default()
             },
-        }])
+        }]
     }
 }

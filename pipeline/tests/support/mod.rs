@@ -4,6 +4,7 @@
 
 pub mod alerts;
 pub mod server;
+pub mod site;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

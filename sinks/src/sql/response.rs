@@ -18,9 +18,9 @@ pub type Move = [Value; 7];
 
 /// A fact about a remediation that stands. The dialects differ in the type of JSON.
 pub const MOVE: Dialects = Dialects {
-    sqlite: "UPDATE remediations SET status = $1, decided_by = COALESCE($2, decided_by), note = COALESCE($3, note), \
+    sqlite: "UPDATE remediations SET status = COALESCE($1, status), decided_by = COALESCE($2, decided_by), note = COALESCE($3, note), \
         before_state = COALESCE($4, before_state), after_state = COALESCE($5, after_state), updated_at = $6 WHERE id = $7",
-    postgres: "UPDATE remediations SET status = $1, decided_by = COALESCE($2, decided_by), note = COALESCE($3, note), \
+    postgres: "UPDATE remediations SET status = COALESCE($1, status), decided_by = COALESCE($2, decided_by), note = COALESCE($3, note), \
         before_state = COALESCE($4::jsonb, before_state), after_state = COALESCE($5::jsonb, after_state), updated_at = $6 \
         WHERE id = $7",
 };
@@ -80,6 +80,14 @@ impl Response {
             }
             RemediationFact::Decided { decision, .. } if decision.effect == Effect::Ask => {
                 (S::Waiting, None, Some(&decision.why), None, None)
+            }
+            RemediationFact::Forged { kind, offset, why } => {
+                let note = format!("refused: a forged {kind} at offset {offset}: {why}");
+                let mut told = [const { Value::Null }; 7];
+                told[2] = Value::text(&note);
+                told[5] = Value::time(event.at);
+                told[6] = Value::Uuid(event.id);
+                return self.moved.push(told);
             }
             RemediationFact::Granted { grant, .. } => (S::Granted, Some(grant.by.label()), None, None, None),
             RemediationFact::Denied { by, reason } => (S::Denied, Some(by.clone()), Some(reason), None, None),

@@ -84,6 +84,19 @@ impl Database {
         }
     }
 
+    /// Every column and index, in words.
+    pub async fn shape(&self) -> Vec<String> {
+        let query = if self.folder.is_some() {
+            "SELECT m.type || ' ' || m.name || ' ' || coalesce(c.name || ' ' || c.type, '') FROM sqlite_master m \
+             LEFT JOIN pragma_table_info(m.name) c WHERE m.name NOT LIKE 'sqlite_%' ORDER BY 1"
+        } else {
+            "SELECT table_name || ' ' || column_name || ' ' || data_type || ' ' || is_nullable FROM information_schema.columns \
+             WHERE table_schema = current_schema() UNION ALL \
+             SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() ORDER BY 1"
+        };
+        self.texts(query).await
+    }
+
     /// The first column of each row, which must be text.
     pub async fn texts(&self, query: &str) -> Vec<String> {
         let query = AssertSqlSafe(query.to_owned());

@@ -285,10 +285,10 @@ impl Driver {
         let began = self.monotonic();
         let mut attempt = 0;
         loop {
-            failpoint::hit("sink.before");
+            failpoint::hit_by("sink.before", &name);
             match self.sink.write(&id, &batches).await {
                 Ok(rejects) if rejects.is_empty() => {
-                    failpoint::hit("sink.after");
+                    failpoint::hit_by("sink.after", &name);
                     break;
                 }
                 // Nothing is written yet: bury them first, then let the position pass them with the rest.

@@ -42,10 +42,10 @@ impl<O: Operator> Driver<O> {
         let began = self.monotonic();
         let mut attempt = 0;
         loop {
-            failpoint::hit("commit.before");
+            failpoint::hit_by("commit.before", self.name);
             let cause = match member.commit(merge(&commits)).await {
                 Ok(()) => {
-                    failpoint::hit("commit.after");
+                    failpoint::hit_by("commit.after", self.name);
                     break;
                 }
                 Err(CommitError::Fenced(cause)) => {

@@ -1,0 +1,30 @@
+//! What crew and gate have in common: signed records, and state that an older logic kept in the same way.
+
+use model::signing::{Message, Signer};
+use stream::Operator;
+use stream::log::NewRecord;
+use stream::operator::MigrateError;
+use stream::state::SavedCells;
+
+/// `record` as it goes to `topic` under `key`, with its signature. `position`: its place in the ledger's chain, or empty.
+pub fn signed(signer: &Signer, topic: &str, key: &str, mut record: NewRecord, position: &str) -> NewRecord {
+    let message = Message {
+        topic,
+        key: key.as_bytes(),
+        value: &record.value,
+    };
+    let header = signer.sign(message, position);
+    record.headers.extend(header);
+    record
+}
+
+/// Takes over the cells of logic version 1, which are those of this one.
+pub fn same_cells(operator: &mut impl Operator, from: u32, cells: &SavedCells) -> Result<(), MigrateError> {
+    if from != 1 {
+        return Err(MigrateError::NoWay { from });
+    }
+    for (name, cell) in operator.cells() {
+        cells.read(name, cell)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Receivers that hang, fail, talk rubbish or answer twice, beside one that is well: it hears everything, detection and the fix go on, and what
+//! the others did not take is a dead letter of theirs.
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use support::site::{ALLOW, PATIENCE, Site};
+use support::wait_for;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What is written back to a request; nothing, and the connection left open, for [`Manner::Hangs`].
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    Well,
+    Hangs,
+    Fails,
+    Rubbish,
+    Twice,
+}
+
+const WELL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const FAILS: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
+
+/// A receiver and the events that it was told, in order.
+struct Receiver {
+    url: String,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Receiver {
+    async fn start(manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = told.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, manner, heard.clone()));
+            }
+        });
+        Receiver { url, told }
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, manner: Manner, told: Arc<Mutex<Vec<String>>>) {
+    let mut buffer = Vec::new();
+    loop {
+        match stream.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        while let Some((body, end)) = request(&buffer) {
+            buffer.drain(..end);
+            let event = body["notification"]["event"].as_str().unwrap_or("summary").to_owned();
+            told.lock().unwrap().push(event);
+            let answer = match manner {
+                Manner::Well => WELL.to_owned(),
+                Manner::Twice => format!("{WELL}{WELL}"),
+                Manner::Fails => FAILS.to_owned(),
+                Manner::Rubbish => "\u{0}\u{1} no HTTP at all \u{7f}".repeat(1_000),
+                Manner::Hangs => continue,
+            };
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The body of the first whole request, and where it ends.
+fn request(buffer: &[u8]) -> Option<(Value, usize)> {
+    let head = buffer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&buffer[..head]).to_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+    let end = head + length.trim().parse::<usize>().ok()?;
+    let body = buffer.get(head..end)?;
+    Some((serde_json::from_slice(body).ok()?, end))
+}
+
+#[test]
+fn the_sick_hold_up_nobody() {
+    let serving = tokio::runtime::Runtime::new().unwrap();
+    let manners = [
+        ("well", Manner::Well),
+        ("hangs", Manner::Hangs),
+        ("fails", Manner::Fails),
+        ("rubbish", Manner::Rubbish),
+        ("twice", Manner::Twice),
+    ];
+    let receivers = manners.map(|(name, manner)| (name, serving.block_on(Receiver::start(manner))));
+    let named = receivers.each_ref().map(|(name, receiver)| {
+        let url = &receiver.url;
+        format!("[notify.receivers.{name}]\nkind = \"webhook\"\nurl = \"{url}\"\nattempts = 2\ntimeout = \"3s\"\n")
+    });
+    let names = manners.map(|(name, _)| format!("{name:?}")).join(", ");
+    let extra = format!("{}[[notify.routes]]\nreceivers = [{names}]\n", named.concat());
+    let mut site = Site::prepared(ALLOW, |_| extra, |_| {});
+    site.aegis.start();
+    site.log_oom();
+    site.alert();
+    site.remediation("verified");
+    site.incident("the incident resolved by the agent", |row| {
+        row["resolved_by"] == "agent"
+    });
+    let [(_, well), .., (_, twice)] = &receivers;
+    let events = wait_for("the end to be told to who is well", PATIENCE, || {
+        Some(well.told()).filter(|told| told.iter().any(|event| event == "closed"))
+    });
+    assert_eq!(events[0], "opened", "{events:?}");
+    assert!(events.contains(&"remediation_verified".to_owned()), "{events:?}");
+    wait_for("and to who answers twice, the same", PATIENCE, || {
+        (twice.told() == events).then_some(())
+    });
+    for sick in ["hangs", "fails", "rubbish"] {
+        wait_for(&format!("what {sick} did not take"), PATIENCE, || {
+            let query = format!("select reason from dead_letters where stage = 'sink.notify-{sick}'");
+            let letters = site.aegis.sql(&query);
+            assert!(
+                letters.iter().all(|letter| letter["reason"] == "undelivered"),
+                "{letters:?}"
+            );
+            (!letters.is_empty()).then_some(())
+        });
+    }
+    let letters = site.aegis.sql("select distinct stage from dead_letters order by 1");
+    assert_eq!(letters.len(), 3, "of nobody else: {letters:?}");
+}
