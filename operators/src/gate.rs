@@ -144,7 +144,7 @@ impl Operator for Gate {
         "gate"
     }
 
-    /// 2: records are held against their signatures.
+    /// 2: records are held against their signatures; waits are counted on from where event time stands.
     fn logic_version(&self) -> u32 {
         2
     }

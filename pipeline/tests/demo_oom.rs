@@ -165,7 +165,7 @@ async fn all_of_it_on_kafka_and_postgresql() {
     };
     let (url, prefix) = (database(&postgres, "demo_oom").await, uuid::Uuid::new_v4().simple());
     shown(format!(
-        "[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap_servers = [\"{kafka}\"]\ntopic_prefix = \"{prefix}.\"\n\
+        "[signing]\nkeys = [\"a key that every process of this test holds\"]\n[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap_servers = [\"{kafka}\"]\ntopic_prefix = \"{prefix}.\"\n\
          [topics]\npartitions = 2\n[store]\nurl = \"{url}\"\n"
     ))
     .await;
