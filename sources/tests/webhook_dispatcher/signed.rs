@@ -12,6 +12,9 @@ use super::support::{FaultyLog, NOW, app, send};
 const GITHUB: &str = "/webhooks/github";
 const GRAFANA: &str = "/webhooks/grafana";
 const SECRET: &str = "naïve & long enough";
+/// Name and value.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// One signature per request; `None` where the tests may do without Node.
@@ -73,7 +76,7 @@ async fn github() {
     let cut = &signed[0][..signed[0].len() - 2];
     let other_case = signed[0].to_uppercase().replace("SHA256", "sha256");
     let changed = body.replace('1', "2");
-    let cases: [(&str, &[(&str, &str)], &str, u16); 10] = [
+    let cases: [(&str, Headers<'_>, &str, u16); 10] = [
         (
             "the newest secret",
             &[JSON, head, ("x-hub-signature-256", &signed[0])],
@@ -170,7 +173,7 @@ async fn grafana_with_and_without_a_signed_time() {
     };
     let (bearer, default) = (("authorization", "Bearer t"), "x-grafana-alerting-signature");
     let times = [fresh, stale, ahead].map(|time| time.to_string());
-    let cases: [(&str, &GrafanaSettings, &[(&str, &str)], u16); 9] = [
+    let cases: [(&str, &GrafanaSettings, Headers<'_>, u16); 9] = [
         ("signed, with the token", &plain, &[bearer, (default, &signed[0])], 202),
         ("signed alone", &plain, &[(default, &signed[0])], 401),
         ("the token alone", &plain, &[bearer], 401),
