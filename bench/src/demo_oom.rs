@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
-use world::demo::{Look, Options, Policy, Programs, Site, checks, stages};
+use world::demo::{Look, Options, Policy, Programs, Site, checks, over, stages};
 
 use crate::storm;
 
@@ -99,7 +99,7 @@ async fn follow(site: &mut Site, patience: Duration) -> anyhow::Result<Look> {
     loop {
         let look = site.look().await?;
         let reached = stages(&look, &site.world);
-        let over = reached.iter().any(|stage| stage.name == "Slack");
+        let over = over(&reached);
         shown.show(&reached, over);
         if let Some(waiting) = look.remediation().filter(|row| row["status"] == "waiting") {
             shown.ask(waiting, site);

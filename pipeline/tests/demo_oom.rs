@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use support::{database, required};
 use tempfile::TempDir;
-use world::demo::{Look, Options, Programs, Site, Story, Trouble, checks, stages};
+use world::demo::{Look, Options, Programs, Site, Story, Trouble, checks, over, stages};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -142,8 +142,7 @@ fn finding<'a>(look: &'a mut Look, kind: &str) -> &'a mut Value {
 async fn the_end(site: &mut Site) -> Look {
     let world = site.world.clone();
     until(site, "the incident resolved and told", |look| {
-        let told = stages(look, &world).iter().any(|stage| stage.name == "Slack");
-        told.then(|| look.clone())
+        over(&stages(look, &world)).then(|| look.clone())
     })
     .await
 }
@@ -265,6 +264,23 @@ async fn without_a_release_nobody_is_suspected() {
     );
     let report = look.postmortem().unwrap().to_string();
     assert!(!report.contains("Deploy api-server"), "{report}");
+}
+
+/// Memory ran out, and nothing that is known came before: the restart is relief, and the cause is said to be unknown.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_either_the_cause_is_not_known() {
+    let story = Story {
+        traffic_rose: false,
+        released: false,
+        ..Story::default()
+    };
+    let Some((mut site, _folder)) = other(story).await else {
+        return;
+    };
+    let look = the_end(&mut site).await;
+    assert_eq!(missed(&site, &look), ["traffic", "suspect"]);
+    let cause = root_cause(&look);
+    assert!(cause.contains("what used it up is not known"), "{cause}");
 }
 
 /// Memory is as always, and the log tells of something else: no restart would help.

@@ -24,5 +24,5 @@ pub use checks::{Check, checks};
 pub use look::Look;
 pub use programs::Programs;
 pub use site::{Options, Policy, Site};
-pub use stages::{Stage, stages};
+pub use stages::{Stage, over, stages};
 pub use story::{Story, Trouble};

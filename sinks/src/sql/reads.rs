@@ -149,8 +149,12 @@ impl Store {
         let incident = incident(row)?;
         let sql = "SELECT * FROM incident_members WHERE incident_id = $1 ORDER BY starts_at, episode LIMIT $2";
         let members = self.query("reading members", sql, &args).await?;
-        let sql = "SELECT * FROM incident_events WHERE incident_id = $1 ORDER BY revision LIMIT $2";
-        let events = self.query("reading events", sql, &args).await?;
+        // What was written since the incident was read would tell of a later one.
+        let sql = "SELECT * FROM incident_events WHERE incident_id = $1 AND revision <= $3 ORDER BY revision LIMIT $2";
+        let [id, limit] = args;
+        let events = self
+            .query("reading events", sql, &[id, limit, Value::Int(incident.revision)])
+            .await?;
         Ok(Some(IncidentDetail {
             incident,
             members: members.iter().map(member).collect::<Result<_, _>>()?,

@@ -83,6 +83,12 @@ pub fn stages(look: &Look, world: &World) -> Vec<Stage> {
     stages
 }
 
+/// Whether the last ones are reached. Tables of different topics are written by turns, so the very last may be seen first.
+pub fn over(stages: &[Stage]) -> bool {
+    let reached = |name: &&str| stages.iter().any(|stage| stage.name == *name);
+    ["verified", "postmortem", "resolved", "Slack"].iter().all(reached)
+}
+
 /// The incident's message, if it says that the incident is resolved.
 pub fn resolved_on_slack<'a>(look: &Look, state: &'a State) -> Option<&'a Message> {
     state.slack.messages.iter().find(|message| {
