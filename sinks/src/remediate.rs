@@ -7,7 +7,7 @@
 //!                                                                                └ perhaps ─► look ─► …
 //! ```
 //!
-//! It guarantees: only what the gate signed is acted on ([`authority`]), and nothing is called that [`approve`] does not let through on the state read just before; the attempt is on the log before
+//! It guarantees: only what the gate signed is acted on (`authority`), and nothing is called that [`approve`] does not let through on the state read just before; the attempt is on the log before
 //! the call; the attempt's id is written onto the target, so after a crash or a lost answer it is looked for and never blindly repeated.
 //!
 //! What anybody else wrote is a dead letter of `sink.remediate` and counted (`aegis_forged_facts_total`).

@@ -38,6 +38,9 @@ pub const MOST: usize = 64;
 /// Between two tries to append an answer or to move a position, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// Tasks by their records' offsets, or what is refused.
+type Taken<T> = Result<Vec<(Offset, T)>, Vec<SinkReject>>;
+
 /// An answer, and where it goes.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -165,7 +168,7 @@ impl<W: Work> Worker<W> {
     }
 
     /// What there is to do in `batch` and was not begun yet.
-    async fn take(&self, batch: &SinkBatch) -> Result<Result<Vec<(Offset, W::Task)>, Vec<SinkReject>>, SinkError> {
+    async fn take(&self, batch: &SinkBatch) -> Result<Taken<W::Task>, SinkError> {
         let work = &self.desk.work;
         let stage = format!("sink.{}", work.name());
         let begun = self.desk.courses().begun(&batch.partition, batch.start);

@@ -13,7 +13,8 @@ use serde_json::Value;
 use crate::ToolError;
 use crate::act::Executed;
 use crate::observe::{
-    ActiveAlert, Cluster, ClusterEvent, DryRun, LogAnswer, LogQuery, Logs, Metrics, Observe, Pod, Revision, Series,
+    ActiveAlert, Chat, ChatAnswer, ChatQuery, Cluster, ClusterEvent, DryRun, LogAnswer, LogQuery, Logs, Metrics,
+    Observe, Pod, Revision, Series,
 };
 
 /// What a tool is for.
@@ -140,6 +141,11 @@ pub fn catalog() -> Vec<Tool> {
             "The alerts that the metric store's rules hold active.",
         ),
         tool::<LogQuery, LogAnswer>("logs_search", Observe, "Log lines of a service, newest first."),
+        tool::<ChatQuery, ChatAnswer>(
+            "slack_history",
+            Observe,
+            "What people wrote in a channel, newest first.",
+        ),
         tool::<FindArguments, Vec<Workload>>(
             "kubernetes_find",
             Observe,
@@ -198,6 +204,10 @@ pub async fn call(observe: &Observe, name: &str, arguments: Value) -> Result<Val
         "logs_search" => {
             let read: LogQuery = arguments_of("logs_search", arguments)?;
             json(logs(observe)?.search(&read).await?)
+        }
+        "slack_history" => {
+            let read: ChatQuery = arguments_of("slack_history", arguments)?;
+            json(chat(observe)?.history(&read).await?)
         }
         "kubernetes_find" => {
             let read: FindArguments = arguments_of("kubernetes_find", arguments)?;
@@ -280,6 +290,13 @@ fn logs(observe: &Observe) -> Result<&dyn Logs, ToolError> {
     observe.logs.as_deref().ok_or(ToolError::Absent {
         tool: "logs",
         setting: "tools.loki.url",
+    })
+}
+
+fn chat(observe: &Observe) -> Result<&dyn Chat, ToolError> {
+    observe.chat.as_deref().ok_or(ToolError::Absent {
+        tool: "slack",
+        setting: "tools.slack.token and channels",
     })
 }
 

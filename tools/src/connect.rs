@@ -7,6 +7,7 @@ use crate::kubernetes::{Actor, Api, Observer};
 use crate::loki::Loki;
 use crate::observe::Observe;
 use crate::prometheus::Prometheus;
+use crate::slack::Slack;
 use crate::{ToolError, ToolsSettings};
 
 /// What can be looked at. Reads credentials; asks no server anything yet.
@@ -23,6 +24,10 @@ pub async fn observe(settings: &ToolsSettings) -> Result<Observe, ToolError> {
     let kubernetes = &settings.kubernetes;
     if kubernetes.configured() {
         observe.cluster = Some(Arc::new(Observer::new(Api::connect(kubernetes).await?)));
+    }
+    let slack = &settings.slack;
+    if slack.configured() {
+        observe.chat = Some(Arc::new(Slack::new(slack)?));
     }
     Ok(observe)
 }

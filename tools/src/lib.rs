@@ -4,7 +4,7 @@
 //! something takes a `model::approval::Approved` and lives in [`act`], which `sinks::remediate` alone holds.
 //!
 //! ```text
-//! settings ─ connect::observe ─► Observe { prometheus, loki, kubernetes::Observer }      agents, MCP, REST
+//! settings ─ connect::observe ─► Observe { prometheus, loki, slack, kubernetes::Observer }      agents, MCP, REST
 //!          └ connect::act ─────► Act { kubernetes::Actor }                               the executor alone
 //! ```
 //!
@@ -22,6 +22,7 @@ pub mod prometheus;
 pub mod redact;
 pub mod secret;
 pub mod settings;
+pub mod slack;
 pub mod wire;
 
 pub use error::ToolError;

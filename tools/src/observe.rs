@@ -20,6 +20,7 @@ pub struct Observe {
     pub metrics: Option<Arc<dyn Metrics>>,
     pub logs: Option<Arc<dyn Logs>>,
     pub cluster: Option<Arc<dyn Cluster>>,
+    pub chat: Option<Arc<dyn Chat>>,
 }
 
 /// A sample of a series.
@@ -101,6 +102,43 @@ pub trait Logs: Send + Sync {
     fn name(&self) -> &'static str;
 
     async fn search(&self, query: &LogQuery) -> Result<LogAnswer, ToolError>;
+}
+
+/// Which messages are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatQuery {
+    /// One of the channels that may be read; the first of them where it is absent.
+    pub channel: Option<String>,
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+    /// Most messages of the answer, newest first.
+    pub limit: u32,
+}
+
+/// What somebody wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChatMessage {
+    pub at: DateTime<Utc>,
+    /// The id of a person or a program.
+    pub author: Option<String>,
+    pub text: String,
+}
+
+/// The answer to a [`ChatQuery`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChatAnswer {
+    pub channel: String,
+    /// Newest first.
+    pub messages: Vec<ChatMessage>,
+    /// There were more than the limit.
+    pub cut: bool,
+}
+
+/// What people write to each other.
+#[async_trait]
+pub trait Chat: Send + Sync {
+    async fn history(&self, query: &ChatQuery) -> Result<ChatAnswer, ToolError>;
 }
 
 /// A pod, as far as a diagnosis needs it.

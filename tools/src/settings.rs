@@ -17,6 +17,8 @@ pub struct ToolsSettings {
     pub prometheus: PrometheusSettings,
     /// A Loki.
     pub loki: LokiSettings,
+    /// What people write in Slack.
+    pub slack: SlackSettings,
     /// A Kubernetes cluster.
     pub kubernetes: KubernetesSettings,
 }
@@ -59,6 +61,27 @@ pub struct LokiSettings {
     pub max_lines: u32,
     /// Most characters of one line handed on.
     pub max_line_chars: usize,
+}
+
+/// What people write in channels of Slack. Read only; messages to people are `[notify]`.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SlackSettings {
+    /// Address of the Web API.
+    pub url: String,
+    /// Bot token with the scope `channels:history`, and `groups:history` for private channels.
+    pub token: Option<Secret>,
+    /// Ids of the channels that may be read, such as `C0123456789`. No others are, whoever asks.
+    pub channels: Vec<String>,
+    /// Seconds that one question may take.
+    pub timeout_s: u64,
+    /// Most bytes taken in of one answer. Larger answers are refused.
+    pub max_answer_bytes: usize,
+    /// Most messages handed on. Slack hands out 999 at once.
+    #[schemars(range(min = 1, max = 999))]
+    pub max_messages: u32,
+    /// Most characters of one message handed on.
+    pub max_message_chars: usize,
 }
 
 /// A Kubernetes cluster: one of `kubeconfig`, `in_cluster` and `url`.
@@ -115,6 +138,20 @@ impl Default for LokiSettings {
     }
 }
 
+impl Default for SlackSettings {
+    fn default() -> Self {
+        SlackSettings {
+            url: "https://slack.com/api".to_owned(),
+            token: None,
+            channels: Vec::new(),
+            timeout_s: 10,
+            max_answer_bytes: 4 << 20,
+            max_messages: 200,
+            max_message_chars: 2_000,
+        }
+    }
+}
+
 impl Default for KubernetesSettings {
     fn default() -> Self {
         KubernetesSettings {
@@ -144,6 +181,9 @@ impl ToolsSettings {
         }
         if self.loki.configured() {
             of("loki", self.loki.faults());
+        }
+        if self.slack.configured() {
+            of("slack", self.slack.faults());
         }
         if self.kubernetes.configured() {
             of("kubernetes", self.kubernetes.faults());
@@ -244,6 +284,42 @@ impl KubernetesSettings {
             ("timeout_s", self.timeout_s),
             ("max_answer_bytes", self.max_answer_bytes as u64),
             ("max_items", self.max_items as u64),
+        ]));
+        faults
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
+    }
+}
+
+impl SlackSettings {
+    /// Whether anybody wrote what may be read.
+    pub fn configured(&self) -> bool {
+        self.token.is_some() || !self.channels.is_empty()
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        faults.extend(url_fault("url", &self.url, self.token.is_some()));
+        faults.extend(token_fault(self.token.as_ref()));
+        if self.token.is_none() {
+            faults.push("token is missing: write a reference to a bot token with scope channels:history".to_owned());
+        }
+        if self.channels.is_empty() {
+            faults.push("channels is empty: write the ids of the channels that may be read".to_owned());
+        }
+        let id = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        for channel in self.channels.iter().filter(|channel| !id(channel)) {
+            faults.push(format!(
+                "channels holds `{channel}`, which is no id of a channel: they look like C0123456789"
+            ));
+        }
+        faults.extend(zeros(&[
+            ("timeout_s", self.timeout_s),
+            ("max_answer_bytes", self.max_answer_bytes as u64),
+            ("max_messages", self.max_messages.into()),
+            ("max_message_chars", self.max_message_chars as u64),
         ]));
         faults
     }

@@ -28,6 +28,10 @@ fn question(name: &str) -> (System, Value) {
             System::Loki,
             json!({"service": "api-server", "from": from, "to": to, "min_level": null, "contains": null, "limit": 10}),
         ),
+        "slack_history" => (
+            System::Slack,
+            json!({"channel": null, "from": from, "to": to, "limit": 10}),
+        ),
         "kubernetes_find" => (System::Kubernetes, json!({"namespace": null, "name": "api-server"})),
         "kubernetes_pods" | "kubernetes_events" | "kubernetes_revisions" => {
             (System::Kubernetes, json!({"workload": api_server()}))
@@ -67,6 +71,17 @@ async fn filled() -> Bench {
             "java.lang.OutOfMemoryError password=hunter2",
         ),
         line(json!({"app": "api-server"}), 2, "Authorization: Bearer hunter2hunter2"),
+    ]);
+    let said = |ago: i64, text: &str| world::slack::Message {
+        channel: "C1".into(),
+        ts: format!("{}.000100", Utc::now().timestamp() - ago),
+        content: json!({"user": "U1", "text": text}),
+        updates: 0,
+        changed_at: Utc::now(),
+    };
+    state.slack.messages.extend([
+        said(120, "is api-server slow for you too? password=hunter2"),
+        said(60, "rolled it back"),
     ]);
     drop(state);
     bench
@@ -414,4 +429,72 @@ async fn what_the_cluster_says_of_a_workload() {
         events.iter().all(|event| event.object.contains("api-server")),
         "{events:?}"
     );
+}
+
+async fn chat(bench: &Bench, change: Value) -> Result<Value, ToolError> {
+    let mut arguments = question("slack_history").1;
+    for (name, value) in change.as_object().unwrap() {
+        arguments[name] = value.clone();
+    }
+    call(&bench.observe, "slack_history", arguments).await
+}
+
+#[tokio::test]
+async fn what_people_wrote_around_an_incident() {
+    let bench = filled().await;
+    let mut below = bench.world.state().slack.messages[0].clone();
+    below.content = json!({"user": "U2", "text": "yes", "thread_ts": below.ts});
+    let mut elsewhere = bench.world.state().slack.messages[0].clone();
+    elsewhere.channel = "C9".into();
+    bench.world.state().slack.messages.extend([below, elsewhere]);
+    let all = chat(&bench, json!({})).await.unwrap();
+    let texts: Vec<&str> = all["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts[0], "rolled it back", "newest first");
+    assert!(
+        texts.len() == 2 && texts[1].starts_with("is api-server slow"),
+        "{texts:?}"
+    );
+    assert_eq!(
+        (&all["messages"][0]["author"], &all["cut"]),
+        (&json!("U1"), &json!(false))
+    );
+    let one = chat(&bench, json!({"limit": 1})).await.unwrap();
+    assert_eq!(
+        (one["messages"].as_array().unwrap().len(), &one["cut"]),
+        (1, &json!(true))
+    );
+    let newer = chat(&bench, json!({"from": Utc::now() - TimeDelta::seconds(90)}))
+        .await
+        .unwrap();
+    assert_eq!(newer["messages"].as_array().unwrap().len(), 1);
+    // Whoever asks, other channels are not read.
+    let asked = bench.world.count(System::Slack, "GET");
+    for channel in ["C9", "", "C1&channel=C9"] {
+        let failure = chat(&bench, json!({"channel": channel})).await.unwrap_err();
+        assert!(
+            refused(&failure) && failure.to_string().contains("only these channels"),
+            "{failure}"
+        );
+    }
+    assert_eq!(bench.world.count(System::Slack, "GET"), asked);
+    // Slack's own words.
+    for (word, expected) in [
+        ("missing_scope", false),
+        ("channel_not_found", false),
+        ("ratelimited", true),
+    ] {
+        let body = format!(r#"{{"ok":false,"error":"{word}"}}"#);
+        bench
+            .world
+            .fail(Fault::new(System::Slack, FaultKind::Error).answer(200, &body));
+        let failure = chat(&bench, json!({})).await.unwrap_err();
+        assert_eq!(later(&failure), expected, "{failure}");
+        assert!(failure.to_string().contains(word), "{failure}");
+        bench.world.heal();
+    }
 }

@@ -236,6 +236,7 @@ impl World {
             metrics: tool(self.metrics).map(|tool| tool as Arc<dyn Metrics>),
             logs: tool(self.logs).map(|tool| tool as Arc<dyn Logs>),
             cluster: tool(self.cluster).map(|tool| tool as Arc<dyn Cluster>),
+            chat: None,
         };
         (observe, asked)
     }

@@ -120,7 +120,7 @@ fn system_of(path: &str) -> System {
     match path {
         path if path.starts_with("/loki/") => System::Loki,
         path if path.starts_with("/prometheus/") => System::Prometheus,
-        path if path.starts_with("/api/chat.") => System::Slack,
+        path if path.starts_with("/api/chat.") || path.starts_with("/api/conversations.") => System::Slack,
         "/metrics" => System::Exporter,
         _ => System::Kubernetes,
     }

@@ -5,7 +5,7 @@
 //!  /metrics                 what those pods use and serve, for a real Prometheus to scrape
 //!  /loki/api/v1             a Loki: push, query_range
 //!  /prometheus/api/v1       a twin of Prometheus for stored series: selectors alone, no functions
-//!  /api/chat.*              Slack's Web API
+//!  /api/chat.*              Slack's Web API, and /api/conversations.history
 //!  /_world                  faults, what was asked, what was said, a new scenario
 //! ```
 //!

@@ -1,10 +1,10 @@
-//! Slack's Web API, as far as messages go: `chat.postMessage` and `chat.update`. Like Slack, it answers 200 with `ok: false`.
+//! Slack's Web API, as far as messages go: `chat.postMessage`, `chat.update` and `conversations.history`. Like Slack, it answers 200 with `ok: false`.
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,7 @@ pub(crate) fn router() -> Router<World> {
     Router::new()
         .route("/api/chat.postMessage", post(post_message))
         .route("/api/chat.update", post(update))
+        .route("/api/conversations.history", get(history))
 }
 
 /// The arguments and the content, or Slack's word for what is wrong.
@@ -103,4 +104,46 @@ async fn update(State(world): State<World>, headers: HeaderMap, body: Bytes) -> 
         message.changed_at = Utc::now();
         Ok(json!({"ok": true, "channel": message.channel, "ts": message.ts, "message": content}))
     }))
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    channel: Option<String>,
+    oldest: Option<String>,
+    latest: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Messages of a channel, newest first, without the lines below them; both ends are left out, as Slack does.
+async fn history(State(world): State<World>, headers: HeaderMap, Query(asked): Query<Asked>) -> Json<Value> {
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if authorization
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .is_none_or(str::is_empty)
+    {
+        return answer(Err("not_authed"));
+    }
+    let seconds = |ts: &str| ts.parse::<f64>().ok();
+    let (from, to) = (
+        asked.oldest.as_deref().and_then(seconds).unwrap_or(0.0),
+        asked.latest.as_deref().and_then(seconds).unwrap_or(f64::MAX),
+    );
+    let state = world.state();
+    let within = |message: &&Message| {
+        let at = seconds(&message.ts).unwrap_or_default();
+        Some(&message.channel) == asked.channel.as_ref()
+            && at > from
+            && at < to
+            && message.content["thread_ts"].is_null()
+    };
+    let mut found: Vec<&Message> = state.slack.messages.iter().filter(within).collect();
+    found.reverse();
+    let limit = asked.limit.unwrap_or(100);
+    let shown = found.iter().take(limit).map(|message| {
+        json!({"type": "message", "user": message.content["user"], "text": message.content["text"], "ts": message.ts})
+    });
+    let shown: Vec<Value> = shown.collect();
+    answer(Ok(
+        json!({"ok": true, "messages": shown, "has_more": found.len() > limit}),
+    ))
 }

@@ -47,6 +47,7 @@ pub fn settings(url: &str) -> ToolsSettings {
     serde_json::from_value(json!({
         "prometheus": {"url": format!("{url}/prometheus"), "token": TOKEN, "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_series": 20},
         "loki": {"url": url, "token": TOKEN, "tenant": "shop", "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_lines": 50, "max_line_chars": 200},
+        "slack": {"url": format!("{url}/api"), "token": TOKEN, "channels": ["C1", "C2"], "timeout_s": 1, "max_answer_bytes": 1 << 20},
         "kubernetes": {"url": url, "timeout_s": 1, "max_answer_bytes": 1 << 20},
     }))
     .unwrap()
