@@ -152,12 +152,15 @@ mod tests {
         check(&[SECRET], None, &[header], b"Hello, World?", Err(Forgery::Forged));
         check(&[SECRET], None, &[header, header], BODY, Err(Forgery::NoSignature));
         check(&[SECRET], None, &[], BODY, Err(Forgery::NoSignature));
-        for wrong in [SIGNED, &sent[..70], "sha256=", "sha1=00", "sha256=zz"] {
-            let expected = match wrong {
-                "sha256=" => Forgery::Forged,
-                _ if wrong.starts_with("sha256=75") => Forgery::Forged,
-                _ => Forgery::NoSignature,
-            };
+        for (wrong, expected) in [
+            (SIGNED, Forgery::NoSignature),
+            ("sha1=00", Forgery::NoSignature),
+            ("sha256=zz", Forgery::NoSignature),
+            // Half a byte is missing, a whole one, all.
+            (&sent[..70], Forgery::NoSignature),
+            (&sent[..69], Forgery::Forged),
+            ("sha256=", Forgery::Forged),
+        ] {
             check(&[SECRET], None, &[("x-hub-signature-256", wrong)], BODY, Err(expected));
         }
     }
