@@ -10,7 +10,7 @@
 #   postgres.sh thaw FOLDER    they go on
 #
 # PostgreSQL refuses to run as root, so root runs it as the user `postgres`.
-# It does not do: durability (fsync is off: the data is thrown away with the folder), TLS, Unix sockets.
+# It does not do: durability beyond a kill of its processes (fsync is off: the data is thrown away with the folder), TLS, Unix sockets.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/services/lib.sh
@@ -69,7 +69,6 @@ unix_socket_directories = ''
 max_connections = 200
 shared_buffers = 64MB
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 timezone = 'UTC'
 CONFIG

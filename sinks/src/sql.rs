@@ -36,7 +36,7 @@ mod timescale;
 mod value;
 mod workers;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -112,8 +112,8 @@ pub fn without_password(url: &str) -> String {
 /// The sink. One instance owns the partitions it is assigned.
 pub struct SqlSink {
     store: Store,
-    /// Assigned since their last write: the first write counts as a change of owner.
-    newly_owned: BTreeSet<TopicPartition>,
+    /// Assigned since their last write, which counts as a change of owner; and whether the store said where they stand.
+    newly_owned: BTreeMap<TopicPartition, Option<Offset>>,
     signer: Signer,
 }
 
@@ -127,7 +127,7 @@ impl SqlSink {
     pub fn new(store: Store) -> Self {
         SqlSink {
             store,
-            newly_owned: BTreeSet::new(),
+            newly_owned: BTreeMap::new(),
             signer: Signer::without_key(),
         }
     }
@@ -208,6 +208,14 @@ impl SqlSink {
         Ok(rejects)
     }
 
+    fn seen(&self, partition: &TopicPartition) -> positions::Seen {
+        let asked = self.newly_owned.get(partition);
+        positions::Seen {
+            newly_owned: asked.is_some(),
+            nothing: asked.is_some_and(Option::is_none),
+        }
+    }
+
     /// A transaction in which the positions have moved already: a second owner waits here, and then finds out.
     async fn begin(&self, log: &LogId, batches: &[SinkBatch]) -> Result<Tx, SinkError> {
         let mut tx = self.store.begin().await.map_err(|e| e.of(Self::NAME))?;
@@ -215,14 +223,7 @@ impl SqlSink {
         let mut ordered: Vec<&SinkBatch> = batches.iter().collect();
         ordered.sort_by(|a, b| a.partition.cmp(&b.partition));
         for batch in ordered {
-            positions::advance(
-                &mut tx,
-                Self::NAME,
-                log,
-                batch,
-                self.newly_owned.contains(&batch.partition),
-            )
-            .await?;
+            positions::advance(&mut tx, Self::NAME, log, batch, self.seen(&batch.partition)).await?;
         }
         Ok(tx)
     }
@@ -253,7 +254,7 @@ impl Sink for SqlSink {
 
     async fn position(&mut self, log: &LogId, partition: &TopicPartition) -> Result<Option<Offset>, SinkError> {
         let position = positions::read(&self.store, Self::NAME, log, partition).await?;
-        self.newly_owned.insert(partition.clone());
+        self.newly_owned.insert(partition.clone(), position);
         Ok(position)
     }
 

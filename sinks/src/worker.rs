@@ -17,6 +17,7 @@
 
 mod course;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -144,8 +145,8 @@ struct Desk<W> {
     slots: Semaphore,
     /// A task is done.
     done: Notify,
-    /// Held while positions move.
-    moving: tokio::sync::Mutex<()>,
+    /// Where nothing stood when the worker asked. Held while positions move.
+    unwritten: tokio::sync::Mutex<BTreeSet<TopicPartition>>,
 }
 
 impl<W: Work> Worker<W> {
@@ -157,7 +158,7 @@ impl<W: Work> Worker<W> {
             courses: Mutex::default(),
             slots: Semaphore::new(AT_ONCE),
             done: Notify::new(),
-            moving: tokio::sync::Mutex::default(),
+            unwritten: tokio::sync::Mutex::default(),
         };
         Worker {
             desk: Arc::new(desk),
@@ -242,14 +243,19 @@ impl<W: Work> Desk<W> {
 
     /// Moves positions past what is done.
     async fn settle(&self, log: &LogId) -> Result<(), SinkError> {
-        let _moving = self.moving.lock().await;
+        let mut unwritten = self.unwritten.lock().await;
         let moves = self.courses().moves();
         if moves.is_empty() {
             return Ok(());
         }
-        let moved = self.store.move_worker(self.work.name(), log, &moves).await;
+        let moved = self.store.move_worker(self.work.name(), log, &moves, &unwritten).await;
         match &moved {
-            Ok(()) => self.courses().moved(&moves),
+            Ok(()) => {
+                moves.iter().for_each(|moved| {
+                    unwritten.remove(&moved.partition);
+                });
+                self.courses().moved(&moves);
+            }
             Err(SinkError::PositionMoved { partition, .. }) => self.courses().forget(partition),
             Err(_) => {}
         }
@@ -289,10 +295,15 @@ impl<W: Work> Sink for Worker<W> {
         if self.log.replace(log.clone()).is_none() {
             self.keeper.spawn(self.desk.clone().keep(log.clone()));
         }
-        self.desk
-            .store
-            .worker_position(self.desk.work.name(), log, partition)
-            .await
+        // Not in the middle of a move of the course before.
+        let mut unwritten = self.desk.unwritten.lock().await;
+        let store = &self.desk.store;
+        let position = store.worker_position(self.desk.work.name(), log, partition).await?;
+        match position {
+            None => unwritten.insert(partition.clone()),
+            Some(_) => unwritten.remove(partition),
+        };
+        Ok(position)
     }
 
     async fn write(&mut self, log: &LogId, batches: &[SinkBatch]) -> Result<Vec<SinkReject>, SinkError> {

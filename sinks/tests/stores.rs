@@ -32,6 +32,7 @@ on_every_store!(
     each_migration_goes_down_alone_and_comes_back,
     rows_and_position_move_together,
     a_repeated_range_writes_nothing,
+    a_position_that_is_gone_is_no_leave_to_go_on,
     a_foreign_log_is_refused,
     of_two_owners_one_writes,
     a_dropped_write_never_was,
@@ -167,6 +168,28 @@ async fn a_repeated_range_writes_nothing(database: Database) {
     }
     assert_eq!(store.counts().await.unwrap().signals, 1);
     assert_eq!(position(&mut sink, 1).await, None);
+}
+
+/// A database that lost its last transactions has lost the rows with the position: who goes on where he stood would skip them.
+async fn a_position_that_is_gone_is_no_leave_to_go_on(database: Database) {
+    let store = database.open().await;
+    let mut sink = SqlSink::new(store.clone());
+    assert_eq!(position(&mut sink, 0).await, None);
+    // Retention took what was before; nothing stood there, so this is a beginning.
+    let first = batch(topics::SIGNALS, 0, 3, 4, vec![signals_record(3, &[signal(1)])]);
+    sink.write(&log(), &[first]).await.unwrap();
+    database.execute("DELETE FROM sink_positions").await;
+    let next = batch(topics::SIGNALS, 0, 4, 5, vec![signals_record(4, &[signal(2)])]);
+    match sink.write(&log(), std::slice::from_ref(&next)).await {
+        Err(SinkError::PositionMoved {
+            expected: Offset(4),
+            stored: None,
+            ..
+        }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.counts().await.unwrap().signals, 1);
+    assert_eq!(position(&mut sink, 0).await, None, "it begins anew");
 }
 
 async fn a_foreign_log_is_refused(database: Database) {

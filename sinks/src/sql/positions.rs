@@ -1,7 +1,8 @@
 //! Where a sink stands, kept in the store and moved in the transaction that writes the rows.
 //!
 //! The row of (sink, topic, partition) moves from `start` to `next` only if it stands at `start` and belongs to the same
-//! log. A second owner, a repeated range and a lost answer all end the same way: no row moves, nothing is written.
+//! log. A second owner, a repeated range and a lost answer all end the same way: no row moves, nothing is written. A row that is gone
+//! (a database that was restored, or lost its last transactions) is no leave to go on: what the rows said before it went with it.
 
 use stream::{LogId, Offset, SinkBatch, SinkError, TopicPartition};
 
@@ -32,13 +33,22 @@ pub(super) async fn read(
     }
 }
 
-/// Moves the position from `batch.start` to `batch.next` in `tx`. `newly_owned`: the first write since assignment.
+/// What was seen when the sink asked where it stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// This is the first write since.
+    pub newly_owned: bool,
+    /// Nothing stood there.
+    pub nothing: bool,
+}
+
+/// Moves the position from `batch.start` to `batch.next` in `tx`.
 pub(super) async fn advance(
     tx: &mut Tx,
     sink: &str,
     log: &LogId,
     batch: &SinkBatch,
-    newly_owned: bool,
+    seen: Seen,
 ) -> Result<(), SinkError> {
     let (partition, doing) = (&batch.partition, "moving the position");
     let mut args = key(sink, partition).to_vec();
@@ -46,7 +56,7 @@ pub(super) async fn advance(
         Value::unsigned(batch.next.0),
         Value::unsigned(batch.start.0),
         Value::Text(log.0.clone()),
-        Value::Int(newly_owned.into()),
+        Value::Int(seen.newly_owned.into()),
     ]);
     if tx.execute(doing, MOVE, &args).await.map_err(|e| e.of(sink))? == 1 {
         return Ok(());
@@ -65,6 +75,10 @@ pub(super) async fn advance(
     {
         let stored = stored(row, sink, log, partition)?;
         return Err(moved(Some(stored)));
+    }
+    // Before the first record of a log there is nothing to miss.
+    if !seen.nothing && batch.start > Offset::default() {
+        return Err(moved(None));
     }
     let mut args = key(sink, partition).to_vec();
     args.extend([Value::unsigned(batch.next.0), Value::Text(log.0.clone())]);

@@ -1,12 +1,14 @@
 //! Runs and remediations as the gateway and the command line read them, and the positions of workers, which write no rows.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use stream::{LogId, Offset, SinkBatch, SinkError, TopicPartition};
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::positions;
+use super::positions::{self, Seen};
 use super::store::{Row, Store};
 use super::value::Value;
 
@@ -162,13 +164,23 @@ impl Store {
         positions::read(self, name, log, partition).await
     }
 
-    /// Moves worker `name` past `batches`, all or none.
-    pub(crate) async fn move_worker(&self, name: &str, log: &LogId, batches: &[SinkBatch]) -> Result<(), SinkError> {
+    /// Moves worker `name` past `batches`, all or none. `unwritten`: where nothing stood when it asked.
+    pub(crate) async fn move_worker(
+        &self,
+        name: &str,
+        log: &LogId,
+        batches: &[SinkBatch],
+        unwritten: &BTreeSet<TopicPartition>,
+    ) -> Result<(), SinkError> {
         let mut ordered: Vec<&SinkBatch> = batches.iter().collect();
         ordered.sort_by(|a, b| a.partition.cmp(&b.partition));
         let mut tx = self.begin().await.map_err(|e| e.of(name))?;
         for batch in ordered {
-            positions::advance(&mut tx, name, log, batch, false).await?;
+            let seen = Seen {
+                newly_owned: false,
+                nothing: unwritten.contains(&batch.partition),
+            };
+            positions::advance(&mut tx, name, log, batch, seen).await?;
         }
         tx.commit().await.map_err(|e| e.of(name))
     }
