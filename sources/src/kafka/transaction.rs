@@ -175,13 +175,13 @@ impl Transactor {
                 .and_then(|()| self.inner.catalog.check(partition));
             checked.map_err(|error| CommitError::Aborted(error.to_string()))?;
         }
+        // Before the claim: making a producer takes time in which the group may move on.
+        self.mend().map_err(CommitError::Aborted)?;
+        self.prepare()
+            .map_err(|error| CommitError::Aborted(error.to_string()))?;
         let deadline = Instant::now() + self.inner.settings.transaction_timeout();
         let catch_up = deadline.min(Instant::now() + CATCH_UP);
         loop {
-            // Before the claim: making a producer takes time in which the group may move on.
-            self.mend().map_err(CommitError::Aborted)?;
-            self.prepare()
-                .map_err(|error| CommitError::Aborted(error.to_string()))?;
             let claim = self.ownership.claim(&commit.positions).map_err(CommitError::Fenced)?;
             let Err(failure) = self.transact(&commit, &claim, deadline) else {
                 break;
@@ -280,12 +280,6 @@ impl Transactor {
         let aborted = abortable && self.producer.as_ref().is_some_and(|producer| abort(producer));
         if !aborted || !reusable {
             self.give_up();
-        }
-        // Also an abort that was answered: its markers go nowhere where a partition has no leader for the moment.
-        if let (Some(producer), Some(attempt)) = (&self.producer, &self.attempt)
-            && !attempt.first.is_empty()
-        {
-            producer.context().shake();
         }
         if fenced {
             CommitError::Fenced(cause)
