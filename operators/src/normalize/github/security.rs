@@ -15,7 +15,7 @@ pub fn story(kind: Kind, body: &Body<'_>) -> Result<Story, Fault> {
         kind.name().to_owned(),
         body.id("/alert/number").or_else(|_| body.id("/alert/id"))?,
     ];
-    let (state, ends_at) = state(kind, body)?;
+    let (state, ends_at) = state(body)?;
     let (what, severity) = match kind {
         Kind::CodeScanning => (
             body.first_text(&["/alert/rule/description", "/alert/rule/name", "/alert/rule/id"])
@@ -84,7 +84,7 @@ pub fn story(kind: Kind, body: &Body<'_>) -> Result<Story, Fault> {
 
 /// Whether it fires. The alert's own state counts, not the action: events come in any order, and one of several ways to be fixed
 /// may be new to us.
-fn state(kind: Kind, body: &Body<'_>) -> Result<(SignalState, Option<i64>), Fault> {
+fn state(body: &Body<'_>) -> Result<(SignalState, Option<i64>), Fault> {
     let ended = match (body.text("/alert/state"), body.action()) {
         (Some(state), _) => state != "open",
         // Secret scanning leaves the state out of older events, vulnerability alerts have none.
@@ -102,7 +102,6 @@ fn state(kind: Kind, body: &Body<'_>) -> Result<(SignalState, Option<i64>), Faul
         };
         return Ok((state, None));
     }
-    debug_assert!(kind != Kind::Advisory, "an advisory is no alert");
     let ends_at = body.first_time(&[
         "/alert/fixed_at",
         "/alert/dismissed_at",
