@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use figures::{checkpoints, commits, latency, moving, poison, source};
+use figures::{checkpoints, commits, latency, moving, poison, source, webhooks};
 
 /// Generators and end-to-end benchmarks of Aegis.
 #[derive(Parser)]
@@ -60,6 +60,8 @@ enum Command {
     Latency(latency::Arguments),
     /// How long a partition with much state pauses when it moves, by plan and after a crash (Kafka).
     Move(moving::Arguments),
+    /// Signed and batched webhooks at the doors of a running aegis, beside a real Alertmanager's API.
+    Webhooks(webhooks::Arguments),
     /// One process of `bench move`, which starts it.
     #[command(hide = true)]
     MoveMember(moving::MemberArguments),
@@ -135,6 +137,7 @@ fn main() -> anyhow::Result<()> {
         Command::Poison(arguments) => runtime.block_on(poison::run(&arguments))?,
         Command::Latency(arguments) => runtime.block_on(latency::run(&arguments))?,
         Command::Move(arguments) => runtime.block_on(moving::run(&arguments))?,
+        Command::Webhooks(arguments) => runtime.block_on(webhooks::run(&arguments))?,
         Command::MoveMember(arguments) => return runtime.block_on(moving::member(&arguments)),
         Command::Templates { lines, file } => templates::run(lines, file.as_deref())?,
         Command::DemoOom(arguments) => return runtime.block_on(demo_oom::run(&arguments)),

@@ -115,6 +115,9 @@ pub async fn run(
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
     let to_doors = ingress.clone();
     let logs = Ingress::open(world.runtime.log.clone(), topics::LOGS, INGRESS_LIMIT).await?;
+    let health = &world.runtime.health;
+    health.watch("doors", ingress.waits());
+    health.watch("doors for log lines", logs.waits());
     let mut addresses = Addresses::default();
     if roles.has(Role::Dispatcher) {
         let answers = SlackAnswers {
@@ -226,6 +229,7 @@ pub async fn run(
         result = result.and(stopped);
     }
     let synced = world.runtime.log.sync().await;
+    world.runtime.log.close().await;
     world.close().await?;
     synced?;
     result

@@ -37,7 +37,6 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -62,9 +61,6 @@ use self::writer::{Operation, Target, Work};
 
 /// Largest record taken. Larger ones would hold up everybody behind them in the journal.
 pub const MAX_RECORD_BYTES: usize = stream::log::memory::MAX_RECORD_BYTES;
-/// What a busy stage waits before it commits. A commit is one more frame in a file that is written anyway, so little is saved
-/// by waiting longer, and each of three stages would add it to an incident's way. Shorter, and batches become small.
-const LINGER: Duration = Duration::from_millis(10);
 /// The queue is counted in these.
 const QUEUE_UNIT: usize = 1 << 10;
 
@@ -325,10 +321,6 @@ impl Log for EmbeddedLog {
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
         let (core, topics) = (self.store.core.clone(), topics.to_vec());
         blocking(move || core.ensure_topics(&topics)).await?
-    }
-
-    fn linger(&self) -> Duration {
-        LINGER
     }
 
     async fn partitions(&self, topic: &str) -> Result<u32, LogError> {

@@ -19,6 +19,7 @@ mod consumer;
 mod context;
 mod convert;
 mod delivery;
+mod ending;
 mod error;
 mod line;
 mod member;
@@ -36,6 +37,7 @@ use stream::log::{Bounds, Log, LogError, LogId, Member, NewRecord, Offset, Reade
 
 use appender::Appender;
 use catalog::Catalog;
+use ending::Ending;
 use member::Part;
 pub use settings::{KafkaSettings, REFUSED, SaslMechanism, SecurityProtocol, SettingsError};
 
@@ -49,6 +51,8 @@ struct Inner {
     settings: KafkaSettings,
     catalog: Catalog,
     appender: Appender,
+    /// Members' threads that may still have to end a transaction.
+    open: Ending,
 }
 
 impl KafkaLog {
@@ -66,6 +70,7 @@ impl KafkaLog {
                 settings,
                 catalog,
                 appender,
+                open: Ending::default(),
             })
         });
         Ok(KafkaLog {
@@ -157,6 +162,10 @@ impl Log for KafkaLog {
     async fn strangers(&self, group: &str) -> Result<usize, LogError> {
         let (inner, group) = (self.inner.clone(), group.to_owned());
         blocking(move || inner.catalog.members(&group)).await
+    }
+
+    async fn close(&self) {
+        self.inner.open.wait().await;
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One driver per stage and process: one member of the stage's consumer group, one task per assigned partition. All
 //! partitions of a stage commit together, in one transaction, when the input is drained or after
-//! [`crate::Log::linger`].
+//! [`LINGER`].
 
 mod asking;
 mod carry;
@@ -27,8 +27,8 @@ use crate::log::{Bounds, Log, LogError, Member, Offset, TopicPartition};
 use crate::snapshot::SnapshotStore;
 use crate::time::Clock;
 
-/// Longest wait for input, and the linger of a log that names none. Higher: fewer, larger transactions and more latency;
-/// lower: transaction overhead dominates.
+/// Longest wait for input, and longest time an output waits for its commit while input keeps coming. Higher: fewer, larger
+/// transactions and more latency; lower: transaction overhead dominates.
 pub const LINGER: Duration = Duration::from_millis(100);
 
 /// Outputs of all partitions of a stage that force a commit. Bounds the heap and the size of a transaction.

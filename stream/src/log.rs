@@ -244,11 +244,9 @@ pub trait Log: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Longest time an output should wait for its commit while input keeps coming. Longer: fewer, larger commits and more
-    /// latency; shorter: what a commit costs by itself dominates.
-    fn linger(&self) -> Duration {
-        crate::driver::LINGER
-    }
+    /// Call last, before the process ends: what the log still does in the background for this process is done when it returns,
+    /// or given up after a bounded time, with a warning that says what that leaves.
+    async fn close(&self) {}
 
     /// The committed position of `group`, `None` if it never committed.
     async fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError>;

@@ -1,6 +1,8 @@
 //! A source: anything that brings raw records in (webhooks, watches, files). It appends through an [`Ingress`], which
 //! is durable before it answers and refuses early when the pipeline is behind.
 
+mod refusals;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,8 +10,10 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::failpoint;
+use crate::health::Waits;
 use crate::log::{Log, LogError, NewRecord, Offset, Topic, TopicPartition};
 use crate::partition::partition_for;
+use refusals::Refusals;
 
 /// Why a record was not taken. In every case nothing was appended, or its append is not known to be durable:
 /// the sender must be told to send again.
@@ -31,6 +35,7 @@ pub struct Ingress {
     partitions: Arc<AtomicU32>,
     waiting: Arc<tokio::sync::Semaphore>,
     limit: usize,
+    refusals: Refusals,
 }
 
 impl Ingress {
@@ -44,7 +49,14 @@ impl Ingress {
             partitions: Arc::new(AtomicU32::new(partitions)),
             waiting: Arc::new(tokio::sync::Semaphore::new(limit)),
             limit,
+            refusals: Refusals::default(),
         })
+    }
+
+    /// For [`crate::health::Health::watch`]: since when the log has taken nothing, and why, while senders still ask.
+    pub fn waits(&self) -> Waits {
+        let refusals = self.refusals.clone();
+        Waits::new(move || refusals.now())
     }
 
     /// Looks for partitions that were added to the topic, and writes to them as well from now on, each as soon as `reader`
@@ -75,7 +87,15 @@ impl Ingress {
         let partitions = self.partitions.load(Ordering::Relaxed);
         let to = TopicPartition::new(self.topic.clone(), partition_for(key, partitions));
         failpoint::hit("ingress.before");
-        let offset = self.log.append(&to, vec![record]).await?;
+        let attempt = self.refusals.attempt();
+        let offset = match self.log.append(&to, vec![record]).await {
+            Ok(offset) => offset,
+            Err(error) => {
+                attempt.failed(&error);
+                return Err(error.into());
+            }
+        };
+        attempt.stored();
         failpoint::hit("ingress.after");
         Ok((to, offset))
     }

@@ -101,12 +101,12 @@ impl Log for Gathering {
         self.0.bounds(partition).await
     }
 
-    fn linger(&self) -> Duration {
-        self.0.linger()
-    }
-
     async fn sync(&self) -> Result<(), LogError> {
         self.0.sync().await
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
     }
 
     async fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {

@@ -111,6 +111,10 @@ impl Log for GenerationLog {
         self.inner.sync().await
     }
 
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
     async fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {
         self.inner.committed(group, &self.names.inside(partition)).await
     }

@@ -98,6 +98,10 @@ impl Log for PrefixedLog {
     async fn sync(&self) -> Result<(), LogError> {
         self.inner.sync().await
     }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
 }
 
 struct PrefixedMember {

@@ -24,6 +24,7 @@ use super::Inner;
 use super::appender::check_records;
 use super::convert::{partition_number, to_kafka};
 use super::delivery::{DeliveryContext, Producer};
+use super::ending::Entered;
 use super::error::log_error;
 use super::ownership::{Claim, Ownership};
 use seal::Trace;
@@ -35,6 +36,10 @@ use steps::{ABORT, AGAIN, Failure, SLICE, Sending, abort, again, failure, queue,
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// How often an idle member looks whether a connection broke, and tries again to end what is open.
 const LOOK: Duration = Duration::from_millis(500);
+/// A commit that took longer was caught in some trouble of the broker's: a healthy one takes milliseconds.
+const SLOW: Duration = Duration::from_secs(2);
+/// How often, at most, an idle member looks for the end of its last commit without a reason. A look is a question per partition.
+const GLANCE: Duration = Duration::from_secs(10);
 /// Buffered output bytes; sending waits for room beyond it.
 const QUEUE_KBYTES: &str = "65536";
 
@@ -62,6 +67,7 @@ pub(super) fn start(
         )
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES)
         .set("linger.ms", "1");
+    let entered = inner.open.enter();
     let mut transactor = Transactor {
         inner,
         group: group.to_owned(),
@@ -70,6 +76,9 @@ pub(super) fn start(
         producer: None,
         last: None,
         attempt: None,
+        unseen: false,
+        looked: Instant::now(),
+        _entered: entered,
     };
     transactor
         .prepare()
@@ -97,6 +106,11 @@ struct Transactor {
     last: Option<Trace>,
     /// What was begun after it and not answered well.
     attempt: Option<Trace>,
+    /// Nobody has looked for the end of the last commit yet.
+    unseen: bool,
+    looked: Instant,
+    /// Until it is dropped, [`KafkaLog::close`](super::KafkaLog) waits.
+    _entered: Entered,
 }
 
 impl Transactor {
@@ -108,18 +122,26 @@ impl Transactor {
                     // A driver that does not wait any more finds the outcome in the committed position.
                     let _ = answer.send(outcome);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.unseen && self.looked.elapsed() >= GLANCE {
+                        self.doubt();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.try_to_mend();
         }
         // The member has left, and nobody else can end what it left open.
+        if self.unseen {
+            self.doubt();
+        }
         while self.loose() {
             self.try_to_mend();
             if self.loose() {
                 std::thread::sleep(LOOK);
             }
         }
+        self.give_up();
     }
 
     fn try_to_mend(&mut self) {
@@ -129,6 +151,14 @@ impl Transactor {
                 cause,
                 "cannot tell yet whether everything has its end"
             );
+        }
+    }
+
+    /// Something answered, and its end may be missing all the same: a broker that stood still for longer than its session is
+    /// fenced when it goes on, without any connection breaking, and skips the markers of what it answers in that moment.
+    fn doubt(&self) {
+        if let Some(producer) = &self.producer {
+            producer.context().shake();
         }
     }
 
@@ -175,16 +205,17 @@ impl Transactor {
                 .and_then(|()| self.inner.catalog.check(partition));
             checked.map_err(|error| CommitError::Aborted(error.to_string()))?;
         }
-        // Before the claim: making a producer takes time in which the group may move on.
-        self.mend().map_err(CommitError::Aborted)?;
-        self.prepare()
-            .map_err(|error| CommitError::Aborted(error.to_string()))?;
-        let deadline = Instant::now() + self.inner.settings.transaction_timeout();
-        let catch_up = deadline.min(Instant::now() + CATCH_UP);
-        loop {
+        let time = self.inner.settings.transaction_timeout();
+        let catch_up = Instant::now() + CATCH_UP;
+        let begun = loop {
+            // Before the claim: both take time in which the group may move on.
+            self.mend().map_err(CommitError::Aborted)?;
+            self.prepare()
+                .map_err(|error| CommitError::Aborted(error.to_string()))?;
+            let begun = Instant::now();
             let claim = self.ownership.claim(&commit.positions).map_err(CommitError::Fenced)?;
-            let Err(failure) = self.transact(&commit, &claim, deadline) else {
-                break;
+            let Err(failure) = self.transact(&commit, &claim, begun + time) else {
+                break begun;
             };
             let stale = matches!(failure, Failure::Stale { .. });
             let refused = self.undo(failure);
@@ -192,8 +223,11 @@ impl Transactor {
                 return Err(refused);
             }
             std::thread::sleep(AGAIN);
+        };
+        self.finish(begun + time)?;
+        if begun.elapsed() >= SLOW {
+            self.doubt();
         }
-        self.finish(deadline)?;
         self.ownership.committed(&commit.positions);
         Ok(())
     }
@@ -233,7 +267,10 @@ impl Transactor {
         // next transaction's outputs with it.
         sending.all().acknowledged(&mut trace.first, deadline, lost)?;
         if !claim.positions.is_empty() {
-            send_positions(producer, claim.sent.clone(), deadline, lost)?;
+            let sent = send_positions(producer, claim.sent.clone(), deadline, lost);
+            // A group that refuses them holds none of them back.
+            trace.pending = !matches!(sent, Err(Failure::Stale { .. }));
+            sent?;
         }
         Ok(())
     }
@@ -248,6 +285,7 @@ impl Transactor {
         match again(deadline, "committing", |wait| producer.commit_transaction(wait)) {
             Ok(()) => {
                 self.last = self.attempt.take();
+                self.unseen = true;
                 Ok(())
             }
             Err(failure @ (Failure::Abort { .. } | Failure::Refused { .. } | Failure::Stale { .. })) => {
@@ -278,6 +316,12 @@ impl Transactor {
             Failure::Fatal { cause, fenced } => (cause, fenced, false, false),
         };
         let aborted = abortable && self.producer.as_ref().is_some_and(|producer| abort(producer));
+        if let Some(attempt) = self.attempt.as_mut().filter(|_| aborted) {
+            attempt.aborted = true;
+            if !attempt.first.is_empty() || attempt.pending {
+                self.doubt();
+            }
+        }
         if !aborted || !reusable {
             self.give_up();
         }

@@ -254,8 +254,7 @@ impl<O: Operator> Driver<O> {
                     return Ok(Flow::Rejoin);
                 }
             }
-            let linger = self.runtime.log.linger();
-            let waited = self.pending_since.is_some_and(|since| self.passed(since, linger));
+            let waited = self.pending_since.is_some_and(|since| self.passed(since, LINGER));
             let large = self.tasks.values().map(Task::pending_bytes).sum::<usize>() >= MAX_PENDING_BYTES;
             if (waited || large) && matches!(self.flush(member, stop).await?, Flow::Rejoin) {
                 return Ok(Flow::Rejoin);

@@ -23,6 +23,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::producer::Producer as _;
 use rdkafka::topic_partition_list::{Offset as RawOffset, TopicPartitionList};
@@ -31,10 +32,12 @@ use tokio::time::Instant;
 
 use super::super::convert::{offset, partition_number, raw_offset, seal_for};
 use super::Transactor;
-use super::steps::{Failure, Positions, Sending, again, queue, send_positions};
+use super::steps::{AGAIN, Failure, Positions, Sending, again, queue, send_positions};
 
 /// For one seal: a healthy broker takes milliseconds.
-const SEAL: std::time::Duration = std::time::Duration::from_secs(10);
+const SEAL: Duration = Duration::from_secs(10);
+/// For the markers of what was answered: a healthy broker takes milliseconds.
+const MARKERS: Duration = Duration::from_secs(1);
 
 /// What a transaction wrote and moved: enough to see later whether its end is there.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +49,10 @@ pub(super) struct Trace {
     pub repeats: bool,
     /// The request to commit was sent.
     pub asked: bool,
+    /// The group may hold positions of it back until its end.
+    pub pending: bool,
+    /// The request to abort was answered.
+    pub aborted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,13 +115,22 @@ impl Trace {
         Ending::There
     }
 
-    /// The end of what was begun and never asked to commit.
-    fn as_aborted(&self) -> Ending {
+    /// The end of what was begun and never asked to commit. Only an abort that was answered can have left it everywhere, and
+    /// that can be seen only of partitions whose first record is known.
+    fn as_aborted(&self, seen: &Seen) -> Ending {
+        if self.shows_its_abort() && self.first.keys().all(|partition| seen.ended.contains(partition)) {
+            return Ending::There;
+        }
         Ending::Seal {
             verdict: Verdict::Abort,
             partitions: self.first.keys().cloned().collect(),
             positions: self.positions.clone(),
         }
+    }
+
+    /// Whether the log can tell that the end of an abort is there.
+    fn shows_its_abort(&self) -> bool {
+        self.aborted && !self.pending && self.first.values().all(Option::is_some)
     }
 
     /// The end of a commit that was asked for without an answer: as far as any end was written, that end counts. `shown`:
@@ -125,7 +141,7 @@ impl Trace {
         } else if shown || seen.positions == Moved::Here {
             self.commit_seal(seen)
         } else {
-            self.as_aborted()
+            self.as_aborted(seen)
         }
     }
 
@@ -140,9 +156,22 @@ impl Trace {
     }
 }
 
+/// What `look` finds, with time for an end that is still `to_come`: a commit and an abort are answered before their markers
+/// are written. Who sealed at once would often do so for nothing, and might send positions beyond which somebody is already.
+fn patiently(to_come: bool, look: impl Fn() -> Result<Ending, LogError>) -> Result<Ending, String> {
+    let until = Instant::now() + MARKERS;
+    loop {
+        let ending = look().map_err(|error| error.to_string())?;
+        if ending == Ending::There || !to_come || Instant::now() >= until {
+            return Ok(ending);
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
 impl Transactor {
     /// After this, everything that this member's transactions wrote has its end. Does nothing without a reason to look:
-    /// a connection that broke, or a producer that had to be given up.
+    /// a connection that broke, a producer that had to be given up, or a doubt ([`Transactor::doubt`]).
     pub(super) fn mend(&mut self) -> Result<(), String> {
         if !self.loose() {
             return Ok(());
@@ -172,11 +201,11 @@ impl Transactor {
 
     fn look_and_seal(&mut self) -> Result<(), String> {
         if let Some(last) = self.last.clone() {
-            let seen = self.look(&last).map_err(|error| error.to_string())?;
-            self.carry_out(last.as_committed(&seen))?;
+            let ending = patiently(true, || Ok(last.as_committed(&self.look(&last)?)))?;
+            self.carry_out(ending)?;
         }
         if let Some(attempt) = self.attempt.clone() {
-            let ending = self.ending(&attempt).map_err(|error| error.to_string())?;
+            let ending = patiently(attempt.shows_its_abort(), || self.ending(&attempt))?;
             let committed = matches!(
                 ending,
                 Ending::Seal {
@@ -190,14 +219,16 @@ impl Transactor {
             }
             self.attempt = None;
         }
+        self.unseen = false;
+        self.looked = Instant::now();
         Ok(())
     }
 
     fn ending(&self, attempt: &Trace) -> Result<Ending, LogError> {
-        if !attempt.asked {
-            return Ok(attempt.as_aborted());
-        }
         let seen = self.look(attempt)?;
+        if !attempt.asked {
+            return Ok(attempt.as_aborted(&seen));
+        }
         let mut shown = false;
         for partition in &seen.ended {
             if let Some(Some(first)) = attempt.first.get(partition) {
@@ -429,6 +460,21 @@ mod tests {
 
     #[test]
     fn what_was_never_asked_for_ends_as_an_abort() {
-        check(trace().as_aborted(), Some((Verdict::Abort, &[0, 1], true)));
+        let sealed: Option<(Verdict, &[u32], bool)> = Some((Verdict::Abort, &[0, 1], true));
+        let ended = || seen(&[], &[0, 1], &[], Moved::Before);
+        check(trace().as_aborted(&ended()), sealed);
+        let aborted = Trace {
+            aborted: true,
+            ..trace()
+        };
+        check(aborted.as_aborted(&ended()), None);
+        check(aborted.as_aborted(&seen(&[1], &[0], &[], Moved::Before)), sealed);
+        // Not acknowledged, so nobody can see where it begins.
+        check(aborted.as_aborted(&seen(&[], &[0], &[], Moved::Before)), sealed);
+        let pending = Trace {
+            pending: true,
+            ..aborted
+        };
+        check(pending.as_aborted(&ended()), sealed);
     }
 }

@@ -182,6 +182,7 @@ fn answered(
 
 /// Nothing was committed, and the client is not to be asked even to abort.
 fn astray(what: &str) -> Failure {
+    metrics::counter!("aegis_kafka_clients_left_behind_total").increment(1);
     tracing::warn!("a Kafka client has lost its brokers ({what}): it is left behind, and a new one takes over");
     Failure::Fatal {
         cause: format!("{what}; the client has lost its brokers"),

@@ -1,0 +1,157 @@
+//! Webhooks per second at the doors of a running `aegis`, each durable before it is answered, with the sender on the same machine:
+//! alerts one by one in signed bodies (Grafana's scheme), and alerts in batches (Alertmanager's). Beside them, in the same run, a real
+//! Alertmanager's API takes the same alerts, which it keeps in memory.
+
+mod bodies;
+mod load;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use world::demo::{Process, free_addresses};
+
+use crate::measure::{quantile, rounded};
+use bodies::Kind;
+use load::Load;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Requests with one alert each.
+    #[arg(long, default_value_t = 100_000)]
+    single: usize,
+    /// Alerts that come in batches.
+    #[arg(long, default_value_t = 500_000)]
+    batched: usize,
+    /// Alerts of one batch.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    batch: u16,
+    /// Connections that send at the same time, each waiting for its answers.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Roles of the process; without it, all: the alerts are then worked on while they come in.
+    #[arg(long)]
+    roles: Option<String>,
+    /// The binary to measure; by default the one beside this program.
+    #[arg(long)]
+    aegis: Option<PathBuf>,
+    /// An Alertmanager to measure beside it.
+    #[arg(long, env = "AEGIS_TEST_ALERTMANAGER_BIN")]
+    alertmanager: Option<PathBuf>,
+    /// More of `aegis.toml`, from a table's head on: another log, for example.
+    #[arg(long)]
+    settings: Option<PathBuf>,
+}
+
+const SECRET: &str = "the-secret-of-the-bench";
+/// Longest until a program answers.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub async fn run(arguments: &Arguments) -> anyhow::Result<Value> {
+    let folder = tempfile::tempdir()?;
+    let mut shown = json!({
+        "figure": "webhooks",
+        "aim": "single >= 10000/s, batched >= 50000 alerts/s, p99 <= 100 ms, durable, the sender on the same cores",
+        "connections": arguments.connections, "batch": arguments.batch,
+        "roles": arguments.roles.as_deref().unwrap_or("all"),
+    });
+    {
+        let (_process, dispatcher) = start_aegis(arguments, folder.path()).await?;
+        shown["single"] = measured(arguments, dispatcher, Kind::Grafana(SECRET), arguments.single, 1).await?;
+        shown["batched"] = in_batches(arguments, dispatcher, Kind::Webhook).await?;
+    }
+    if let Some(program) = &arguments.alertmanager {
+        let (_process, address) = start_alertmanager(program, folder.path()).await?;
+        shown["alertmanager_single"] = measured(arguments, address, Kind::Api, arguments.single, 1).await?;
+        shown["alertmanager_batched"] = in_batches(arguments, address, Kind::Api).await?;
+    }
+    Ok(shown)
+}
+
+async fn in_batches(arguments: &Arguments, to: SocketAddr, kind: Kind) -> anyhow::Result<Value> {
+    let requests = arguments.batched / usize::from(arguments.batch);
+    measured(arguments, to, kind, requests, usize::from(arguments.batch)).await
+}
+
+/// `requests` of `alerts` each. They are made before the clock starts.
+async fn measured(
+    arguments: &Arguments,
+    to: SocketAddr,
+    kind: Kind,
+    requests: usize,
+    alerts: usize,
+) -> anyhow::Result<Value> {
+    let made = (0..requests).map(|nth| bodies::request(kind, to, nth * alerts, alerts));
+    let load = Load::new(arguments.connections, made.collect::<anyhow::Result<_>>()?);
+    let began = Instant::now();
+    let answers = load.run(to).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let taken = answers.iter().filter(|answer| answer.taken).count();
+    ensure!(taken > 0, "no request to {to} was taken");
+    let times: Vec<f64> = answers.iter().map(|answer| answer.seconds * 1_000.0).collect();
+    Ok(json!({
+        "requests": requests, "not_taken": requests - taken, "seconds": rounded(seconds),
+        "requests_per_second": (taken as f64 / seconds).round(),
+        "alerts_per_second": ((taken * alerts) as f64 / seconds).round(),
+        "p50_ms": rounded(quantile(&times, 0.5)), "p99_ms": rounded(quantile(&times, 0.99)),
+        "max_ms": rounded(quantile(&times, 1.0)),
+    }))
+}
+
+async fn start_aegis(arguments: &Arguments, folder: &Path) -> anyhow::Result<(Process, SocketAddr)> {
+    let [dispatcher, gateway] = free_addresses()?;
+    let more = match &arguments.settings {
+        Some(file) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
+        None => String::new(),
+    };
+    let config = folder.join("aegis.toml");
+    let data = folder.join("data");
+    std::fs::write(
+        &config,
+        format!(
+            "[data]\ndir = \"{}\"\n[dispatcher]\nlisten = \"{dispatcher}\"\n[dispatcher.grafana]\nsecrets = [\"{SECRET}\"]\n\
+             [gateway]\nlisten = \"{gateway}\"\n{more}",
+            data.display()
+        ),
+    )?;
+    let program = match &arguments.aegis {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?.with_file_name("aegis"),
+    };
+    let mut command = Command::new(program);
+    command.arg("--config").arg(&config).arg("run");
+    if let Some(roles) = &arguments.roles {
+        command.args(["--roles", roles]);
+    }
+    let process = Process::start("aegis", &mut command, folder)?;
+    listening(process, dispatcher).await
+}
+
+async fn start_alertmanager(program: &Path, folder: &Path) -> anyhow::Result<(Process, SocketAddr)> {
+    let [address] = free_addresses()?;
+    let config = folder.join("alertmanager.yml");
+    // JSON is YAML. It notifies nobody.
+    let route = json!({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]});
+    std::fs::write(&config, route.to_string())?;
+    let mut command = Command::new(program);
+    command
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.path={}", folder.join("alertmanager").display()))
+        .arg(format!("--web.listen-address={address}"))
+        .arg("--cluster.listen-address=");
+    let process = Process::start("alertmanager", &mut command, folder)?;
+    listening(process, address).await
+}
+
+async fn listening(mut process: Process, address: SocketAddr) -> anyhow::Result<(Process, SocketAddr)> {
+    let began = Instant::now();
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        process.require()?;
+        ensure!(began.elapsed() < PATIENCE, "nothing listens at {address}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok((process, address))
+}
