@@ -104,6 +104,20 @@ fn lag(member: &dyn Member, partition: &TopicPartition, position: Offset, bounds
     bounds.end.0.saturating_sub(position.0)
 }
 
+/// Sets where an assigned partition is read from. False when the member cannot say any more: restoring its state took so long
+/// that the group gave it to somebody else, or the thread that reads does not answer. Whoever is told so joins anew, as then
+/// nothing is certain about any of its partitions.
+async fn sought(member: &mut dyn Member, partition: &TopicPartition, to: Offset) -> Result<bool, LogError> {
+    match member.seek(partition, to).await {
+        Ok(()) => Ok(true),
+        Err(error @ LogError::Unavailable { .. }) => {
+            tracing::warn!(%partition, %error, "an assigned partition cannot be read: joining as a new member");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Before the log has answered.
 fn joining() -> Waits {
     Waits::new(|| Some("joins its group".to_owned()))

@@ -106,22 +106,19 @@ impl Driver {
                 attempt = 0;
                 self.runtime.health.trouble(&self.stage, None);
             }
+            let mut anew = false;
             match event {
                 Ok(None) if member.stranded() => {
                     tracing::warn!(
                         sink = self.sink.name(),
                         "the member has lost its group: joining as a new one"
                     );
-                    self.give_up(&self.parts.keys().cloned().collect::<Vec<_>>());
-                    let _ = member.leave().await;
-                    self.runtime.health.watch(&self.stage, super::joining());
-                    member = self.runtime.patiently(&self.stage, &stop, join).await?;
-                    self.runtime.health.watch(&self.stage, member.waits());
+                    anew = true;
                 }
                 Ok(None) => {}
                 Ok(Some(MemberEvent::Assigned(partitions))) => {
                     for (partition, _) in partitions {
-                        self.take_over(member.as_mut(), partition, &stop).await?;
+                        anew |= !self.take_over(member.as_mut(), partition, &stop).await?;
                     }
                 }
                 Ok(Some(MemberEvent::Revoked(partitions))) => {
@@ -151,6 +148,13 @@ impl Driver {
                     continue;
                 }
                 Err(error) => return Err(error.into()),
+            }
+            if anew {
+                self.give_up(&self.parts.keys().cloned().collect::<Vec<_>>());
+                let _ = member.leave().await;
+                self.runtime.health.watch(&self.stage, super::joining());
+                member = self.runtime.patiently(&self.stage, &stop, join).await?;
+                self.runtime.health.watch(&self.stage, member.waits());
             }
             let waited = self.waiting_since.is_some_and(|since| self.passed(since, LINGER));
             if waited || self.parts.values().map(|part| part.bytes).sum::<usize>() >= MAX_BATCH_BYTES {
@@ -189,13 +193,13 @@ impl Driver {
             .await
     }
 
-    /// Ask the store where it stands, and read from there.
+    /// Ask the store where it stands, and read from there. False: the member does not read it any more, so join as a new one.
     async fn take_over(
         &mut self,
         member: &mut dyn Member,
         partition: TopicPartition,
         stop: &CancellationToken,
-    ) -> Result<(), SinkDriverError> {
+    ) -> Result<bool, SinkDriverError> {
         let id = self.runtime.log.id();
         let mut attempt = 0;
         let stored = loop {
@@ -203,7 +207,7 @@ impl Driver {
                 Ok(stored) => break stored,
                 Err(SinkError::Unavailable { cause, .. }) => {
                     if stop.is_cancelled() {
-                        return Ok(());
+                        return Ok(true);
                     }
                     self.pause(&cause, &mut attempt, stop).await;
                 }
@@ -231,7 +235,9 @@ impl Driver {
                 .increment(gone);
         }
         // The stored position stays the guard of the next write, even when reading starts later.
-        member.seek(&partition, stored.max(bounds.start)).await?;
+        if !super::sought(member, &partition, stored.max(bounds.start)).await? {
+            return Ok(false);
+        }
         failpoint::hit("sink.assigned");
         self.parts.insert(
             partition,
@@ -241,7 +247,7 @@ impl Driver {
                 bytes: 0,
             },
         );
-        Ok(())
+        Ok(true)
     }
 
     fn give_up(&mut self, partitions: &[TopicPartition]) {

@@ -209,7 +209,7 @@ impl<O: Operator> Driver<O> {
             match event {
                 None => {}
                 Some(MemberEvent::Assigned(partitions)) => {
-                    self.assign(member, partitions, stop).await?;
+                    flow = self.assign(member, partitions, stop).await?;
                 }
                 Some(MemberEvent::Revoked(partitions)) => {
                     failpoint::hit("stage.revoked");
@@ -267,7 +267,7 @@ impl<O: Operator> Driver<O> {
         member: &mut dyn Member,
         partitions: Vec<(TopicPartition, Option<Offset>)>,
         stop: &CancellationToken,
-    ) -> Result<(), StageError> {
+    ) -> Result<Flow, StageError> {
         self.require_partitions(&partitions, stop).await?;
         for (partition, committed) in partitions {
             let bounds = self.bounds(&partition, stop).await?;
@@ -282,7 +282,9 @@ impl<O: Operator> Driver<O> {
             for effect in restoration.effects {
                 if let Effect::Seek(to) = effect {
                     tracing::debug!(stage = self.name, %partition, from = to.0, committed = ?committed, "assigned");
-                    member.seek(&partition, to).await?;
+                    if !super::sought(member, &partition, to).await? {
+                        return Ok(Flow::Rejoin);
+                    }
                 }
             }
             if let Some((used, how @ (How::Migrate | How::NewSettings))) = restoration.used {
@@ -295,7 +297,7 @@ impl<O: Operator> Driver<O> {
             self.tasks.insert(partition, task);
             failpoint::hit("stage.assigned");
         }
-        Ok(())
+        Ok(Flow::Go)
     }
 
     /// Refuses a keyed input that has got another number of partitions, before anything of them is read.
