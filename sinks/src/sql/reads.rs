@@ -181,7 +181,43 @@ impl Store {
     }
 }
 
+/// A signal that fires and whose end is not in the tables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenSignal {
+    pub dedup_key: String,
+    pub event_at: DateTime<Utc>,
+    pub namespace: Option<String>,
+    pub labels: serde_json::Value,
+}
+
+/// More open signals of one sender than are read. Beyond it the oldest are left out.
+const OPEN_LIMIT: i64 = 10_000;
+
 impl Store {
+    /// The firing signals of `source` whose dedup key begins with `prefix` and which have no end yet, newest first. `_` and `%` in the
+    /// prefix stand for themselves as well as for others.
+    pub async fn open_signals(&self, source: &str, prefix: &str) -> Result<Vec<OpenSignal>, StoreError> {
+        let sql = "SELECT dedup_key, event_at, namespace, labels FROM signals f \
+                   WHERE f.source = $1 AND f.state = 'firing' AND f.dedup_key LIKE $2 AND NOT EXISTS \
+                   (SELECT 1 FROM signals r WHERE r.event_at = f.event_at AND r.dedup_key = f.dedup_key AND r.state = 'resolved') \
+                   ORDER BY f.event_at DESC LIMIT $3";
+        let args = [
+            Value::text(source),
+            Value::text(&format!("{prefix}%")),
+            Value::Int(OPEN_LIMIT),
+        ];
+        let rows = self.query("reading open signals", sql, &args).await?;
+        let open = |row: &Row| {
+            Ok(OpenSignal {
+                dedup_key: row.text("dedup_key")?,
+                event_at: row.time("event_at")?,
+                namespace: row.opt_text("namespace")?,
+                labels: row.json("labels")?,
+            })
+        };
+        rows.iter().map(open).collect()
+    }
+
     /// Whether an alert whose title begins with `name`, and which began at `since` or later, stands in an incident of `environment`.
     pub async fn canary_arrived(
         &self,
