@@ -240,10 +240,7 @@ impl Watch {
             }
             let frame = match timeout_at(self.heard_at + self.silent_for, self.body.frame()).await {
                 Err(_) => return Err(silent(self.silent_for)),
-                Ok(None) if self.lines.in_the_middle() => {
-                    return Err(Failure::Away("the watch broke off in the middle of an object".to_owned()));
-                }
-                Ok(None) => return Ok(None),
+                Ok(None) => return self.lines.rest().map(|rest| last_word(&rest)).transpose(),
                 Ok(Some(Err(fault))) => return Err(Failure::Away(format!("the watch broke off: {}", causes(&fault)))),
                 Ok(Some(Ok(frame))) => frame,
             };
@@ -309,6 +306,16 @@ fn word(line: &[u8]) -> Result<Word, Failure> {
             retry_after: None,
         }),
         other => Err(Failure::Garbled(format!("a watch that says {:?}", shorten(other)))),
+    }
+}
+
+/// What stands at the end of a watch without a line feed: a whole word, one that was cut, or a page of something else.
+fn last_word(rest: &[u8]) -> Result<Word, Failure> {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(rest) {
+        Err(fault) if fault.is_eof() => Err(Failure::Away(
+            "the watch broke off in the middle of an object".to_owned(),
+        )),
+        _ => word(rest),
     }
 }
 
@@ -383,6 +390,14 @@ mod tests {
         for rubbish in ["<html>", "{}", r#"{"type":"ADDED"}"#, r#"{"type":"SUNG","object":{}}"#, "[]"] {
             assert_eq!(read(rubbish).unwrap_err().cause(), "garbled", "{rubbish}");
         }
+    }
+
+    #[test]
+    fn last_words() {
+        let cause = |rest: &str| last_word(rest.as_bytes()).map_err(|failure| failure.cause());
+        assert!(cause(r#"{"type":"BOOKMARK","object":{}}"#).is_ok());
+        assert_eq!(cause(r#"{"type":"ADDED","obj"#).unwrap_err(), "away");
+        assert_eq!(cause("<html></html>").unwrap_err(), "garbled");
     }
 
     #[test]

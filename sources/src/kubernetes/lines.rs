@@ -49,9 +49,11 @@ impl Lines {
         }
     }
 
-    /// Whether a line has begun and not ended.
-    pub fn in_the_middle(&self) -> bool {
-        !self.buffer.trim_ascii().is_empty()
+    /// What has begun and not ended, if anything.
+    pub fn rest(&mut self) -> Option<Bytes> {
+        self.searched = 0;
+        let rest = self.buffer.split().freeze();
+        (!rest.trim_ascii().is_empty()).then_some(rest)
     }
 }
 
@@ -72,7 +74,8 @@ mod tests {
                 }
             }
             assert_eq!(found, ["{\"a\":1}", "{\"b\":2}"], "cut into {cut}");
-            assert!(lines.in_the_middle());
+            assert_eq!(lines.rest().unwrap().trim_ascii(), b"{\"c");
+            assert_eq!(lines.rest(), None);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stream::health::Health;
 use stream::time::micros;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::api::{Api, Failure, Watch, Word};
@@ -166,13 +166,17 @@ impl Watcher {
             Ok(watch) => watch,
             Err(failure) => return End::Failed(failure),
         };
-        self.say(None);
-        let mut ticks = interval(TICK);
+        let mut ticks = interval_at(Instant::now() + TICK, TICK);
+        // An answer that breaks off at once is none.
+        let mut well = false;
         loop {
             tokio::select! {
                 said = watch.next() => match said {
                     Ok(Some(word)) => {
                         backoff.reset();
+                        if !std::mem::replace(&mut well, true) {
+                            self.say(None);
+                        }
                         running.heard_at = Instant::now();
                         if !self.take(word, running, version).await {
                             return End::Stop;
@@ -182,6 +186,9 @@ impl Watcher {
                     Err(failure) => return End::Failed(failure),
                 },
                 _ = ticks.tick() => {
+                    if !std::mem::replace(&mut well, true) {
+                        self.say(None);
+                    }
                     if !self.tick(running).await {
                         return End::Stop;
                     }
