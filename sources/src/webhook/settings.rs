@@ -59,7 +59,7 @@ pub struct WebhookSettings {
     /// `POST /loki/api/v1/push` (Loki).
     pub loki: EndpointSettings,
     pub logs: LogIntakeSettings,
-    /// `POST /slack/interactivity`: the buttons of Slack messages.
+    /// `POST /slack/interactivity` and `/slack/commands`: the buttons of Slack messages, and the command `/aegis`.
     pub slack: SlackSettings,
 }
 
