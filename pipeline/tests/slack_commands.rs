@@ -180,6 +180,7 @@ fn a_remediation_is_approved_with_the_plan_that_was_seen() {
     site.alert();
     let waiting = site.remediation("waiting");
     let id = waiting["id"].as_str().unwrap();
+    let before = site.patches();
     let rows = site.aegis.sql("select plan_hash from remediations");
     let plan = rows[0]["plan_hash"].as_str().unwrap();
     let mut trigger = 0;
@@ -202,6 +203,6 @@ fn a_remediation_is_approved_with_the_plan_that_was_seen() {
     assert_eq!(verified["decided_by"], "human:kim");
     let late = told("UAPPR", &format!("deny {} too late", &id[..8]));
     assert!(late.contains("Not done: it waits for nobody"), "{late}");
-    assert_eq!(site.patches(), 2, "a dry run and one restart");
+    assert_eq!(site.patches(), before + 1, "carried out once");
     site.books_balance();
 }
