@@ -19,7 +19,7 @@ impl Recollection for StoreRecollection {
         let open = rows.into_iter().filter(|row| row.dedup_key.starts_with(&prefix));
         Ok(open
             .map(|row| StillOpen {
-                since: row.event_at.timestamp_micros(),
+                since: row.starts_at.timestamp_micros(),
                 namespace: row.namespace,
                 labels: row.labels.to_string(),
                 key: row.dedup_key,

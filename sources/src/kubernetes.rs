@@ -49,7 +49,7 @@ pub use settings::KubernetesWatchSettings;
 /// Name in metrics, health and records.
 pub const NAME: &str = "kubernetes";
 
-/// A trouble that was told and whose end was not, as far as the tables know.
+/// A trouble that was told and whose end was not, as far as the tables know: a firing member of an open incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StillOpen {
     /// Its dedup key: see [`model::kubernetes::TroubleKey`].

@@ -181,26 +181,27 @@ impl Store {
     }
 }
 
-/// A signal that fires and whose end is not in the tables.
+/// A member of an incident that is not over, which fires.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenSignal {
     pub dedup_key: String,
-    pub event_at: DateTime<Utc>,
+    pub starts_at: DateTime<Utc>,
     pub namespace: Option<String>,
     pub labels: serde_json::Value,
 }
 
-/// More open signals of one sender than are read. Beyond it the oldest are left out.
+/// More open signals of one sender than are read.
 const OPEN_LIMIT: i64 = 10_000;
 
 impl Store {
-    /// The firing signals of `source` whose dedup key begins with `prefix` and which have no end yet, newest first. `_` and `%` in the
-    /// prefix stand for themselves as well as for others.
+    /// The firing members of open incidents that come from `source` and whose dedup key begins with `prefix`, in which `_` and `%` stand
+    /// for any other as well. One may be there twice.
     pub async fn open_signals(&self, source: &str, prefix: &str) -> Result<Vec<OpenSignal>, StoreError> {
-        let sql = "SELECT dedup_key, event_at, namespace, labels FROM signals f \
-                   WHERE f.source = $1 AND f.state = 'firing' AND f.dedup_key LIKE $2 AND NOT EXISTS \
-                   (SELECT 1 FROM signals r WHERE r.event_at = f.event_at AND r.dedup_key = f.dedup_key AND r.state = 'resolved') \
-                   ORDER BY f.event_at DESC LIMIT $3";
+        let sql = "SELECT m.dedup_key AS dedup_key, m.starts_at AS starts_at, s.namespace AS namespace, s.labels AS labels \
+                   FROM incidents i JOIN incident_members m ON m.incident_id = i.id \
+                   JOIN signals s ON s.event_at = m.starts_at AND s.id = m.signal_id \
+                   WHERE i.status <> 'resolved' AND i.merged_into IS NULL AND m.ends_at IS NULL AND m.source = $1 AND m.dedup_key LIKE $2 \
+                   ORDER BY m.starts_at DESC LIMIT $3";
         let args = [
             Value::text(source),
             Value::text(&format!("{prefix}%")),
@@ -210,7 +211,7 @@ impl Store {
         let open = |row: &Row| {
             Ok(OpenSignal {
                 dedup_key: row.text("dedup_key")?,
-                event_at: row.time("event_at")?,
+                starts_at: row.time("starts_at")?,
                 namespace: row.opt_text("namespace")?,
                 labels: row.json("labels")?,
             })

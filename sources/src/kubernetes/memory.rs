@@ -7,12 +7,16 @@ use serde_json::{Value, json};
 
 use super::StillOpen;
 use super::kind::Kind;
-use super::object::{condition, filled, uid};
+use super::object::{condition, filled, moved_at, uid};
 use super::standing::{self, Bounds, Standing};
 
 /// How long an end that was told is remembered, in microseconds: the tables may lag, and say for a while that it is still open.
 /// Shorter: under a slow store an end is told again, with a later time.
 const ENDS_KEPT: i64 = 3_600 * 1_000_000;
+
+/// A rollout that is seen for the first time is news if it moved within this, in microseconds. Dedupe knows what it was told for a day
+/// (`dedupe.event_memory`): what is older than that would be told again by each restart.
+const NEWS: i64 = 12 * 3_600 * 1_000_000;
 
 /// Events whose count is remembered. More are counted anew from then on.
 const COUNTS: usize = 50_000;
@@ -93,7 +97,7 @@ impl Memory {
         match self.kind {
             Kind::Event => self.event(uid, object),
             Kind::Deployment => {
-                let mut statements = self.rollout(&uid, &object);
+                let mut statements = self.rollout(&uid, &object, now);
                 statements.extend(self.standing(uid, object, now));
                 statements
             }
@@ -243,7 +247,7 @@ impl Memory {
         }]
     }
 
-    fn rollout(&mut self, uid: &str, object: &Value) -> Vec<Statement> {
+    fn rollout(&mut self, uid: &str, object: &Value, now: i64) -> Vec<Statement> {
         let known = self.deployments.get(uid);
         let revision = object.pointer(REVISION).and_then(filled).map(str::to_owned);
         // The controller sets the revision first, and the outcome of the one before it may stand there a moment longer.
@@ -257,7 +261,8 @@ impl Memory {
             revision,
         };
         let before = self.deployments.insert(uid.to_owned(), mark.clone());
-        if before.as_ref() == Some(&mark) {
+        let old = || moved_at(object).is_none_or(|at| at.saturating_add(NEWS) < now);
+        if before.as_ref() == Some(&mark) || (before.is_none() && old()) {
             return Vec::new();
         }
         let mut says = Vec::new();
@@ -444,11 +449,12 @@ mod tests {
             json!({
                 "metadata": {"uid": "d", "generation": generation, "annotations": {"deployment.kubernetes.io/revision": revision}},
                 "spec": {"replicas": replicas},
-                "status": {"observedGeneration": seen, "conditions": [{"type": "Progressing", "status": "True", "reason": reason}]},
+                "status": {"observedGeneration": seen, "conditions": [
+                    {"type": "Progressing", "status": "True", "reason": reason, "lastUpdateTime": second(90)}]},
             })
         };
         let mut memory = memory(Kind::Deployment);
-        let mut see = |object| told(&memory.present(object, 0));
+        let mut see = |object| told(&memory.present(object, 100 * S));
         let done = "NewReplicaSetAvailable";
         assert_eq!(see(deployment("1", done, 2, (1, 1))), ["RolloutBegan", "RolloutCompleted"]);
         assert_eq!(see(deployment("1", done, 2, (1, 1))), [""; 0]);
@@ -460,6 +466,11 @@ mod tests {
         let mut bare = deployment("2", done, 4, (3, 3));
         bare["metadata"]["annotations"] = Value::Null;
         assert_eq!(see(bare), [""; 0]);
+        // What is seen for the first time and has not moved for long is no news; what moves then is.
+        let mut late = super::Memory::new(Kind::Deployment, memory.bounds);
+        let mut see = |object| told(&late.present(object, 100 * S + NEWS));
+        assert_eq!(see(deployment("2", done, 4, (3, 3))), [""; 0]);
+        assert_eq!(see(deployment("3", "ReplicaSetUpdated", 4, (4, 4))), ["RolloutBegan"]);
     }
 
     #[test]

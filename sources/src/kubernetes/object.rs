@@ -34,6 +34,16 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     conditions.iter().find(|condition| condition["type"] == kind)
 }
 
+/// When a Deployment's rollout last moved, as far as it tells: its template was written, or its progress changed.
+pub fn moved_at(deployment: &Value) -> Option<i64> {
+    let entries = deployment["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let written = entries
+        .filter(|entry| !entry["fieldsV1"]["f:spec"]["f:template"].is_null())
+        .filter_map(|entry| time(&entry["time"]));
+    let progress = condition(deployment, "Progressing").and_then(|one| time(&one["lastUpdateTime"]));
+    written.chain(progress).max()
+}
+
 /// Takes out what may be secret and says nothing about how things stand: values of environment variables, and the annotation that
 /// repeats them.
 pub fn redact(object: &mut Value) {
