@@ -200,7 +200,7 @@ impl Store {
         let sql = "SELECT m.dedup_key AS dedup_key, m.starts_at AS starts_at, s.namespace AS namespace, s.labels AS labels \
                    FROM incidents i JOIN incident_members m ON m.incident_id = i.id \
                    JOIN signals s ON s.event_at = m.starts_at AND s.id = m.signal_id \
-                   WHERE i.status <> 'resolved' AND i.merged_into IS NULL AND m.ends_at IS NULL AND m.source = $1 AND m.dedup_key LIKE $2 \
+                   WHERE i.status IN ('open', 'investigating') AND i.merged_into IS NULL AND m.ends_at IS NULL AND m.source = $1 AND m.dedup_key LIKE $2 \
                    ORDER BY m.starts_at DESC LIMIT $3";
         let args = [
             Value::text(source),

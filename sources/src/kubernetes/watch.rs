@@ -9,7 +9,7 @@ use stream::time::micros;
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::api::{Api, Failure, Watch, Word};
+use super::api::{Api, Failure, Word};
 use super::backoff::Backoff;
 use super::desk::Desk;
 use super::kind::Kind;
@@ -182,7 +182,10 @@ impl Watcher {
                             return End::Stop;
                         }
                     }
-                    Ok(None) => return self.over(&watch).await,
+                    Ok(None) => {
+                        let began_at = watch.began_at();
+                        return self.over(began_at).await;
+                    }
                     Err(failure) => return End::Failed(failure),
                 },
                 _ = ticks.tick() => {
@@ -198,8 +201,8 @@ impl Watcher {
     }
 
     /// A watch that was ended as soon as it had begun would be asked for without a pause.
-    async fn over(&self, watch: &Watch) -> End {
-        if watch.began_at().elapsed() < TICK {
+    async fn over(&self, began_at: Instant) -> End {
+        if began_at.elapsed() < TICK {
             tokio::time::sleep(TICK).await;
         }
         End::Over
