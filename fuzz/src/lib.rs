@@ -108,8 +108,29 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// Words at which decoders turn.
 const WORDS: &[&str] = &[
-    "null", "{}", "[]", "\"\"", "-1", "1e999", "18446744073709551616", "\"\\ud800\"", "\\u0000", "\"0001-01-01T00:00:00Z\"", "9999-12-31T23:59:60Z",
-    "\"alerts\":", "\"labels\":", "\"items\":", "\"object\":", "\"status\":", "\"metadata\":", "\u{feff}", "\u{202e}", "%", "&payload=", "}{", ",,",
+    "null",
+    "{}",
+    "[]",
+    "\"\"",
+    "-1",
+    "1e999",
+    "18446744073709551616",
+    "\"\\ud800\"",
+    "\\u0000",
+    "\"0001-01-01T00:00:00Z\"",
+    "9999-12-31T23:59:60Z",
+    "\"alerts\":",
+    "\"labels\":",
+    "\"items\":",
+    "\"object\":",
+    "\"status\":",
+    "\"metadata\":",
+    "\u{feff}",
+    "\u{202e}",
+    "%",
+    "&payload=",
+    "}{",
+    ",,",
 ];
 
 /// Some of the bytes, changed in a few places.

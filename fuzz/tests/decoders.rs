@@ -10,7 +10,16 @@ use sources::logs::files::{FileKind, read};
 use stream::operator::Harness;
 use stream::{Accounting, Instant, Offset, Record};
 
-const SENDERS: &[&str] = &["", "alertmanager", "grafana", "github", "kubernetes", "events", "flat", "nobody"];
+const SENDERS: &[&str] = &[
+    "",
+    "alertmanager",
+    "grafana",
+    "github",
+    "kubernetes",
+    "events",
+    "flat",
+    "nobody",
+];
 
 /// Headers at which decoders look.
 const HEADERS: &[(&str, &str)] = &[
@@ -29,7 +38,10 @@ const HEADERS: &[(&str, &str)] = &[
         "kubernetes-sighting",
         r#"{"cluster":"eu","says":{"type":"ended","trouble":{"kind":"OOMKilled","since":5},"ends_at":1}}"#,
     ),
-    ("kubernetes-sighting", r#"{"cluster":"eu","says":{"type":"rollout_began"}}"#),
+    (
+        "kubernetes-sighting",
+        r#"{"cluster":"eu","says":{"type":"rollout_began"}}"#,
+    ),
     ("aegis-items", "0,2,x"),
     ("aegis-received-at", "-9223372036854775808"),
 ];
@@ -51,7 +63,11 @@ fn record(body: Vec<u8>, headers: &[(&str, &str)]) -> Record {
 fn normalized(record: &Record) -> (Vec<String>, Vec<String>, Accounting) {
     let mut harness = Harness::<SignalsOut>::new(1);
     harness.feed(&mut Normalize::default(), record);
-    let rejects = harness.take_rejects().iter().map(|reject| format!("{reject:?}")).collect();
+    let rejects = harness
+        .take_rejects()
+        .iter()
+        .map(|reject| format!("{reject:?}"))
+        .collect();
     let counts = harness.take_accounting();
     let mut rows = Vec::new();
     for new in harness.drain().expect("rows can be written").into_iter().flatten() {
@@ -91,8 +107,15 @@ fn normalize() {
         let (rows, rejects, counts) = normalized(&record);
         assert_eq!(counts.bodies, 1);
         assert!(counts.balanced(), "{counts:?}");
-        assert_eq!((counts.forwarded as usize, counts.dead_lettered as usize), (rows.len(), rejects.len()));
-        assert_eq!(normalized(&record), (rows, rejects, counts), "the same bytes say the same");
+        assert_eq!(
+            (counts.forwarded as usize, counts.dead_lettered as usize),
+            (rows.len(), rejects.len())
+        );
+        assert_eq!(
+            normalized(&record),
+            (rows, rejects, counts),
+            "the same bytes say the same"
+        );
     });
 }
 

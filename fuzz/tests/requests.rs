@@ -86,7 +86,10 @@ struct Door {
 
 impl Door {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let mut settings = WebhookSettings::default();
         settings.github.secrets = vec![OLD.into(), SECRET.into()];
         settings.grafana.secrets = vec![OLD.into(), SECRET.into()];
@@ -101,7 +104,9 @@ impl Door {
         let clock = Arc::new(ManualClock::at(Instant(NOW_S * 1_000_000)));
         let app = runtime.block_on(async {
             log.ensure_topics(&[topic]).await.unwrap();
-            let ingress = Ingress::open(Arc::new(log.clone()), topics::EVENTS_RAW, 64 << 20).await.unwrap();
+            let ingress = Ingress::open(Arc::new(log.clone()), topics::EVENTS_RAW, 64 << 20)
+                .await
+                .unwrap();
             router(&settings, ingress, None, clock.clone()).unwrap()
         });
         Door {
@@ -120,7 +125,8 @@ impl Door {
         let Ok(request) = request.body(Body::from(sent.body.clone())) else {
             return StatusCode::BAD_REQUEST;
         };
-        self.runtime.block_on(async { self.app.clone().oneshot(request).await.unwrap().status() })
+        self.runtime
+            .block_on(async { self.app.clone().oneshot(request).await.unwrap().status() })
     }
 
     /// Records since `from`, and where the next will stand.
@@ -152,7 +158,11 @@ fn tampered(dice: &mut Dice, scheme: Scheme, genuine: &Sent, bodies: &[Vec<u8>])
     match dice.below(6) {
         0 if scheme != Scheme::Bearer => {
             sent.body = spoiled(dice, &genuine.body, bodies);
-            let done = if sent.body == genuine.body { Done::Renamed } else { Done::Broken };
+            let done = if sent.body == genuine.body {
+                Done::Renamed
+            } else {
+                Done::Broken
+            };
             (sent, done)
         }
         1 => {
@@ -168,7 +178,9 @@ fn tampered(dice: &mut Dice, scheme: Scheme, genuine: &Sent, bodies: &[Vec<u8>])
             let (mine, theirs) = (sent.headers[proof].1.trim(), genuine.headers[proof].1.trim());
             // Digits are hexadecimal in either case; of a token only the word before it.
             let same = match scheme {
-                Scheme::Bearer => mine.get(6..) == theirs.get(6..) && mine[..6.min(mine.len())].eq_ignore_ascii_case("bearer"),
+                Scheme::Bearer => {
+                    mine.get(6..) == theirs.get(6..) && mine[..6.min(mine.len())].eq_ignore_ascii_case("bearer")
+                }
                 _ => mine.eq_ignore_ascii_case(theirs),
             };
             (sent, if same { Done::Renamed } else { Done::Broken })
@@ -180,7 +192,11 @@ fn tampered(dice: &mut Dice, scheme: Scheme, genuine: &Sent, bodies: &[Vec<u8>])
         3 if scheme == Scheme::GrafanaTimed => {
             // Another time beside the same proof.
             sent.headers[0].1 = (NOW_S + dice.below(2_000) as i64 - 1_000).to_string();
-            let done = if sent.headers[0].1 == genuine.headers[0].1 { Done::Renamed } else { Done::Broken };
+            let done = if sent.headers[0].1 == genuine.headers[0].1 {
+                Done::Renamed
+            } else {
+                Done::Broken
+            };
             (sent, done)
         }
         4 if scheme == Scheme::GrafanaTimed => {
@@ -193,7 +209,8 @@ fn tampered(dice: &mut Dice, scheme: Scheme, genuine: &Sent, bodies: &[Vec<u8>])
             // Names that nobody signed.
             let names = ["push", "deployment", "ping", "code_scanning_alert", "brand_new", ""];
             sent.headers[0].1 = (*dice.one_of(&names)).to_owned();
-            sent.headers.push(("x-github-delivery".to_owned(), dice.next().to_string()));
+            sent.headers
+                .push(("x-github-delivery".to_owned(), dice.next().to_string()));
             (sent, Done::Renamed)
         }
         _ => {
@@ -239,7 +256,11 @@ fn nothing_that_was_tampered_with_is_taken_and_nothing_is_told_twice() {
     rounds("requests", 4_000, |dice| {
         let scheme = *dice.one_of(SCHEMES);
         let body = dice.one_of(&bodies).clone();
-        let secret = if dice.once_in(3) && scheme != Scheme::Bearer { OLD } else { SECRET };
+        let secret = if dice.once_in(3) && scheme != Scheme::Bearer {
+            OLD
+        } else {
+            SECRET
+        };
         let genuine = genuine(scheme, secret, &body, NOW_S + dice.below(600) as i64 - 300);
         let first = door.send(&genuine);
         assert_ne!(first, StatusCode::UNAUTHORIZED, "{scheme:?}");
@@ -252,7 +273,11 @@ fn nothing_that_was_tampered_with_is_taken_and_nothing_is_told_twice() {
         for _ in 0..4 {
             let (sent, done) = tampered(dice, scheme, &genuine, &bodies);
             // Time goes on: what no time was signed with may come hours later.
-            let later = if scheme == Scheme::GrafanaTimed { 0 } else { dice.below(20 * 3_600) as i64 };
+            let later = if scheme == Scheme::GrafanaTimed {
+                0
+            } else {
+                dice.below(20 * 3_600) as i64
+            };
             door.clock.set(Instant((NOW_S + later) * 1_000_000));
             let status = door.send(&sent);
             let (records, then) = door.stored(next);
@@ -265,7 +290,13 @@ fn nothing_that_was_tampered_with_is_taken_and_nothing_is_told_twice() {
                 Done::Renamed => {
                     assert_ne!(status, StatusCode::UNAUTHORIZED, "{scheme:?} {:?}", sent.headers);
                     let new = behind.transitions(&records);
-                    assert_eq!(new, 0, "{scheme:?} {:?} {}", sent.headers, String::from_utf8_lossy(&sent.body));
+                    assert_eq!(
+                        new,
+                        0,
+                        "{scheme:?} {:?} {}",
+                        sent.headers,
+                        String::from_utf8_lossy(&sent.body)
+                    );
                 }
             }
         }

@@ -54,7 +54,9 @@ fn a_rollout_is_a_suspect_of_what_breaks_after_it() {
     let answer = http(port, "PATCH", &path, merge, &template.to_string()).expect("an answer");
     assert_eq!(answer.0, 200, "{}", answer.1);
     wait_for("the rollout", PATIENCE, || {
-        let rows = site.aegis.sql("select title from signals where kind = 'change' and source = 'kubernetes'");
+        let rows = site
+            .aegis
+            .sql("select title from signals where kind = 'change' and source = 'kubernetes'");
         let done = "Rollout of checkout to revision 4 (checkout:v10): completed";
         rows.iter().any(|row| row["title"] == done).then_some(())
     });
@@ -68,12 +70,17 @@ fn a_rollout_is_a_suspect_of_what_breaks_after_it() {
             "startsAt": began.to_rfc3339(), "endsAt": "0001-01-01T00:00:00Z", "fingerprint": "f"}]}),
     );
     let incident = wait_for("the incident with its suspects", PATIENCE, || {
-        let rows = site.aegis.sql("select id from incidents where title like 'CheckoutFails%'");
+        let rows = site
+            .aegis
+            .sql("select id from incidents where title like 'CheckoutFails%'");
         let id = text(rows.first()?, "id").to_owned();
         let (code, out, _) = site.aegis.run(&["incidents", &id]);
         (code == 0 && out.matches("suspect_found").count() >= 2).then_some(out)
     });
-    assert!(incident.contains("Rollout of checkout to revision 4 (checkout:v10)"), "{incident}");
+    assert!(
+        incident.contains("Rollout of checkout to revision 4 (checkout:v10)"),
+        "{incident}"
+    );
     assert!(incident.contains("kubernetes"), "{incident}");
     site.books_balance();
 }
@@ -88,13 +95,18 @@ fn a_failing_pod_is_an_incident_until_it_is_well() {
     let title = format!("CrashLoopBackOff of pod {pod} (container checkout)");
     let status = |wanted: &str| {
         wait_for(&format!("the incident to be {wanted}"), PATIENCE, || {
-            let rows = site.aegis.sql("select title, status, service, severity from incidents where source = 'kubernetes'");
+            let rows = site
+                .aegis
+                .sql("select title, status, service, severity from incidents where source = 'kubernetes'");
             let row = rows.into_iter().find(|row| row["title"] == *title)?;
             (row["status"] == wanted).then_some(row)
         })
     };
     let open = status("open");
-    assert_eq!((&open["service"], &open["severity"]), (&json!("checkout"), &json!("critical")));
+    assert_eq!(
+        (&open["service"], &open["severity"]),
+        (&json!("checkout"), &json!("critical"))
+    );
     site.world.state().kubernetes.recover(PRODUCTION, &pod);
     status("resolved");
     // A pushed Event is heard by the same normalizer, under the same limits.
@@ -103,7 +115,9 @@ fn a_failing_pod_is_an_incident_until_it_is_well() {
         "involvedObject": {"kind": "Deployment", "name": "checkout", "namespace": PRODUCTION}});
     site.post("/webhooks/kubernetes", &json!({"kind": "EventList", "items": [event]}));
     wait_for("the pushed Event", PATIENCE, || {
-        let rows = site.aegis.sql("select service from signals where dedup_key = 'kube:default:event:pushed'");
+        let rows = site
+            .aegis
+            .sql("select service from signals where dedup_key = 'kube:default:event:pushed'");
         rows.iter().any(|row| row["service"] == "checkout").then_some(())
     });
     site.books_balance();
@@ -138,7 +152,9 @@ fn killed_in_the_middle_of_a_watch() {
     let warn = |site: &Site, sent: &mut BTreeSet<String>, n: usize| {
         let message = format!("warning {n}");
         let mut state = site.world.state();
-        state.kubernetes.warn("deployments", PRODUCTION, "checkout", "FailedMount", &message);
+        state
+            .kubernetes
+            .warn("deployments", PRODUCTION, "checkout", "FailedMount", &message);
         sent.insert(message);
     };
     for n in 0..60 {
@@ -192,18 +208,29 @@ fn a_role_that_lacks_a_verb_is_said_and_nothing_else_waits() {
     let report = wait_for("the refusal", PATIENCE, || {
         let (status, body) = http_get(site.aegis.gateway, "/readyz")?;
         let report: Value = serde_json::from_str(&body).ok()?;
-        let only_pods = report["degraded"].as_object().is_some_and(|degraded| degraded.len() == 1);
+        let only_pods = report["degraded"]
+            .as_object()
+            .is_some_and(|degraded| degraded.len() == 1);
         (status == 200 && only_pods && body.contains("403")).then_some(report)
     });
     let said = text(&report["degraded"], "kubernetes pods *");
-    assert!(said.contains("list and watch pods of the core group in all namespaces"), "{said}");
+    assert!(
+        said.contains("list and watch pods of the core group in all namespaces"),
+        "{said}"
+    );
     assert!(said.contains("cannot list resource \"pods\""), "{said}");
     assert_eq!(report["ready"], true, "{report}");
-    assert!(site.aegis.metric("aegis_kubernetes_errors_total{resource=\"pods\",cause=\"forbidden\"}") >= 1.0);
+    assert!(
+        site.aegis
+            .metric("aegis_kubernetes_errors_total{resource=\"pods\",cause=\"forbidden\"}")
+            >= 1.0
+    );
     // Webhooks and the other kinds go on.
     site.alert();
     wait_for("the alert", PATIENCE, || {
-        let rows = site.aegis.sql("select title from incidents where service = 'api-server'");
+        let rows = site
+            .aegis
+            .sql("select title from incidents where service = 'api-server'");
         (!rows.is_empty()).then_some(())
     });
     site.world.state().kubernetes.forbidden.clear();

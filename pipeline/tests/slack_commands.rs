@@ -45,7 +45,10 @@ fn signed(modules: &str, body: String, shift: i64) -> Request {
     writeln!(node.stdin.take().unwrap(), "{wish}").unwrap();
     let output = node.wait_with_output().unwrap();
     let signature = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && signature.starts_with("v0="), "Bolt does not believe it");
+    assert!(
+        output.status.success() && signature.starts_with("v0="),
+        "Bolt does not believe it"
+    );
     let headers = format!(
         "Content-Type: application/x-www-form-urlencoded\r\nX-Slack-Request-Timestamp: {time}\r\nX-Slack-Signature: {}\r\n",
         signature.trim()
@@ -54,7 +57,13 @@ fn signed(modules: &str, body: String, shift: i64) -> Request {
 }
 
 fn send(site: &Site, request: &Request) -> (u16, String) {
-    let answer = http(site.aegis.dispatcher, "POST", "/slack/commands", &request.headers, &request.body);
+    let answer = http(
+        site.aegis.dispatcher,
+        "POST",
+        "/slack/commands",
+        &request.headers,
+        &request.body,
+    );
     let (status, body) = answer.expect("an answer");
     let answer: Value = serde_json::from_str(&body).unwrap_or_default();
     if status == 200 {
@@ -104,7 +113,10 @@ fn an_incident_is_led_from_slack() {
         .to_owned();
     let short = &id[..8];
     let listed = send(&site, &request("UVIEW", "incidents")).1;
-    assert!(listed.contains(&format!("`{short}` *critical*")) && listed.contains("api-server"), "{listed}");
+    assert!(
+        listed.contains(&format!("`{short}` *critical*")) && listed.contains("api-server"),
+        "{listed}"
+    );
     let status = send(&site, &request("UVIEW", "status")).1;
     assert!(status.contains("*1 open*: 1 critical"), "{status}");
     let why = send(&site, &request("UVIEW", &format!("why {short}"))).1;
@@ -118,14 +130,22 @@ fn an_incident_is_led_from_slack() {
     let forbidden = send(&site, &request("UVIEW", &format!("ack {short}"))).1;
     assert!(forbidden.contains("role `responder`"), "{forbidden}");
     let facts = |site: &Site| -> Vec<String> {
-        let rows = site.aegis.sql("select fact, payload from incident_events order by revision");
+        let rows = site
+            .aegis
+            .sql("select fact, payload from incident_events order by revision");
         let of_people = |row: &&Value| matches!(row["fact"].as_str(), Some("acknowledged" | "closed"));
         rows.iter()
             .filter(of_people)
             .map(|row| {
                 let payload = &row["payload"];
-                let payload: Value = payload.as_str().map_or_else(|| payload.clone(), |text| serde_json::from_str(text).unwrap());
-                format!("{} {}", row["fact"].as_str().unwrap(), payload["fact"]["by"].as_str().unwrap())
+                let payload: Value = payload
+                    .as_str()
+                    .map_or_else(|| payload.clone(), |text| serde_json::from_str(text).unwrap());
+                format!(
+                    "{} {}",
+                    row["fact"].as_str().unwrap(),
+                    payload["fact"]["by"].as_str().unwrap()
+                )
             })
             .collect()
     };
@@ -146,7 +166,9 @@ fn an_incident_is_led_from_slack() {
 
     let (status, told) = send(&site, &honest);
     assert!(status == 200 && told.starts_with("Acknowledged: "), "{told}");
-    wait_for("the acknowledgement", PATIENCE, || (facts(&site) == ["acknowledged human:ada"]).then_some(()));
+    wait_for("the acknowledgement", PATIENCE, || {
+        (facts(&site) == ["acknowledged human:ada"]).then_some(())
+    });
     // The very same request again: at once, and after everything in memory is gone.
     assert!(send(&site, &honest).1.contains("answered already"));
     site.aegis.kill();
@@ -154,7 +176,11 @@ fn an_incident_is_led_from_slack() {
     let copied = send(&site, &honest).1;
     assert!(copied.contains("this command was given already"), "{copied}");
 
-    let resolved = send(&site, &request("URESP", &format!("resolve {short} the disk <was> full"))).1;
+    let resolved = send(
+        &site,
+        &request("URESP", &format!("resolve {short} the disk <was> full")),
+    )
+    .1;
     assert!(resolved.starts_with("Resolved: "), "{resolved}");
     wait_for("the end", PATIENCE, || {
         (facts(&site) == ["acknowledged human:ada", "closed human:ada"]).then_some(())
@@ -165,7 +191,10 @@ fn an_incident_is_led_from_slack() {
     let late = send(&site, &request("URESP", &format!("ack {short}"))).1;
     assert!(late.contains("Not done: the incident is resolved"), "{late}");
     let unknown = send(&site, &request("URESP", "ack 00000000")).1;
-    assert!(unknown.contains("there is no incident whose id begins with"), "{unknown}");
+    assert!(
+        unknown.contains("there is no incident whose id begins with"),
+        "{unknown}"
+    );
     assert_eq!(facts(&site).len(), 2);
 }
 
@@ -189,7 +218,10 @@ fn a_remediation_is_approved_with_the_plan_that_was_seen() {
         send(&site, &signed(&modules, body(user, text, trigger), 0)).1
     };
     let status = told("UVIEW", "status");
-    assert!(status.contains(&format!("`{}` restart deployment/api-server", &id[..8])), "{status}");
+    assert!(
+        status.contains(&format!("`{}` restart deployment/api-server", &id[..8])),
+        "{status}"
+    );
     assert!(status.contains(&format!("plan `{}`", &plan[..8])), "{status}");
     let forbidden = told("URESP", &format!("approve {} {}", &id[..8], &plan[..8]));
     assert!(forbidden.contains("role `approver`"), "{forbidden}");

@@ -80,7 +80,9 @@ impl Rig {
     /// One more watch of the same cluster.
     async fn another(&self) -> (CancellationToken, JoinHandle<Result<(), String>>) {
         let source = KubernetesSource::new(self.settings.clone(), self.tables.clone(), self.health.clone());
-        let ingress = Ingress::open(Arc::new(self.log.clone()), topics::EVENTS_RAW, 1 << 20).await.unwrap();
+        let ingress = Ingress::open(Arc::new(self.log.clone()), topics::EVENTS_RAW, 1 << 20)
+            .await
+            .unwrap();
         let stop = CancellationToken::new();
         (stop.clone(), tokio::spawn(Box::new(source).run(ingress, stop)))
     }
@@ -99,7 +101,8 @@ impl Rig {
 
     /// Until every kind is watched.
     async fn well(&self) {
-        self.until("every kind to be watched", || self.health.degradations().is_empty()).await;
+        self.until("every kind to be watched", || self.health.degradations().is_empty())
+            .await;
     }
 
     async fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
@@ -161,7 +164,10 @@ impl Rig {
                 return;
             }
             let degraded = self.health.degradations();
-            assert!(tokio::time::Instant::now() < deadline, "{expected}: {told:#?} {degraded:?}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{expected}: {told:#?} {degraded:?}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -187,7 +193,9 @@ impl Rig {
 
     fn warn(&self, message: &str) {
         let mut state = self.world.state();
-        state.kubernetes.warn("deployments", PRODUCTION, "checkout", "FailedMount", message);
+        state
+            .kubernetes
+            .warn("deployments", PRODUCTION, "checkout", "FailedMount", message);
     }
 
     /// How often each delivery stands in the log.
@@ -251,7 +259,11 @@ async fn rollouts_troubles_and_events_are_written_once() {
     assert_eq!(rig.warned("no volume").await, 2, "one occurrence each");
 
     let told = rig.told().await;
-    assert_eq!(told.iter().filter(|one| **one == "checkout: RolloutBegan").count(), 2, "{told:#?}");
+    assert_eq!(
+        told.iter().filter(|one| **one == "checkout: RolloutBegan").count(),
+        2,
+        "{told:#?}"
+    );
     let all = rig.records().await;
     let before: Vec<Option<u64>> = all
         .iter()
@@ -266,7 +278,10 @@ async fn rollouts_troubles_and_events_are_written_once() {
     for (event, sighting, _) in &all {
         let text = String::from_utf8_lossy(&event.body);
         assert!(!text.contains("hunter2"), "a secret of an environment: {text}");
-        assert_eq!((sighting.cluster.as_str(), event.sender.as_str(), event.verdict.as_str()), ("default", "kubernetes", "watch"));
+        assert_eq!(
+            (sighting.cluster.as_str(), event.sender.as_str(), event.verdict.as_str()),
+            ("default", "kubernetes", "watch")
+        );
     }
     rig.stop().await;
 }
@@ -284,7 +299,9 @@ async fn a_forgotten_version_leads_to_a_list_and_nothing_twice() {
     let lists = |rig: &Rig| {
         let state = rig.world.state();
         let asked = state.requests.iter();
-        asked.filter(|seen| seen.uri.contains("/events?") && !seen.uri.contains("watch=1")).count()
+        asked
+            .filter(|seen| seen.uri.contains("/events?") && !seen.uri.contains("watch=1"))
+            .count()
     };
     assert_eq!(lists(&rig), 1, "a watch that broke goes on from where it was");
     {
@@ -358,7 +375,10 @@ async fn an_api_server_that_is_not_there() {
     rig.settings.kubeconfig = Some("/none/of/this/name".into());
     rig.watch = Some(rig.another().await);
     rig.until("the kubeconfig", || {
-        rig.health.degradations().values().all(|problem| problem.contains("/none/of/this/name"))
+        rig.health
+            .degradations()
+            .values()
+            .all(|problem| problem.contains("/none/of/this/name"))
     })
     .await;
     rig.stop().await;
@@ -368,11 +388,10 @@ async fn an_api_server_that_is_not_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_names_verb_and_resource() {
     let mut rig = Rig::new(|_| ()).await;
-    rig.world
-        .state()
-        .kubernetes
-        .forbidden
-        .extend([("list".to_owned(), "pods".to_owned()), ("watch".to_owned(), "deployments".to_owned())]);
+    rig.world.state().kubernetes.forbidden.extend([
+        ("list".to_owned(), "pods".to_owned()),
+        ("watch".to_owned(), "deployments".to_owned()),
+    ]);
     rig.watch = Some(rig.another().await);
     rig.until("both refusals", || {
         let degraded = rig.health.degradations();
@@ -382,8 +401,17 @@ async fn a_refusal_names_verb_and_resource() {
                 .is_some_and(|problem| words.iter().all(|word| problem.contains(word)))
         };
         degraded.len() == 2
-            && says("kubernetes pods *", &["cannot list resource \"pods\"", "list and watch pods of the core group in all namespaces"])
-            && says("kubernetes deployments *", &["cannot watch resource \"deployments\"", "docs/guides/kubernetes.md"])
+            && says(
+                "kubernetes pods *",
+                &[
+                    "cannot list resource \"pods\"",
+                    "list and watch pods of the core group in all namespaces",
+                ],
+            )
+            && says(
+                "kubernetes deployments *",
+                &["cannot watch resource \"deployments\"", "docs/guides/kubernetes.md"],
+            )
     })
     .await;
     rig.warn("heard");
@@ -402,7 +430,10 @@ async fn core_events_where_there_are_no_newer_ones() {
     rig.warn("heard");
     rig.warned("heard").await;
     let records = rig.records().await;
-    let heard = records.iter().find(|(_, _, object)| object["message"] == "heard").unwrap();
+    let heard = records
+        .iter()
+        .find(|(_, _, object)| object["message"] == "heard")
+        .unwrap();
     assert_eq!(heard.2["apiVersion"], "v1");
     rig.stop().await;
 }
@@ -421,20 +452,24 @@ async fn a_restart_ends_what_is_over() {
         rig.tells(&format!("{pod}: began CrashLoopBackOff")).await;
     }
     rig.stop().await;
-    let open = rig.records().await.into_iter().filter_map(|(_, sighting, object)| match sighting.says {
-        Says::Began { trouble } => Some(StillOpen {
-            key: format!(
-                "kube:default:pod:{}:{}:{}",
-                object["metadata"]["uid"].as_str().unwrap(),
-                trouble.kind.as_str(),
-                trouble.container.unwrap()
-            ),
-            since: trouble.since,
-            namespace: Some(PRODUCTION.to_owned()),
-            labels: json!({"pod": object["metadata"]["name"], "app": "api-server"}).to_string(),
-        }),
-        _ => None,
-    });
+    let open = rig
+        .records()
+        .await
+        .into_iter()
+        .filter_map(|(_, sighting, object)| match sighting.says {
+            Says::Began { trouble } => Some(StillOpen {
+                key: format!(
+                    "kube:default:pod:{}:{}:{}",
+                    object["metadata"]["uid"].as_str().unwrap(),
+                    trouble.kind.as_str(),
+                    trouble.container.unwrap()
+                ),
+                since: trouble.since,
+                namespace: Some(PRODUCTION.to_owned()),
+                labels: json!({"pod": object["metadata"]["name"], "app": "api-server"}).to_string(),
+            }),
+            _ => None,
+        });
     let open: Vec<StillOpen> = open.collect();
     assert_eq!(open.len(), 3);
     *rig.tables.0.lock().unwrap() = open;
@@ -487,7 +522,9 @@ async fn no_more_is_asked_than_the_role_allows() {
     let role = guide.split("rules:\n").nth(1).unwrap().split("---").next().unwrap();
     let words = |line: &str| -> Vec<String> {
         let list = line.split('[').nth(1).unwrap().split(']').next().unwrap();
-        list.split(',').map(|word| word.trim().trim_matches('"').to_owned()).collect()
+        list.split(',')
+            .map(|word| word.trim().trim_matches('"').to_owned())
+            .collect()
     };
     let mut granted = BTreeSet::new();
     let lines: Vec<&str> = role.lines().filter(|line| line.contains('[')).collect();

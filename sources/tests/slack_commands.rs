@@ -83,8 +83,13 @@ async fn slow_answers_come_later_and_to_slack_alone() {
         retention: Retention::default(),
     };
     log.ensure_topics(&[topic]).await.unwrap();
-    let ingress = Ingress::open(Arc::new(log.clone()), model::topics::EVENTS_RAW, 1 << 20).await.unwrap();
-    let source = WebhookSource::bind(settings).await.unwrap().with_answers(answers.clone());
+    let ingress = Ingress::open(Arc::new(log.clone()), model::topics::EVENTS_RAW, 1 << 20)
+        .await
+        .unwrap();
+    let source = WebhookSource::bind(settings)
+        .await
+        .unwrap()
+        .with_answers(answers.clone());
     let address = source.local_addr();
     let stop = CancellationToken::new();
     let serving = tokio::spawn(Box::new(source).run(ingress, stop.clone()));
@@ -92,7 +97,12 @@ async fn slow_answers_come_later_and_to_slack_alone() {
     let (status, body) = post(address, "user_id=U1&text=status&trigger_id=1").await;
     assert!(status == 200 && body.contains("for human:ada"), "{body}");
     // Bytes that are no form, a form of nobody, a check of Slack's.
-    for (body, expected) in [("x", 400), ("text=status", 400), ("user_id=U1&user_id=U2&text=status", 400), ("ssl_check=1", 200)] {
+    for (body, expected) in [
+        ("x", 400),
+        ("text=status", 400),
+        ("user_id=U1&user_id=U2&text=status", 400),
+        ("ssl_check=1", 200),
+    ] {
         assert_eq!(post(address, body).await.0, expected, "{body}");
     }
 

@@ -22,8 +22,8 @@ mod object;
 
 use std::borrow::Cow;
 
-use model::kubernetes::{HEADER, Says, Sighting};
 use model::RawEvent;
+use model::kubernetes::{HEADER, Says, Sighting};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -60,8 +60,13 @@ pub fn decode(event: &RawEvent, text: &str, lane: &mut Lane<'_, '_>) -> Result<(
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     };
     if let Some(sighting) = header(HEADER) {
-        let sighting: Sighting = serde_json::from_str(sighting)
-            .map_err(|error| Fault::new("bad_value", "", format!("header {HEADER} is not what the watch writes: {error}")))?;
+        let sighting: Sighting = serde_json::from_str(sighting).map_err(|error| {
+            Fault::new(
+                "bad_value",
+                "",
+                format!("header {HEADER} is not what the watch writes: {error}"),
+            )
+        })?;
         let place = Place {
             cluster: Cow::Borrowed(&sighting.cluster),
             environment: sighting.environment.as_deref(),
@@ -82,7 +87,11 @@ pub fn decode(event: &RawEvent, text: &str, lane: &mut Lane<'_, '_>) -> Result<(
     };
     match list.items {
         Some(items) => {
-            let pointer = if text.trim_start().starts_with('[') { "" } else { "/items" };
+            let pointer = if text.trim_start().starts_with('[') {
+                ""
+            } else {
+                "/items"
+            };
             lane.elements(text, pointer, &items, |lane, text| pushed(text, &place, lane));
             Ok(())
         }
@@ -116,7 +125,10 @@ fn pushed(text: &str, place: &Place<'_>, lane: &mut Lane<'_, '_>) -> Result<(), 
             );
             Err(Fault::new("bad_value", "/kind", detail))
         }
-        None => Err(Fault::missing("/kind", "it says what object this is, unless there is an `involvedObject` or `regarding`")),
+        None => Err(Fault::missing(
+            "/kind",
+            "it says what object this is, unless there is an `involvedObject` or `regarding`",
+        )),
     }
 }
 
@@ -136,7 +148,12 @@ fn cleaned(name: &str) -> Cow<'_, str> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match name.len() <= 63 && name.chars().all(allowed) {
         true => Cow::Borrowed(name),
-        false => Cow::Owned(name.chars().take(63).map(|c| if allowed(c) { c } else { '_' }).collect()),
+        false => Cow::Owned(
+            name.chars()
+                .take(63)
+                .map(|c| if allowed(c) { c } else { '_' })
+                .collect(),
+        ),
     }
 }
 

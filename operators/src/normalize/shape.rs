@@ -45,8 +45,9 @@ pub fn sender_of(event: &RawEvent, body: &str) -> Result<Sender, Fault> {
         "" => {}
         other => {
             let shown: String = other.chars().take(40).collect();
-            let detail =
-                format!("header aegis-sender is {shown:?}; known are alertmanager, grafana, github, kubernetes, events, flat");
+            let detail = format!(
+                "header aegis-sender is {shown:?}; known are alertmanager, grafana, github, kubernetes, events, flat"
+            );
             return Err(Fault::new("unknown_sender", "", detail));
         }
     }

@@ -46,7 +46,10 @@ fn a_recorded_list_and_the_recorded_watch_say_the_same() {
     from_watch.sort_by_key(|signal| signal.id);
     for (a, b) in from_list.iter().zip(&from_watch) {
         assert_eq!((a.id, a.digest, &a.dedup_key), (b.id, b.digest, &b.dedup_key));
-        assert_eq!((a.kind, a.state, a.severity), (SignalKind::ClusterEvent, SignalState::Event, Severity::Info));
+        assert_eq!(
+            (a.kind, a.state, a.severity),
+            (SignalKind::ClusterEvent, SignalState::Event, Severity::Info)
+        );
         assert_eq!(a.service.as_deref(), Some("checkout"), "{}", a.title);
     }
     // Frozen: mapper kubernetes/event@1.
@@ -56,7 +59,11 @@ fn a_recorded_list_and_the_recorded_watch_say_the_same() {
         .unwrap();
     assert_eq!(scaled.title, "ScalingReplicaSet on deployment checkout");
     assert_eq!(scaled.dedup_rule, "kubernetes/event@1");
-    assert!(scaled.dedup_key.starts_with("kube:default:event:"), "{}", scaled.dedup_key);
+    assert!(
+        scaled.dedup_key.starts_with("kube:default:event:"),
+        "{}",
+        scaled.dedup_key
+    );
     assert_eq!(labels(scaled)["namespace"], "default");
     assert_eq!(labels(scaled)["component"], "deployment-controller");
 }
@@ -80,7 +87,11 @@ fn severity_is_by_reason_and_unknown_types_are_no_warnings() {
             event["type"] = kind.into();
             event["reason"] = reason.into();
         });
-        assert_eq!(run_as("kubernetes", body.to_string()).one().severity, expected, "{kind} {reason}");
+        assert_eq!(
+            run_as("kubernetes", body.to_string()).one().severity,
+            expected,
+            "{kind} {reason}"
+        );
     };
     check("Warning", "FailedMount", Severity::Warning);
     check("Warning", "SystemOOM", Severity::Critical);
@@ -96,16 +107,28 @@ fn times_fall_back() {
         assert_eq!(one.event_at, at(expected));
     };
     check(&|_| (), "2026-11-23T08:20:00Z");
-    check(&|e| e["eventTime"] = "2026-11-23T08:05:00.123456Z".into(), "2026-11-23T08:05:00.123456Z");
-    check(&|e| e["series"] = json!({"count": 4, "lastObservedTime": "2026-11-23T08:30:00.5Z"}), "2026-11-23T08:30:00.5Z");
+    check(
+        &|e| e["eventTime"] = "2026-11-23T08:05:00.123456Z".into(),
+        "2026-11-23T08:05:00.123456Z",
+    );
+    check(
+        &|e| e["series"] = json!({"count": 4, "lastObservedTime": "2026-11-23T08:30:00.5Z"}),
+        "2026-11-23T08:30:00.5Z",
+    );
     check(&|e| e["lastTimestamp"] = Value::Null, "2026-11-23T08:10:00Z");
-    check(&|e| (e["lastTimestamp"], e["firstTimestamp"]) = (Value::Null, "0001-01-01T00:00:00Z".into()), "2026-11-23T08:00:00Z");
+    check(
+        &|e| (e["lastTimestamp"], e["firstTimestamp"]) = (Value::Null, "0001-01-01T00:00:00Z".into()),
+        "2026-11-23T08:00:00Z",
+    );
     let timeless = event(|e| {
         (e["lastTimestamp"], e["firstTimestamp"]) = (Value::Null, Value::Null);
         e["metadata"]["creationTimestamp"] = Value::Null;
     });
     let one = run_as("kubernetes", timeless.to_string()).one();
-    assert_eq!((one.event_at, &extra(&one)["time_from"]), (RECEIVED_AT, &json!("received_at")));
+    assert_eq!(
+        (one.event_at, &extra(&one)["time_from"]),
+        (RECEIVED_AT, &json!("received_at"))
+    );
 }
 
 #[test]
@@ -124,20 +147,32 @@ fn both_forms_of_an_event_are_one_signal() {
     assert_eq!(core.title, "FailedMount on pod cart-7958fb4fc5-5nkjg");
     assert_eq!(labels(&core)["deployment"], "cart");
     assert_eq!(labels(&core)["node"], "n1");
-    assert_eq!(extra(&core)["more"], json!({"a": [2], "b": 1}), "what nobody knows is kept");
+    assert_eq!(
+        extra(&core)["more"],
+        json!({"a": [2], "b": 1}),
+        "what nobody knows is kept"
+    );
 }
 
 #[test]
 fn counts_are_cumulative() {
     let times = |before: Option<u64>, count: u64| {
         let one = seen(&event(|event| event["count"] = count.into()), Says::Event { before }).one();
-        (extra(&one)["count"].as_u64().unwrap(), extra(&one)["occurrences"].as_u64(), one.digest)
+        (
+            extra(&one)["count"].as_u64().unwrap(),
+            extra(&one)["occurrences"].as_u64(),
+            one.digest,
+        )
     };
     assert_eq!((times(Some(3), 7).0, times(Some(3), 7).1), (7, Some(4)));
     assert_eq!(times(None, 7).1, None, "nobody knows how many were told");
     assert_eq!(times(None, 1).1, Some(1));
     assert_eq!(times(Some(9), 2).1, Some(2), "the Event was made anew");
-    assert_eq!(times(None, 7).2, times(Some(3), 7).2, "what was told before is not what it says");
+    assert_eq!(
+        times(None, 7).2,
+        times(Some(3), 7).2,
+        "what was told before is not what it says"
+    );
     assert_ne!(times(Some(3), 7).2, times(Some(3), 8).2);
 }
 
@@ -161,30 +196,69 @@ fn trouble(kind: TroubleKind) -> Trouble {
 
 #[test]
 fn a_trouble_is_an_alert_that_fires_and_ends() {
-    let began = seen(&pod(), Says::Began { trouble: trouble(TroubleKind::CrashLoopBackOff) }).one();
-    assert_eq!((began.kind, began.state, began.severity), (SignalKind::Alert, SignalState::Firing, Severity::Critical));
+    let began = seen(
+        &pod(),
+        Says::Began {
+            trouble: trouble(TroubleKind::CrashLoopBackOff),
+        },
+    )
+    .one();
+    assert_eq!(
+        (began.kind, began.state, began.severity),
+        (SignalKind::Alert, SignalState::Firing, Severity::Critical)
+    );
     assert_eq!(began.dedup_key, "kube:eu:pod:p-1:CrashLoopBackOff:app");
-    assert_eq!(began.title, "CrashLoopBackOff of pod cart-7958fb4fc5-5nkjg (container app)");
-    assert_eq!((began.event_at, began.service.as_deref(), &*began.environment), (at("2026-11-23T08:30:00Z"), Some("cart-api"), "prod"));
-    assert_eq!((began.cluster.as_deref(), began.namespace.as_deref()), (Some("eu"), Some("shop")));
-    assert_eq!((&labels(&began)["deployment"], &extra(&began)["message"]), (&json!("cart"), &json!("back-off 40s")));
+    assert_eq!(
+        began.title,
+        "CrashLoopBackOff of pod cart-7958fb4fc5-5nkjg (container app)"
+    );
+    assert_eq!(
+        (began.event_at, began.service.as_deref(), &*began.environment),
+        (at("2026-11-23T08:30:00Z"), Some("cart-api"), "prod")
+    );
+    assert_eq!(
+        (began.cluster.as_deref(), began.namespace.as_deref()),
+        (Some("eu"), Some("shop"))
+    );
+    assert_eq!(
+        (&labels(&began)["deployment"], &extra(&began)["message"]),
+        (&json!("cart"), &json!("back-off 40s"))
+    );
     let ends_at = at("2026-11-23T08:40:00Z");
-    let says = Says::Ended { trouble: trouble(TroubleKind::CrashLoopBackOff), ends_at };
+    let says = Says::Ended {
+        trouble: trouble(TroubleKind::CrashLoopBackOff),
+        ends_at,
+    };
     let ended = seen(&pod(), says.clone()).one();
-    assert_eq!((ended.state, ended.ends_at, ended.event_at), (SignalState::Resolved, Some(ends_at), began.event_at));
+    assert_eq!(
+        (ended.state, ended.ends_at, ended.event_at),
+        (SignalState::Resolved, Some(ends_at), began.event_at)
+    );
     assert_eq!((&ended.dedup_key, &ended.title), (&began.dedup_key, &began.title));
     // Of a pod that is gone little is left; it is the same alert of the same service.
     let left = json!({"kind": "Pod", "metadata": {"uid": "p-1", "namespace": "shop", "name": "cart-7958fb4fc5-5nkjg", "labels": labels(&began)}});
     let gone = seen(&left, says).one();
-    assert_eq!((&gone.dedup_key, &gone.service, &gone.title), (&began.dedup_key, &began.service, &began.title));
+    assert_eq!(
+        (&gone.dedup_key, &gone.service, &gone.title),
+        (&began.dedup_key, &began.service, &began.title)
+    );
     // The store finds it again by its key.
     let key = TroubleKey::read(&began.dedup_key).unwrap();
-    assert_eq!((key.cluster, key.kind, key.uid, key.container), ("eu", "pod", "p-1", Some("app")));
+    assert_eq!(
+        (key.cluster, key.kind, key.uid, key.container),
+        ("eu", "pod", "p-1", Some("app"))
+    );
     // Another error message is no other alert.
     let mut later = pod();
     later["status"]["containerStatuses"][0]["state"]["waiting"]["message"] = "back-off 80s".into();
     later["metadata"]["resourceVersion"] = "78".into();
-    let again = seen(&later, Says::Began { trouble: trouble(TroubleKind::CrashLoopBackOff) }).one();
+    let again = seen(
+        &later,
+        Says::Began {
+            trouble: trouble(TroubleKind::CrashLoopBackOff),
+        },
+    )
+    .one();
     assert_eq!((again.id, again.digest), (began.id, began.digest));
 }
 
@@ -207,15 +281,30 @@ fn deployment(reason: &str) -> Value {
 fn rollouts_are_changes_of_the_service() {
     let check = |says: Says, key: &str, title: &str, when: &str, severity: Severity| {
         let one = seen(&deployment("ReplicaSetUpdated"), says).one();
-        assert_eq!((one.kind, one.state, one.severity), (SignalKind::Change, SignalState::Event, severity));
+        assert_eq!(
+            (one.kind, one.state, one.severity),
+            (SignalKind::Change, SignalState::Event, severity)
+        );
         assert_eq!((&*one.dedup_key, &*one.title, one.event_at), (key, title, at(when)));
         assert_eq!(one.service.as_deref(), Some("cart"));
         assert_eq!(labels(&one)["revision"], "3");
     };
     let rollout = "Rollout of cart to revision 3 (cart:v3)";
     let key = "kube:eu:deployment:d-1:rollout:3";
-    check(Says::RolloutBegan, &format!("{key}:began"), rollout, "2026-11-23T08:12:00Z", Severity::Info);
-    check(Says::RolloutCompleted, &format!("{key}:completed"), &format!("{rollout}: completed"), "2026-11-23T08:15:00Z", Severity::Info);
+    check(
+        Says::RolloutBegan,
+        &format!("{key}:began"),
+        rollout,
+        "2026-11-23T08:12:00Z",
+        Severity::Info,
+    );
+    check(
+        Says::RolloutCompleted,
+        &format!("{key}:completed"),
+        &format!("{rollout}: completed"),
+        "2026-11-23T08:15:00Z",
+        Severity::Info,
+    );
     check(
         Says::RolloutFailed,
         &format!("{key}:failed"),
@@ -239,15 +328,26 @@ fn who_pushes_is_heard_as_far_as_it_can_be() {
     let titles: Vec<&str> = outcome.signals.iter().map(|signal| signal.title.as_str()).collect();
     assert_eq!(
         titles,
-        ["FailedMount on pod cart-7958fb4fc5-5nkjg", "Rollout of cart to revision 3 (cart:v3): completed"]
+        [
+            "FailedMount on pod cart-7958fb4fc5-5nkjg",
+            "Rollout of cart to revision 3 (cart:v3): completed"
+        ]
     );
     assert_eq!(
         outcome.faults(),
-        [("bad_value", Some("/2/kind")), ("missing_field", Some("/3/kind")), ("wrong_type", Some("/4"))]
+        [
+            ("bad_value", Some("/2/kind")),
+            ("missing_field", Some("/3/kind")),
+            ("wrong_type", Some("/4"))
+        ]
     );
     let pending = run_as("kubernetes", fixture("pods_pending.json"));
     assert_eq!((pending.signals.len(), pending.rejects.len()), (0, 7));
-    assert!(pending.rejects[0].detail.contains("[sources.kubernetes]"), "{:?}", pending.rejects[0]);
+    assert!(
+        pending.rejects[0].detail.contains("[sources.kubernetes]"),
+        "{:?}",
+        pending.rejects[0]
+    );
     // The cluster is who pushes' to name, and cannot make another key of it.
     let headers = [("aegis-sender", "kubernetes"), ("http-x-aegis-cluster", "eu:pod")];
     let one = run_with(NormalizeSettings::default(), event(|_| ()).to_string(), &headers).one();
@@ -260,13 +360,25 @@ fn faults_name_the_field() {
         let outcome = run_as("kubernetes", event(change).to_string());
         assert_eq!(outcome.faults(), [(reason, Some(field))]);
     };
-    check(&|e| e["metadata"]["uid"] = Value::Null, "missing_field", "/metadata/uid");
+    check(
+        &|e| e["metadata"]["uid"] = Value::Null,
+        "missing_field",
+        "/metadata/uid",
+    );
     check(&|e| e["lastTimestamp"] = "soon".into(), "bad_time", "/lastTimestamp");
     check(&|e| e["eventTime"] = 5.into(), "bad_time", "/eventTime");
     let headers = [("aegis-sender", "kubernetes"), (HEADER, "{\"cluster\":1}")];
-    assert_eq!(run_with(NormalizeSettings::default(), "{}", &headers).faults(), [("bad_value", None)]);
+    assert_eq!(
+        run_with(NormalizeSettings::default(), "{}", &headers).faults(),
+        [("bad_value", None)]
+    );
     for body in ["", "5", "[", "{\"items\":5}"] {
         assert_eq!(run_as("kubernetes", body).rejects.len(), 1, "{body}");
     }
-    assert_eq!(run_as("kubernetes", "{\"kind\":\"EventList\",\"items\":[]}").accounting.items_in, 0);
+    assert_eq!(
+        run_as("kubernetes", "{\"kind\":\"EventList\",\"items\":[]}")
+            .accounting
+            .items_in,
+        0
+    );
 }

@@ -63,7 +63,10 @@ impl SlackAnswers {
         let store = &self.orders.store;
         let now = self.orders.clock.now().to_datetime();
         let (nonce, verb) = (command.nonce, verb(&command.wish));
-        store.button_for(RECEIVER, nonce, verb, nonce, now).await.map_err(away)?;
+        store
+            .button_for(RECEIVER, nonce, verb, nonce, now)
+            .await
+            .map_err(away)?;
         if !store.use_button(nonce, &command.by, now).await.map_err(away)? {
             return Err(OrderError::Conflict("this command was given already".to_owned()));
         }
@@ -114,7 +117,11 @@ impl SlackAnswers {
         let waiting = self.waiting(None).await?;
         let mut text = match open.len() {
             0 => "No incident is open.".to_owned(),
-            all => format!("*{all} open*: {} critical, {} warning.", count("critical"), count("warning")),
+            all => format!(
+                "*{all} open*: {} critical, {} warning.",
+                count("critical"),
+                count("warning")
+            ),
         };
         for row in waiting.iter().take(LINES) {
             text.push_str(&format!("\nWaits for an answer: {}", proposed(row)));
@@ -126,7 +133,11 @@ impl SlackAnswers {
         let rows = match all {
             true => {
                 let filter = IncidentFilter::default();
-                self.orders.store.incidents(&filter, LINES as u32 + 1, 0).await.map_err(away)?
+                self.orders
+                    .store
+                    .incidents(&filter, LINES as u32 + 1, 0)
+                    .await
+                    .map_err(away)?
             }
             false => self.open().await?,
         };
@@ -159,10 +170,17 @@ impl SlackAnswers {
             service: Some(service.clone()),
             ..IncidentFilter::default()
         };
-        let found = self.orders.store.incidents(&filter, LOOKED_THROUGH, 0).await.map_err(away)?;
+        let found = self
+            .orders
+            .store
+            .incidents(&filter, LOOKED_THROUGH, 0)
+            .await
+            .map_err(away)?;
         let mut earlier: Vec<IncidentRow> = found
             .into_iter()
-            .filter(|other| other.id != row.id && other.created_at <= row.created_at && other.environment == row.environment)
+            .filter(|other| {
+                other.id != row.id && other.created_at <= row.created_at && other.environment == row.environment
+            })
             .collect();
         // Stable: of equal likeness the newest comes first, as they were read.
         earlier.sort_by_key(|other| other.title != row.title);
@@ -193,7 +211,13 @@ impl SlackAnswers {
                 status: Some(status),
                 ..IncidentFilter::default()
             };
-            rows.extend(self.orders.store.incidents(&filter, LOOKED_THROUGH, 0).await.map_err(away)?);
+            rows.extend(
+                self.orders
+                    .store
+                    .incidents(&filter, LOOKED_THROUGH, 0)
+                    .await
+                    .map_err(away)?,
+            );
         }
         rows.sort_by_key(|row| std::cmp::Reverse((row.created_at, row.id)));
         Ok(rows)
@@ -216,7 +240,12 @@ impl SlackAnswers {
             return found.ok_or_else(|| OrderError::NotFound(format!("incident {id}")));
         }
         let filter = IncidentFilter::default();
-        let rows = self.orders.store.incidents(&filter, LOOKED_THROUGH, 0).await.map_err(away)?;
+        let rows = self
+            .orders
+            .store
+            .incidents(&filter, LOOKED_THROUGH, 0)
+            .await
+            .map_err(away)?;
         only(rows, typed, "incident", |row| row.id)
     }
 
@@ -225,7 +254,11 @@ impl SlackAnswers {
             let found = self.orders.store.remediation(id).await.map_err(away)?;
             return found.ok_or_else(|| OrderError::NotFound(format!("remediation {id}")));
         }
-        let rows = self.orders.store.remediations(&ResponseFilter::default(), LOOKED_THROUGH, 0).await;
+        let rows = self
+            .orders
+            .store
+            .remediations(&ResponseFilter::default(), LOOKED_THROUGH, 0)
+            .await;
         only(rows.map_err(away)?, typed, "remediation", |row| row.id)
     }
 }
@@ -243,7 +276,9 @@ fn only<T>(rows: Vec<T>, typed: &str, what: &str, id: impl Fn(&T) -> Uuid) -> Re
     let found = found.ok_or_else(|| OrderError::NotFound(format!("{what} whose id begins with `{shown}`")))?;
     match matching.next() {
         None => Ok(found),
-        Some(_) => Err(OrderError::Conflict(format!("several begin with `{shown}`: write more of the id"))),
+        Some(_) => Err(OrderError::Conflict(format!(
+            "several begin with `{shown}`: write more of the id"
+        ))),
     }
 }
 
@@ -303,10 +338,18 @@ fn explained(detail: &IncidentDetail, remediations: &[RemediationRow]) -> String
             Some(key) => format!("{}, {key}", member.rule),
             None => member.rule.clone(),
         };
-        lines.push(format!("• {} – because of {}", escaped(&member.title, 120), escaped(&because, 120)));
+        lines.push(format!(
+            "• {} – because of {}",
+            escaped(&member.title, 120),
+            escaped(&because, 120)
+        ));
     }
     more(&mut lines, detail.members.len());
-    let suspects: Vec<String> = detail.events.iter().filter_map(|event| suspect(&event.payload)).collect();
+    let suspects: Vec<String> = detail
+        .events
+        .iter()
+        .filter_map(|event| suspect(&event.payload))
+        .collect();
     lines.extend(suspects.iter().take(LINES).cloned());
     more(&mut lines, suspects.len());
     for (name, text) in [
@@ -318,7 +361,12 @@ fn explained(detail: &IncidentDetail, remediations: &[RemediationRow]) -> String
             lines.push(format!("{name}: {}", escaped(text, 300)));
         }
     }
-    lines.extend(remediations.iter().take(LINES).map(|row| format!("Proposed: {}", proposed(row))));
+    lines.extend(
+        remediations
+            .iter()
+            .take(LINES)
+            .map(|row| format!("Proposed: {}", proposed(row))),
+    );
     lines.join("\n")
 }
 
@@ -328,5 +376,9 @@ fn suspect(payload: &serde_json::Value) -> Option<String> {
         return None;
     };
     let minutes = suspect.before_ms.max(0) / 60_000;
-    Some(format!("Suspect: {} – {minutes} min before, {}", escaped(&suspect.title, 150), escaped(&suspect.source, 40)))
+    Some(format!(
+        "Suspect: {} – {minutes} min before, {}",
+        escaped(&suspect.title, 150),
+        escaped(&suspect.source, 40)
+    ))
 }

@@ -142,12 +142,11 @@ impl Api {
 
     /// One page of the list at `path`; `next` empty for the first.
     pub async fn list(&self, path: &str, selectors: &[(&str, &str)], next: &str) -> Result<Page, Failure> {
-        let mut query = query(selectors);
-        query.append_pair("limit", PAGE);
+        let mut parameters = vec![("limit", PAGE)];
         if !next.is_empty() {
-            query.append_pair("continue", next);
+            parameters.push(("continue", next));
         }
-        let response = self.ask(&format!("{path}?{}", query.finish())).await?;
+        let response = self.ask(&target(path, selectors, &parameters)).await?;
         let whole = timeout(self.timeout, Limited::new(response, self.limit).collect()).await;
         let body = match whole {
             Err(_) => return Err(silent(self.timeout)),
@@ -166,13 +165,14 @@ impl Api {
         version: &str,
         length: Duration,
     ) -> Result<Watch, Failure> {
-        let mut query = query(selectors);
-        query
-            .append_pair("watch", "1")
-            .append_pair("allowWatchBookmarks", "true")
-            .append_pair("resourceVersion", version)
-            .append_pair("timeoutSeconds", &length.as_secs().to_string());
-        let body = self.ask(&format!("{path}?{}", query.finish())).await?;
+        let seconds = length.as_secs().to_string();
+        let parameters = [
+            ("watch", "1"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", version),
+            ("timeoutSeconds", seconds.as_str()),
+        ];
+        let body = self.ask(&target(path, selectors, &parameters)).await?;
         Ok(Watch {
             body,
             lines: Lines::new(self.limit),
@@ -205,7 +205,11 @@ impl Api {
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok());
-        let read = timeout(self.timeout, Limited::new(response.into_body(), REFUSAL_BYTES).collect()).await;
+        let read = timeout(
+            self.timeout,
+            Limited::new(response.into_body(), REFUSAL_BYTES).collect(),
+        )
+        .await;
         let body = read.ok().and_then(Result::ok).map(|body| body.to_bytes());
         Err(match status.as_u16() {
             410 => Failure::Gone,
@@ -252,10 +256,12 @@ impl Watch {
     }
 }
 
-fn query(selectors: &[(&str, &str)]) -> form_urlencoded::Serializer<'static, String> {
+/// Path and query; an empty selector is none.
+fn target(path: &str, selectors: &[(&str, &str)], parameters: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(selectors.iter().filter(|(_, value)| !value.is_empty()));
-    query
+    let given = selectors.iter().filter(|(_, value)| !value.is_empty());
+    query.extend_pairs(given).extend_pairs(parameters);
+    format!("{path}?{}", query.finish())
 }
 
 fn silent(after: Duration) -> Failure {
@@ -301,7 +307,10 @@ fn word(line: &[u8]) -> Result<Word, Failure> {
         "BOOKMARK" => Ok(Word::Bookmark(super::object::version(&said.object).to_owned())),
         "ERROR" if said.object["code"] == 410 => Err(Failure::Gone),
         "ERROR" => Err(Failure::Refused {
-            status: said.object["code"].as_u64().and_then(|code| code.try_into().ok()).unwrap_or(500),
+            status: said.object["code"]
+                .as_u64()
+                .and_then(|code| code.try_into().ok())
+                .unwrap_or(500),
             message: shorten(said.object["message"].as_str().unwrap_or_default()),
             retry_after: None,
         }),
@@ -360,7 +369,9 @@ async fn config(settings: &KubernetesWatchSettings) -> Result<Config, Failure> {
         return Config::incluster_dns().map_err(|fault| Failure::Settings(format!("in_cluster: {}", causes(&fault))));
     }
     let url = settings.url.as_deref().unwrap_or_default();
-    let url = url.parse().map_err(|fault| Failure::Settings(format!("url is no address: {fault}")))?;
+    let url = url
+        .parse()
+        .map_err(|fault| Failure::Settings(format!("url is no address: {fault}")))?;
     let mut config = Config::new(url);
     config.auth_info.token_file = settings.token_file.as_ref().map(text);
     config.root_cert_file = settings.ca_file.clone();
@@ -375,9 +386,18 @@ mod tests {
     fn words() {
         let read = |line: &str| word(line.as_bytes());
         let object = r#"{"metadata":{"resourceVersion":"7"}}"#;
-        assert!(matches!(read(&format!(r#"{{"type":"ADDED","object":{object}}}"#)), Ok(Word::Present(_))));
-        assert!(matches!(read(&format!(r#"{{"type":"MODIFIED","object":{object}}}"#)), Ok(Word::Present(_))));
-        assert!(matches!(read(&format!(r#"{{"type":"DELETED","object":{object}}}"#)), Ok(Word::Deleted(_))));
+        assert!(matches!(
+            read(&format!(r#"{{"type":"ADDED","object":{object}}}"#)),
+            Ok(Word::Present(_))
+        ));
+        assert!(matches!(
+            read(&format!(r#"{{"type":"MODIFIED","object":{object}}}"#)),
+            Ok(Word::Present(_))
+        ));
+        assert!(matches!(
+            read(&format!(r#"{{"type":"DELETED","object":{object}}}"#)),
+            Ok(Word::Deleted(_))
+        ));
         assert!(
             matches!(read(&format!(r#"{{"type":"BOOKMARK","object":{object}}}"#)), Ok(Word::Bookmark(at)) if at == "7")
         );
@@ -386,8 +406,17 @@ mod tests {
             Failure::Gone
         );
         let refused = read(r#"{"type":"ERROR","object":{"code":500,"message":"etcd"}}"#).unwrap_err();
-        assert_eq!((refused.cause(), refused.to_string().as_str()), ("server", "the API server answers with status 500: etcd"));
-        for rubbish in ["<html>", "{}", r#"{"type":"ADDED"}"#, r#"{"type":"SUNG","object":{}}"#, "[]"] {
+        assert_eq!(
+            (refused.cause(), refused.to_string().as_str()),
+            ("server", "the API server answers with status 500: etcd")
+        );
+        for rubbish in [
+            "<html>",
+            "{}",
+            r#"{"type":"ADDED"}"#,
+            r#"{"type":"SUNG","object":{}}"#,
+            "[]",
+        ] {
             assert_eq!(read(rubbish).unwrap_err().cause(), "garbled", "{rubbish}");
         }
     }
@@ -403,9 +432,16 @@ mod tests {
     #[test]
     fn pages() {
         let read = |body: &str| page(&Bytes::copy_from_slice(body.as_bytes()));
-        let whole = read(r#"{"kind":"PodList","metadata":{"resourceVersion":"9","continue":"n"},"items":[{},{}]}"#).unwrap();
+        let whole =
+            read(r#"{"kind":"PodList","metadata":{"resourceVersion":"9","continue":"n"},"items":[{},{}]}"#).unwrap();
         assert_eq!((whole.items.len(), &*whole.version, &*whole.next), (2, "9", "n"));
-        assert_eq!(read(r#"{"metadata":{"resourceVersion":"9"},"items":null}"#).unwrap().items.len(), 0);
+        assert_eq!(
+            read(r#"{"metadata":{"resourceVersion":"9"},"items":null}"#)
+                .unwrap()
+                .items
+                .len(),
+            0
+        );
         for rubbish in ["", "<html>", "{}", r#"{"metadata":{},"items":[]}"#, "[1]"] {
             assert_eq!(read(rubbish).unwrap_err().cause(), "garbled", "{rubbish}");
         }

@@ -47,6 +47,10 @@ mod tests {
         assert_eq!(backoff.wait(None, 255), seconds(1.5));
         backoff.reset();
         assert_eq!(backoff.wait(Some(seconds(2.0)), 0), seconds(2.0));
-        assert_eq!(backoff.wait(Some(seconds(900.0)), 0), seconds(3.0), "nobody makes us wait for ever");
+        assert_eq!(
+            backoff.wait(Some(seconds(900.0)), 0),
+            seconds(3.0),
+            "nobody makes us wait for ever"
+        );
     }
 }

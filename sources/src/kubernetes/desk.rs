@@ -53,7 +53,11 @@ impl Desk {
             };
             if let IngressError::Log(stream::LogError::TooLarge { limit, .. }) = error {
                 // It never will be: the log takes no such record.
-                tracing::warn!(uid = spread, limit, "an object of Kubernetes is too large for the log, and left out");
+                tracing::warn!(
+                    uid = spread,
+                    limit,
+                    "an object of Kubernetes is too large for the log, and left out"
+                );
                 metrics::counter!("aegis_kubernetes_errors_total", "resource" => "", "cause" => "too_large_for_log")
                     .increment(1);
                 return true;

@@ -54,7 +54,7 @@ pub struct Memory {
     bounds: Bounds,
     kept: BTreeMap<String, Kept>,
     /// Ends that were told: uid and trouble, to when it was told.
-    ended: HashMap<(String, Trouble), i64>,
+    ended: BTreeMap<(String, Trouble), i64>,
     counts: HashMap<String, u64>,
     deployments: HashMap<String, Mark>,
 }
@@ -65,7 +65,7 @@ impl Memory {
             kind,
             bounds,
             kept: BTreeMap::new(),
-            ended: HashMap::new(),
+            ended: BTreeMap::new(),
             counts: HashMap::new(),
             deployments: HashMap::new(),
         }
@@ -253,7 +253,9 @@ impl Memory {
         // The controller sets the revision first, and the outcome of the one before it may stand there a moment longer.
         let progress = match observed(object) {
             true => condition(object, "Progressing").and_then(|one| filled(&one["reason"])),
-            false => known.filter(|known| known.revision == revision).map(|known| known.progress.as_str()),
+            false => known
+                .filter(|known| known.revision == revision)
+                .map(|known| known.progress.as_str()),
         };
         let mark = Mark {
             progress: progress.unwrap_or_default().to_owned(),
@@ -376,10 +378,23 @@ mod tests {
         assert_eq!(told(&memory.tick(71 * S)), [""; 0]);
         assert_eq!(told(&memory.present(pod("a", false, 10), 80 * S)), [""; 0]);
         assert_eq!(memory.open(), 1);
-        assert_eq!(told(&memory.present(pod("a", true, 90), 95 * S)), ["ended NotReady 10 90"]);
-        assert_eq!((memory.open(), memory.kept.len()), (0, 0), "nothing is kept of a healthy pod");
-        assert_eq!(told(&memory.present(pod("a", false, 100), 200 * S)), ["began NotReady 100"]);
-        assert_eq!(told(&memory.deleted(pod("a", false, 100), 210 * S)), ["ended NotReady 100 210"]);
+        assert_eq!(
+            told(&memory.present(pod("a", true, 90), 95 * S)),
+            ["ended NotReady 10 90"]
+        );
+        assert_eq!(
+            (memory.open(), memory.kept.len()),
+            (0, 0),
+            "nothing is kept of a healthy pod"
+        );
+        assert_eq!(
+            told(&memory.present(pod("a", false, 100), 200 * S)),
+            ["began NotReady 100"]
+        );
+        assert_eq!(
+            told(&memory.deleted(pod("a", false, 100), 210 * S)),
+            ["ended NotReady 100 210"]
+        );
         assert_eq!(told(&memory.deleted(pod("a", false, 100), 210 * S)), [""; 0]);
     }
 
@@ -390,7 +405,10 @@ mod tests {
         assert_eq!(told(&began), ["began NotReady 10"]);
         let still = BTreeSet::from(["a".to_owned()]);
         assert_eq!(told(&memory.listed(&still, 110 * S)), [""; 0]);
-        assert_eq!(told(&memory.listed(&BTreeSet::new(), 120 * S)), ["ended NotReady 10 120"]);
+        assert_eq!(
+            told(&memory.listed(&BTreeSet::new(), 120 * S)),
+            ["ended NotReady 10 120"]
+        );
     }
 
     fn open(key: &str, since: i64) -> StillOpen {
@@ -414,7 +432,10 @@ mod tests {
         let mut memory = memory(Kind::Pod);
         memory.recall(&told_before, None);
         // One is well by now, one still is not, one is gone.
-        assert_eq!(told(&memory.present(pod("a", true, 50), 100 * S)), ["ended NotReady 10 50"]);
+        assert_eq!(
+            told(&memory.present(pod("a", true, 50), 100 * S)),
+            ["ended NotReady 10 50"]
+        );
         assert_eq!(told(&memory.present(pod("b", false, 11), 100 * S)), [""; 0]);
         let seen = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
         let gone = memory.listed(&seen, 100 * S);
@@ -426,7 +447,10 @@ mod tests {
         // Nobody knows of this one any more.
         let stale = [open("kube:c:pod:z:OOMKilled:app", 9)];
         assert_eq!(told(&memory.reconcile(&stale, Some("other"), 101 * S)), [""; 0]);
-        assert_eq!(told(&memory.reconcile(&stale, Some("shop"), 102 * S)), ["ended OOMKilled 9 102"]);
+        assert_eq!(
+            told(&memory.reconcile(&stale, Some("shop"), 102 * S)),
+            ["ended OOMKilled 9 102"]
+        );
         assert_eq!(told(&memory.reconcile(&stale, None, 103 * S)), [""; 0]);
     }
 
@@ -437,8 +461,15 @@ mod tests {
         assert_eq!(told(&memory.present(event("a", None), 0)), ["event Some(0)"]);
         assert_eq!(told(&memory.present(event("a", Some(1)), 0)), [""; 0], "seen before");
         assert_eq!(told(&memory.present(event("a", Some(5)), 0)), ["event Some(1)"]);
-        assert_eq!(told(&memory.present(event("b", Some(7)), 0)), ["event None"], "how many of them were told is unknown");
-        assert_eq!(told(&memory.present(json!({"series": {"count": 3}, "metadata": {"uid": "s"}}), 0)), ["event None"]);
+        assert_eq!(
+            told(&memory.present(event("b", Some(7)), 0)),
+            ["event None"],
+            "how many of them were told is unknown"
+        );
+        assert_eq!(
+            told(&memory.present(json!({"series": {"count": 3}, "metadata": {"uid": "s"}}), 0)),
+            ["event None"]
+        );
         memory.listed(&BTreeSet::from(["b".to_owned()]), 0);
         assert_eq!(memory.counts.len(), 1);
     }
@@ -456,12 +487,22 @@ mod tests {
         let mut memory = memory(Kind::Deployment);
         let mut see = |object| told(&memory.present(object, 100 * S));
         let done = "NewReplicaSetAvailable";
-        assert_eq!(see(deployment("1", done, 2, (1, 1))), ["RolloutBegan", "RolloutCompleted"]);
+        assert_eq!(
+            see(deployment("1", done, 2, (1, 1))),
+            ["RolloutBegan", "RolloutCompleted"]
+        );
         assert_eq!(see(deployment("1", done, 2, (1, 1))), [""; 0]);
-        assert_eq!(see(deployment("1", done, 2, (2, 1))), [""; 0], "the controller has not looked yet");
+        assert_eq!(
+            see(deployment("1", done, 2, (2, 1))),
+            [""; 0],
+            "the controller has not looked yet"
+        );
         assert_eq!(see(deployment("2", "ReplicaSetUpdated", 2, (2, 2))), ["RolloutBegan"]);
         assert_eq!(see(deployment("2", "ReplicaSetUpdated", 4, (3, 3))), ["scaled from 2"]);
-        assert_eq!(see(deployment("2", "ProgressDeadlineExceeded", 4, (3, 3))), ["RolloutFailed"]);
+        assert_eq!(
+            see(deployment("2", "ProgressDeadlineExceeded", 4, (3, 3))),
+            ["RolloutFailed"]
+        );
         assert_eq!(see(deployment("2", done, 4, (3, 3))), ["RolloutCompleted"]);
         let mut bare = deployment("2", done, 4, (3, 3));
         bare["metadata"]["annotations"] = Value::Null;
@@ -477,7 +518,12 @@ mod tests {
     fn what_has_no_uid_is_nothing() {
         for kind in Kind::ALL {
             let mut memory = memory(kind);
-            for odd in [json!(null), json!([]), json!({"metadata": {"uid": ""}}), json!({"metadata": 5})] {
+            for odd in [
+                json!(null),
+                json!([]),
+                json!({"metadata": {"uid": ""}}),
+                json!({"metadata": 5}),
+            ] {
                 assert_eq!(memory.present(odd.clone(), 0), []);
                 assert_eq!(memory.deleted(odd, 0), []);
             }

@@ -85,10 +85,18 @@ mod tests {
         });
         redact(&mut deployment);
         let text = deployment.to_string();
-        assert!(!text.contains("hunter2") && text.contains("PASSWORD") && text.contains("valueFrom"), "{text}");
+        assert!(
+            !text.contains("hunter2") && text.contains("PASSWORD") && text.contains("valueFrom"),
+            "{text}"
+        );
         assert_eq!(deployment["metadata"]["annotations"], json!({"a": "b"}));
         // What has none of it stays as it is.
-        for mut other in [json!({}), json!([]), json!({"metadata": 1, "spec": {"containers": 5}}), json!(null)] {
+        for mut other in [
+            json!({}),
+            json!([]),
+            json!({"metadata": 1, "spec": {"containers": 5}}),
+            json!(null),
+        ] {
             let before = other.clone();
             redact(&mut other);
             assert_eq!(other, before);

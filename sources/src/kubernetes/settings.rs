@@ -111,7 +111,9 @@ impl KubernetesWatchSettings {
                     .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         };
         for namespace in self.namespaces.iter().filter(|namespace| !name(namespace)) {
-            faults.push(format!("namespaces holds {namespace:?}, which is no name of a namespace"));
+            faults.push(format!(
+                "namespaces holds {namespace:?}, which is no name of a namespace"
+            ));
         }
         for (field, value) in [
             ("timeout_s", self.timeout_s),
@@ -151,7 +153,10 @@ fn url_fault(url: &str, token: bool) -> Option<String> {
     let (Some(scheme @ ("http" | "https")), Some(host)) = (uri.scheme_str(), uri.host()) else {
         return Some("url must begin with http:// or https:// and name a host".to_owned());
     };
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
         return Some("url holds a user or a password: remove them and set token_file".to_owned());
     }
     let loopback = host == "localhost"

@@ -185,7 +185,9 @@ fn read_container(
 fn workload(object: &Value) -> Standing {
     let mut standing = Standing::default();
     let mut read = |kind: TroubleKind, name: &str, bad: &dyn Fn(&Value) -> bool| {
-        let Some(condition) = condition(object, name) else { return };
+        let Some(condition) = condition(object, name) else {
+            return;
+        };
         let changed = time(&condition["lastTransitionTime"]).or_else(|| time(&condition["lastUpdateTime"]));
         match (bad(condition), changed) {
             (true, Some(since)) => standing.troubles.push(Trouble {
@@ -245,7 +247,8 @@ mod tests {
         expected: &[(TroubleKind, i64)],
         look_again: Option<i64>,
     ) {
-        let container = |kind| (kind != TroubleKind::NotReady && kind != TroubleKind::Unschedulable).then(|| "app".to_owned());
+        let container =
+            |kind| (kind != TroubleKind::NotReady && kind != TroubleKind::Unschedulable).then(|| "app".to_owned());
         let trouble = |(kind, since): &(TroubleKind, i64)| Trouble {
             kind: *kind,
             container: container(*kind),
@@ -254,7 +257,10 @@ mod tests {
         let known: Vec<Trouble> = known.iter().map(trouble).collect();
         let found = of(Kind::Pod, object, &known, now * S, &BOUNDS);
         let expected: Vec<Trouble> = expected.iter().map(trouble).collect();
-        assert_eq!((found.troubles, found.look_again), (expected, look_again.map(|s| s * S)));
+        assert_eq!(
+            (found.troubles, found.look_again),
+            (expected, look_again.map(|s| s * S))
+        );
     }
 
     #[test]
@@ -262,7 +268,10 @@ mod tests {
         use TroubleKind::CrashLoopBackOff as Loop;
         let backing_off = |died| {
             let state = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-            pod_with(false, json!({"name": "app", "ready": false, "state": state, "lastState": dead(died, "Error")}))
+            pod_with(
+                false,
+                json!({"name": "app", "ready": false, "state": state, "lastState": dead(died, "Error")}),
+            )
         };
         check(&backing_off(120), &[], 125, &[(Loop, 120)], None);
         // Its later crashes are the same trouble, as long as somebody remembers.
@@ -270,7 +279,10 @@ mod tests {
         check(&backing_off(180), &[], 185, &[(Loop, 180)], None);
         let again = |ready: bool| {
             let state = json!({"running": {"startedAt": second(200)}});
-            pod_with(ready, json!({"name": "app", "ready": ready, "state": state, "lastState": dead(190, "Error")}))
+            pod_with(
+                ready,
+                json!({"name": "app", "ready": ready, "state": state, "lastState": dead(190, "Error")}),
+            )
         };
         check(&again(false), &[(Loop, 120)], 205, &[(Loop, 120)], None);
         check(&again(true), &[(Loop, 120)], 205, &[(Loop, 120)], Some(260));
@@ -284,7 +296,10 @@ mod tests {
         use TroubleKind::OomKilled as Oom;
         let running = |died, reason| {
             let state = json!({"running": {"startedAt": second(died + 1)}});
-            pod_with(true, json!({"name": "app", "ready": true, "state": state, "lastState": dead(died, reason)}))
+            pod_with(
+                true,
+                json!({"name": "app", "ready": true, "state": state, "lastState": dead(died, reason)}),
+            )
         };
         check(&running(200, "OOMKilled"), &[], 210, &[(Oom, 200)], Some(261));
         check(&running(200, "OOMKilled"), &[(Oom, 150)], 210, &[(Oom, 150)], Some(261));
@@ -296,7 +311,13 @@ mod tests {
     fn images_and_configuration() {
         let waiting = |reason: &str| pod_with(false, json!({"name": "app", "state": {"waiting": {"reason": reason}}}));
         for reason in ["ErrImagePull", "ImagePullBackOff"] {
-            check(&waiting(reason), &[], 300, &[(TroubleKind::ImagePullBackOff, 110)], None);
+            check(
+                &waiting(reason),
+                &[],
+                300,
+                &[(TroubleKind::ImagePullBackOff, 110)],
+                None,
+            );
         }
         let creation = [(TroubleKind::CreateContainerError, 110)];
         check(&waiting("CreateContainerConfigError"), &[], 111, &creation, None);
@@ -305,7 +326,10 @@ mod tests {
     #[test]
     fn unready_pods_are_given_time() {
         use TroubleKind::{NotReady, Unschedulable};
-        let starting = pod_with(false, json!({"name": "app", "state": {"waiting": {"reason": "ContainerCreating"}}}));
+        let starting = pod_with(
+            false,
+            json!({"name": "app", "state": {"waiting": {"reason": "ContainerCreating"}}}),
+        );
         check(&starting, &[], 120, &[], Some(170));
         check(&starting, &[], 170, &[(NotReady, 110)], None);
         check(&starting, &[(NotReady, 90)], 120, &[(NotReady, 90)], None);
@@ -329,7 +353,12 @@ mod tests {
 
     #[test]
     fn what_is_no_pod_is_well() {
-        for odd in [json!({}), json!([]), json!(null), json!({"status": {"conditions": {}, "containerStatuses": [5, null, {}]}})] {
+        for odd in [
+            json!({}),
+            json!([]),
+            json!(null),
+            json!({"status": {"conditions": {}, "containerStatuses": [5, null, {}]}}),
+        ] {
             check(&odd, &[], 300, &[], None);
         }
     }
@@ -349,8 +378,16 @@ mod tests {
         };
         let stuck = deployment("Progressing", "False", "ProgressDeadlineExceeded");
         check(&stuck, &[TroubleKind::ProgressDeadlineExceeded], None);
-        check(&deployment("Progressing", "True", "NewReplicaSetAvailable"), &[], Some(7));
-        check(&deployment("ReplicaFailure", "True", "FailedCreate"), &[TroubleKind::ReplicaFailure], None);
+        check(
+            &deployment("Progressing", "True", "NewReplicaSetAvailable"),
+            &[],
+            Some(7),
+        );
+        check(
+            &deployment("ReplicaFailure", "True", "FailedCreate"),
+            &[TroubleKind::ReplicaFailure],
+            None,
+        );
         check(&deployment("Paused", "True", ""), &[], None);
     }
 }

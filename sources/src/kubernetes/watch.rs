@@ -107,7 +107,11 @@ impl Watcher {
                     End::Failed(failure) => failure,
                 };
                 match failure {
-                    Failure::Settings(_) | Failure::Refused { status: 401 | 403 | 404, .. } => return Some(failure),
+                    Failure::Settings(_)
+                    | Failure::Refused {
+                        status: 401 | 403 | 404,
+                        ..
+                    } => return Some(failure),
                     _ => self.failed(&failure, running, backoff).await,
                 }
                 if failure == Failure::Gone {
@@ -258,7 +262,12 @@ impl Watcher {
         metrics::counter!("aegis_kubernetes_errors_total", "resource" => resource, "cause" => failure.cause())
             .increment(1);
         let problem = self.problem(failure, running.group);
-        tracing::warn!(resource, cause = failure.cause(), problem, "the watch of Kubernetes is interrupted");
+        tracing::warn!(
+            resource,
+            cause = failure.cause(),
+            problem,
+            "the watch of Kubernetes is interrupted"
+        );
         if *failure != Failure::Gone {
             self.say(Some(problem));
         }

@@ -52,7 +52,10 @@ mod tests {
     fn all_fields() {
         let read = |body: &str| fields(body.as_bytes());
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(read("a=1&b+c=%2F&&d="), Some(vec![pair("a", "1"), pair("b c", "/"), pair("d", "")]));
+        assert_eq!(
+            read("a=1&b+c=%2F&&d="),
+            Some(vec![pair("a", "1"), pair("b c", "/"), pair("d", "")])
+        );
         assert_eq!(read(""), Some(Vec::new()));
         for bad in ["a", "a=1&a=2", "a=1&%61=2", "a=%f", "a=%ff"] {
             assert_eq!(read(bad), None, "{bad}");

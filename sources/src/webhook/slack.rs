@@ -320,7 +320,9 @@ impl Desk {
 
 /// A name for what Slack signed: its time and the body, in which Slack puts a `trigger_id` that is new each time.
 fn nonce(headers: &HeaderMap, body: &[u8]) -> Uuid {
-    let time = headers.get("x-slack-request-timestamp").map_or(&b""[..], |value| value.as_bytes());
+    let time = headers
+        .get("x-slack-request-timestamp")
+        .map_or(&b""[..], |value| value.as_bytes());
     Uuid::new_v5(&Uuid::NAMESPACE_OID, &[b"slack:", time, b":", body].concat())
 }
 
@@ -339,7 +341,14 @@ mod tests {
         };
         assert_eq!(faults("https://hooks.slack.com/"), 0);
         assert_eq!(faults("http://127.0.0.1:9/"), 0);
-        for open in ["", "https://", "https:///", "https://hooks.slack.com", "https://hooks.slack.com/x", "hooks.slack.com/"] {
+        for open in [
+            "",
+            "https://",
+            "https:///",
+            "https://hooks.slack.com",
+            "https://hooks.slack.com/x",
+            "hooks.slack.com/",
+        ] {
             assert_eq!(faults(open), 1, "{open}");
         }
     }

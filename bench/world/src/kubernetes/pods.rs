@@ -194,7 +194,8 @@ impl Cluster {
             return;
         };
         pod["status"]["phase"] = json!("Running");
-        pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True", "lastTransitionTime": time(self.now)}]);
+        pod["status"]["conditions"] =
+            json!([{"type": "Ready", "status": "True", "lastTransitionTime": time(self.now)}]);
         let started = pod["status"]["startTime"].clone();
         let container = &mut pod["status"]["containerStatuses"][0];
         container["ready"] = json!(true);

@@ -64,7 +64,10 @@ pub(crate) fn router() -> Router<World> {
             get(get_apps).patch(patch_apps),
         )
         .route("/apis/events.k8s.io/v1/{plural}", get(list_events_everywhere))
-        .route("/apis/events.k8s.io/v1/namespaces/{namespace}/{plural}", get(list_events))
+        .route(
+            "/apis/events.k8s.io/v1/namespaces/{namespace}/{plural}",
+            get(list_events),
+        )
         .route("/api/v1/{plural}", get(list_core_everywhere))
         .route("/api/v1/namespaces/{namespace}/{plural}", get(list_core))
         .route("/api/v1/namespaces/{namespace}/{plural}/{name}", get(get_core))

@@ -49,7 +49,11 @@ impl Cluster {
             if kind == Kind::Deployment {
                 let all_new = updated == total && updated == replicas;
                 let progress = self.progress(&key, &before, all_new, ready >= replicas);
-                let available = if ready > 0 { ("True", "MinimumReplicasAvailable") } else { ("False", "MinimumReplicasUnavailable") };
+                let available = if ready > 0 {
+                    ("True", "MinimumReplicasAvailable")
+                } else {
+                    ("False", "MinimumReplicasUnavailable")
+                };
                 status["conditions"] = json!([
                     condition(&before, "Available", available, self.now),
                     condition(&before, "Progressing", progress, self.now),
@@ -70,7 +74,10 @@ impl Cluster {
             return done;
         }
         let deadline = TimeDelta::milliseconds(self.scenario.progress_deadline_ms as i64);
-        let late = self.released.get(key).is_some_and(|began| *began + deadline <= self.now);
+        let late = self
+            .released
+            .get(key)
+            .is_some_and(|began| *began + deadline <= self.now);
         match late {
             true => ("False", "ProgressDeadlineExceeded"),
             false => ("True", "ReplicaSetUpdated"),

@@ -109,7 +109,11 @@ impl Watching {
             self.over = true;
             return Some(Err(std::io::Error::other("cut")));
         }
-        let Some(changes) = cluster.history().since(self.version).filter(|_| self.version <= cluster.version()) else {
+        let Some(changes) = cluster
+            .history()
+            .since(self.version)
+            .filter(|_| self.version <= cluster.version())
+        else {
             self.over = true;
             let status = json!({"kind": "Status", "status": "Failure", "reason": "Expired", "code": 410,
                 "message": format!("too old resource version: {}", self.version)});

@@ -23,7 +23,13 @@ pub fn emit(
         Some("Pod") => "pod",
         Some("Deployment") => "deployment",
         Some("ReplicaSet") => "replicaset",
-        _ => return Err(Fault::new("bad_value", "/kind", "is neither Pod nor Deployment nor ReplicaSet")),
+        _ => {
+            return Err(Fault::new(
+                "bad_value",
+                "/kind",
+                "is neither Pod nor Deployment nor ReplicaSet",
+            ));
+        }
     };
     let name = object.text("/metadata/name");
     let owner = owner(object);
@@ -102,7 +108,11 @@ fn explained(object: &Object, container: Option<&str>) -> Option<String> {
     }
     let conditions = object.value.pointer("/status/conditions")?.as_array()?;
     let telling = |condition: &&Value| {
-        let bad = if condition["type"] == "ReplicaFailure" { "True" } else { "False" };
+        let bad = if condition["type"] == "ReplicaFailure" {
+            "True"
+        } else {
+            "False"
+        };
         condition["status"] == bad && filled(&condition["message"]).is_some()
     };
     filled(&conditions.iter().find(telling)?["message"]).map(str::to_owned)

@@ -112,7 +112,11 @@ fn story(object: &Object, says: &Says, (name, revision, image): (&str, &str, Opt
         },
         Says::Scaled { from } => {
             let generation = object.value.pointer("/metadata/generation").and_then(Value::as_i64);
-            let to = object.value.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+            let to = object
+                .value
+                .pointer("/spec/replicas")
+                .and_then(Value::as_i64)
+                .unwrap_or(1);
             Story {
                 key: vec!["scaled".to_owned(), generation.unwrap_or_default().to_string()],
                 rule: "kubernetes/scaled@1",
@@ -140,7 +144,9 @@ fn progressing(object: &Object) -> Option<&Value> {
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
 fn managed_at(object: &Object, field: &str) -> Option<i64> {
     let entries = object.value.pointer("/metadata/managedFields")?.as_array()?;
-    let owning = entries.iter().filter(|entry| !entry["fieldsV1"]["f:spec"][field].is_null());
+    let owning = entries
+        .iter()
+        .filter(|entry| !entry["fieldsV1"]["f:spec"][field].is_null());
     owning
         .filter_map(|entry| time::parse(entry["time"].as_str()?))
         .filter(|at| *at != time::GO_ZERO)

@@ -2,7 +2,7 @@
 
 use model::kubernetes::KEY_PREFIX;
 use model::{SignalKind, SignalState};
-use serde_json::Value;
+
 
 use super::object::{Object, deployment_of, service};
 use super::{Place, SOURCE};
@@ -194,7 +194,11 @@ fn members(object: &Object) -> Result<Extra<'static>, Fault> {
         let mut json = String::new();
         push_json(&mut json, &value.to_string()).map_err(|_| {
             let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-            Fault::new("too_deep", &pointer, "is nested too deep, or holds half a surrogate pair")
+            Fault::new(
+                "too_deep",
+                &pointer,
+                "is nested too deep, or holds half a surrogate pair",
+            )
         })?;
         extra.items.push(Item {
             name: name.clone().into(),

@@ -20,7 +20,11 @@ impl Object {
         let value: Value = serde_json::from_str(text).map_err(|error| Fault::json(&error, &Trail::default()))?;
         match value {
             Value::Object(_) => Ok(Object { value }),
-            _ => Err(Fault::new("wrong_type", "", "is no object of Kubernetes: it must be a JSON object")),
+            _ => Err(Fault::new(
+                "wrong_type",
+                "",
+                "is no object of Kubernetes: it must be a JSON object",
+            )),
         }
     }
 
@@ -47,7 +51,11 @@ impl Object {
                 Some(at) => Ok(Some(at)),
                 None => {
                     let shown: String = text.chars().take(40).collect();
-                    Err(Fault::new("bad_time", pointer, format!("is {shown:?}, no RFC 3339 time")))
+                    Err(Fault::new(
+                        "bad_time",
+                        pointer,
+                        format!("is {shown:?}, no RFC 3339 time"),
+                    ))
                 }
             },
             Some(_) => Err(Fault::new("bad_time", pointer, "is no time")),

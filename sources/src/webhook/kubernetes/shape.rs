@@ -28,7 +28,10 @@ pub fn check(body: &[u8]) -> Result<(), Refusal> {
         return Err(refusal.remedy(REMEDY));
     }
     if TELLING.iter().all(|name| top.get(name).is_none()) {
-        let refusal = Refusal::bad("missing-field", "there is neither `kind` nor `items`, `involvedObject` or `regarding`");
+        let refusal = Refusal::bad(
+            "missing-field",
+            "there is neither `kind` nor `items`, `involvedObject` or `regarding`",
+        );
         return Err(refusal.field("kind").place("/kind").remedy(REMEDY));
     }
     Ok(())

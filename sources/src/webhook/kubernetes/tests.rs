@@ -22,18 +22,27 @@ fn shapes() {
         ("5", "wrong-top-level", "/"),
     ] {
         let refusal = shape::check(refused.as_bytes()).unwrap_err();
-        assert_eq!((refusal.reason, refusal.place.as_deref()), (reason, Some(place)), "{refused}");
+        assert_eq!(
+            (refusal.reason, refusal.place.as_deref()),
+            (reason, Some(place)),
+            "{refused}"
+        );
     }
 }
 
 #[test]
 fn clusters_are_told_apart() {
-    let of = |cluster: &'static str| HeaderMap::from_iter([("x-aegis-cluster".parse().unwrap(), HeaderValue::from_static(cluster))]);
+    let of = |cluster: &'static str| {
+        HeaderMap::from_iter([("x-aegis-cluster".parse().unwrap(), HeaderValue::from_static(cluster))])
+    };
     assert_ne!(
         delivery_key(&Kubernetes, &of("a"), b"{}"),
         delivery_key(&Kubernetes, &of("b"), b"{}")
     );
-    assert_eq!(Kubernetes.keep_header("x-aegis-cluster").as_deref(), Some("http-x-aegis-cluster"));
+    assert_eq!(
+        Kubernetes.keep_header("x-aegis-cluster").as_deref(),
+        Some("http-x-aegis-cluster")
+    );
     // What the watch says cannot be said by a header of HTTP.
     assert_eq!(Kubernetes.keep_header("kubernetes-sighting"), None);
 }

@@ -72,11 +72,9 @@ impl Wish {
     /// Who may wish it, at least.
     pub fn needs(&self) -> SlackRole {
         match self {
-            Wish::Help
-            | Wish::Status
-            | Wish::Incidents { .. }
-            | Wish::Why { .. }
-            | Wish::Similar { .. } => SlackRole::Viewer,
+            Wish::Help | Wish::Status | Wish::Incidents { .. } | Wish::Why { .. } | Wish::Similar { .. } => {
+                SlackRole::Viewer
+            }
             Wish::Acknowledge { .. } | Wish::Resolve { .. } => SlackRole::Responder,
             Wish::Approve { .. } | Wish::Deny { .. } => SlackRole::Approver,
         }
@@ -134,16 +132,45 @@ mod tests {
             ("ack  ab12", Wish::Acknowledge { incident: id() }, SlackRole::Responder),
             (
                 "resolve ab12 was  a bad disk",
-                Wish::Resolve { incident: id(), resolution: "was  a bad disk".into() },
+                Wish::Resolve {
+                    incident: id(),
+                    resolution: "was  a bad disk".into(),
+                },
                 SlackRole::Responder,
             ),
-            ("approve ab12 FFEE", Wish::Approve { remediation: id(), plan: "ffee".into() }, SlackRole::Approver),
-            ("deny ab12 not today", Wish::Deny { remediation: id(), reason: "not today".into() }, SlackRole::Approver),
+            (
+                "approve ab12 FFEE",
+                Wish::Approve {
+                    remediation: id(),
+                    plan: "ffee".into(),
+                },
+                SlackRole::Approver,
+            ),
+            (
+                "deny ab12 not today",
+                Wish::Deny {
+                    remediation: id(),
+                    reason: "not today".into(),
+                },
+                SlackRole::Approver,
+            ),
         ] {
             assert_eq!(Wish::read(text).as_ref(), Ok(&wish), "{text}");
-            assert_eq!((wish.needs(), wish.changes()), (role, role > SlackRole::Viewer), "{text}");
+            assert_eq!(
+                (wish.needs(), wish.changes()),
+                (role, role > SlackRole::Viewer),
+                "{text}"
+            );
         }
-        for wrong in ["dance", "ack", "why", "resolve ab12", "approve ab12", "deny", "incidents some"] {
+        for wrong in [
+            "dance",
+            "ack",
+            "why",
+            "resolve ab12",
+            "approve ab12",
+            "deny",
+            "incidents some",
+        ] {
             let told = Wish::read(wrong).unwrap_err();
             assert!(told.contains("/aegis"), "{wrong}: {told}");
         }
@@ -156,7 +183,15 @@ mod tests {
         assert_eq!((&*form.user, &*form.text), ("U1", "ack ab12"));
         assert_eq!(form.response_url.as_deref(), Some("https://hooks.slack.com/x"));
         let long = format!("user_id=U1&text={}", "x".repeat(LONGEST + 1));
-        for bad in ["", "text=help", "user_id=", "user_id=U1&user_id=U2", "user_id=%zz", "user_id=%ff", &long] {
+        for bad in [
+            "",
+            "text=help",
+            "user_id=",
+            "user_id=U1&user_id=U2",
+            "user_id=%zz",
+            "user_id=%ff",
+            &long,
+        ] {
             assert!(Form::read(bad.as_bytes()).is_err(), "{bad}");
         }
     }
