@@ -87,8 +87,15 @@ impl Rig {
         (stop.clone(), tokio::spawn(Box::new(source).run(ingress, stop)))
     }
 
+    /// Until everything was listed, and is watched from there.
     async fn start(&mut self) {
+        let watches = |rig: &Rig| {
+            let state = rig.world.state();
+            state.requests.iter().filter(|seen| seen.uri.contains("watch=1")).count()
+        };
+        let before = watches(self);
         self.watch = Some(self.another().await);
+        self.until("four watches", || watches(self) >= before + 4).await;
         self.well().await;
     }
 
