@@ -8,7 +8,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use bytes::Bytes;
 use fuzz::{Dice, corpus, rounds, spoiled};
 use model::topics;
 use operators::dedupe::{Dedupe, DedupeSettings};
@@ -56,7 +55,8 @@ fn genuine(scheme: Scheme, secret: &str, body: &[u8], time: i64) -> Sent {
     let header = |name: &str, value: String| (name.to_owned(), value);
     let (path, headers) = match scheme {
         Scheme::Github => {
-            let event = header("x-github-event", "deployment_status".to_owned());
+            // A name that goes with every body: GitHub itself never sends a body under the name of another.
+            let event = header("x-github-event", "of_next_year".to_owned());
             let signed = header("x-hub-signature-256", format!("sha256={}", signature(secret, body)));
             ("/webhooks/github", vec![event, signed])
         }

@@ -500,23 +500,32 @@ async fn a_restart_ends_what_is_over() {
     rig.stop().await;
 }
 
+/// Until `said` stands in the log, and each delivery twice.
+async fn twice(rig: &Rig, said: &str) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let told = rig.told().await.iter().any(|one| one.contains(said));
+        let counted = rig.deliveries().await;
+        if told && counted.values().all(|count| *count == 2) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{said}: {counted:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Two instances: two records of one delivery, which is one signal.
 #[tokio::test(flavor = "multi_thread")]
 async fn several_instances_say_the_same() {
     let mut rig = Rig::new(|_| ()).await;
     rig.start().await;
     let (stop, other) = rig.another().await;
+    // What the second lists has the versions that the first saw: nothing has changed yet.
+    twice(&rig, "RolloutCompleted").await;
     rig.warn("seen by both");
     let pod = rig.pods("api-server").remove(0);
     rig.world.state().kubernetes.crash(PRODUCTION, &pod, "Error");
-    let mut doubled = BTreeMap::new();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while doubled.is_empty() || doubled.values().any(|count| *count != 2) {
-        assert!(tokio::time::Instant::now() < deadline, "{doubled:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let told = rig.told().await.iter().any(|one| one.contains("began"));
-        doubled = if told { rig.deliveries().await } else { BTreeMap::new() };
-    }
+    twice(&rig, "began").await;
     stop.cancel();
     other.await.unwrap().unwrap();
     rig.stop().await;
