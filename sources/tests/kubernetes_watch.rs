@@ -91,7 +91,11 @@ impl Rig {
     async fn start(&mut self) {
         let watches = |rig: &Rig| {
             let state = rig.world.state();
-            state.requests.iter().filter(|seen| seen.uri.contains("watch=1")).count()
+            state
+                .requests
+                .iter()
+                .filter(|seen| seen.uri.contains("watch=1"))
+                .count()
         };
         let before = watches(self);
         self.watch = Some(self.another().await);

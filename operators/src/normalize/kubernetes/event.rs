@@ -3,7 +3,6 @@
 use model::kubernetes::KEY_PREFIX;
 use model::{SignalKind, SignalState};
 
-
 use super::object::{Object, deployment_of, service};
 use super::{Place, SOURCE};
 use crate::normalize::canonical::push_json;
