@@ -15,7 +15,7 @@ impl Dice {
         Dice(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,7 +25,7 @@ impl Dice {
 
     /// Below `end`, which is not zero.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
+        (self.draw() % end.max(1) as u64) as usize
     }
 
     pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
@@ -140,7 +140,7 @@ pub fn spoiled(dice: &mut Dice, bytes: &[u8], others: &[Vec<u8>]) -> Vec<u8> {
         let at = dice.below(bytes.len() + 1);
         match dice.below(8) {
             0 if at < bytes.len() => bytes[at] ^= 1 << dice.below(8),
-            1 if at < bytes.len() => bytes[at] = dice.next() as u8,
+            1 if at < bytes.len() => bytes[at] = dice.draw() as u8,
             2 => bytes.truncate(at),
             3 => {
                 let end = (at + 1 + dice.below(40)).min(bytes.len());

@@ -210,11 +210,11 @@ fn tampered(dice: &mut Dice, scheme: Scheme, genuine: &Sent, bodies: &[Vec<u8>])
             let names = ["push", "deployment", "ping", "code_scanning_alert", "brand_new", ""];
             sent.headers[0].1 = (*dice.one_of(&names)).to_owned();
             sent.headers
-                .push(("x-github-delivery".to_owned(), dice.next().to_string()));
+                .push(("x-github-delivery".to_owned(), dice.draw().to_string()));
             (sent, Done::Renamed)
         }
         _ => {
-            sent.headers.push(("x-made-up".to_owned(), dice.next().to_string()));
+            sent.headers.push(("x-made-up".to_owned(), dice.draw().to_string()));
             sent.headers.push(("user-agent".to_owned(), "somebody else".to_owned()));
             (sent, Done::Renamed)
         }
