@@ -9,7 +9,7 @@ BENCH_ALERTS ?= 1000000
 BENCH_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aegis/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-oom build test test-long simulate bench lint docs
+.PHONY: help run demo-oom build test test-long simulate fuzz bench lint docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ simulate: ## 100,000 simulated schedules; one that fails prints how to replay it
 	scripts/install-tools.sh
 	AEGIS_TEST_SIM_SCHEDULES=$(or $(AEGIS_TEST_SIM_SCHEDULES),100000) \
 		cargo test --release --workspace --test simulation -- --nocapture
+
+fuzz: ## a million spoiled bodies and requests per target; one that fails prints its seed (AEGIS_FUZZ_ROUNDS, _SEED)
+	scripts/install-tools.sh
+	AEGIS_FUZZ_ROUNDS=$(or $(AEGIS_FUZZ_ROUNDS),1000000) \
+		cargo test --release --workspace --test decoders --test requests -- --nocapture
 
 bench: ## generate alerts and run the core job on them (BENCH_ALERTS, BENCH_DIR)
 	scripts/install-tools.sh

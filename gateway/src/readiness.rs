@@ -36,6 +36,7 @@ impl Default for ReadinessBounds {
 pub struct Readiness {
     bounds: ReadinessBounds,
     stages: Arc<Mutex<BTreeMap<String, Stage>>>,
+    degraded: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 #[derive(Default)]
@@ -61,6 +62,9 @@ pub struct Report {
     /// Partitions reported on.
     pub partitions: usize,
     pub failing: Vec<Failing>,
+    /// What works less well than it should, by name; it makes nobody unready.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub degraded: BTreeMap<String, String>,
 }
 
 /// One thing that is not as it should be.
@@ -78,7 +82,7 @@ impl Readiness {
     pub fn new(bounds: ReadinessBounds) -> Self {
         Readiness {
             bounds,
-            stages: Arc::default(),
+            ..Readiness::default()
         }
     }
 
@@ -146,6 +150,11 @@ impl Readiness {
         stage.partitions.clear();
     }
 
+    /// All that works less well than it should, and how: systems beside us that are away.
+    pub fn degraded(&self, parts: BTreeMap<String, String>) {
+        *self.degraded.lock().unwrap_or_else(PoisonError::into_inner) = parts;
+    }
+
     /// Everything that fails, by stage and partition. Nobody expected and nobody heard is not ready either.
     pub fn check(&self, now: Instant) -> Report {
         let stages = self.stages();
@@ -176,6 +185,7 @@ impl Readiness {
             ready: failing.is_empty(),
             partitions,
             failing,
+            degraded: self.degraded.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
@@ -280,6 +290,18 @@ mod tests {
             0,
             &[],
         );
+    }
+
+    #[test]
+    fn what_is_degraded_is_ready_and_said() {
+        let readiness = Readiness::default();
+        readiness.running("dedupe");
+        let parts = BTreeMap::from([("kubernetes pods".to_owned(), "away".to_owned())]);
+        readiness.degraded(parts.clone());
+        let report = readiness.check(Instant::now());
+        assert_eq!((report.ready, report.degraded), (true, parts));
+        readiness.degraded(BTreeMap::new());
+        assert!(readiness.check(Instant::now()).degraded.is_empty());
     }
 
     #[test]

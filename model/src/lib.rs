@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod ids;
 pub mod incident;
 pub mod investigation;
+pub mod kubernetes;
 pub mod ledger;
 pub mod logs;
 pub mod notification;

@@ -5,13 +5,13 @@ use bytes::Bytes;
 
 /// Names of the headers of a record on `events.raw`.
 pub mod header {
-    /// Which decoder: `alertmanager`, `grafana`, `events`. Absent: the body's shape decides.
+    /// Which decoder: `alertmanager`, `grafana`, `github`, `kubernetes`, `events`. Absent: the body's shape decides.
     pub const SENDER: &str = "aegis-sender";
     /// When the dispatcher received it: microseconds since the epoch, decimal. Absent: the record's timestamp.
     pub const RECEIVED_AT: &str = "aegis-received-at";
     /// Hex digest of the raw body with the sender's name; equal for byte-identical deliveries.
     pub const DELIVERY: &str = "aegis-delivery";
-    /// How the sender was authenticated: `bearer`, `none`.
+    /// How the sender was authenticated: `bearer`, `none`; `watch`: asked by ourselves.
     pub const VERDICT: &str = "aegis-verdict";
     /// The request's content type, as sent.
     pub const CONTENT_TYPE: &str = "content-type";

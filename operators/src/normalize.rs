@@ -25,6 +25,7 @@ mod github;
 mod grafana;
 mod group;
 mod json;
+mod kubernetes;
 mod settings;
 mod shape;
 mod time;
@@ -115,6 +116,7 @@ fn decode(event: &RawEvent, body: &str, lane: &mut Lane<'_, '_>) -> Result<(), F
         Sender::Alertmanager => alertmanager::decode(body, lane),
         Sender::Grafana => grafana::decode(body, lane),
         Sender::Github => github::decode(event, body, lane),
+        Sender::Kubernetes => kubernetes::decode(event, body, lane),
         Sender::Events => events::decode(event, body, lane),
         Sender::Flat => flat::decode(body, lane),
     }

@@ -9,6 +9,8 @@ mod captured;
 mod faults;
 #[path = "normalize_suite/github.rs"]
 mod github;
+#[path = "normalize_suite/kubernetes.rs"]
+mod kubernetes;
 #[path = "normalize_suite/properties.rs"]
 mod properties;
 #[path = "normalize_suite/rules.rs"]

@@ -1,18 +1,20 @@
-//! What a click on Slack means: the same order that the API gives, once per pair of buttons.
+//! What a click on Slack, or the command `/aegis`, means: the same orders that the API gives, once per pair of buttons and once per request.
+
+mod command;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use gateway::{OrderError, Orders};
 use sinks::notify::Http;
-use sources::webhook::slack::{Answers, Click, Verb};
+use sources::webhook::slack::{Answers, Click, Command, Verb};
 
 use crate::orders::LogOrders;
 
 /// For what is said to the person who clicked.
 const TELL_TIME: Duration = Duration::from_secs(5);
 
-/// Answers clicks.
+/// Answers clicks and commands.
 pub struct SlackAnswers {
     pub orders: LogOrders,
     pub http: Http,
@@ -28,6 +30,22 @@ impl Answers for SlackAnswers {
             }
             Err(error) => {
                 tracing::warn!(remediation = %click.remediation, by = click.by, %error, "an order from Slack was not given");
+                format!("Not done: {error}.")
+            }
+        }
+    }
+
+    async fn command(&self, command: Command) -> String {
+        let (wish, by) = (&command.wish, command.by.as_str());
+        match self.obey(&command).await {
+            Ok(text) => {
+                if wish.changes() {
+                    tracing::info!(?wish, by, "an order from Slack");
+                }
+                text
+            }
+            Err(error) => {
+                tracing::warn!(?wish, by, %error, "a command from Slack was not followed");
                 format!("Not done: {error}.")
             }
         }

@@ -50,7 +50,7 @@ pub use fault::{Fault, Place, Warning};
 pub use policy::PolicySettings;
 pub use sections::{
     DataSettings, Keep, LogFormat, LogKind, LogSettings, LoggingSettings, ProgressSettings, ReadinessSettings,
-    SnapshotSettings, TopicSettings, TopicsSettings,
+    SnapshotSettings, SourcesSettings, TopicSettings, TopicsSettings,
 };
 pub use signing::SigningSettings;
 
@@ -74,6 +74,7 @@ pub struct Config {
     pub log: LogSettings,
     pub topics: TopicsSettings,
     pub dispatcher: WebhookSettings,
+    pub sources: SourcesSettings,
     pub progress: ProgressSettings,
     pub normalize: NormalizeSettings,
     pub templates: TemplatesSettings,

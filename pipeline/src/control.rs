@@ -64,6 +64,9 @@ pub struct DaemonStatus {
     /// Records that wait anywhere between the log and the stores.
     pub lag: u64,
     pub troubles: std::collections::BTreeMap<String, String>,
+    /// What works less well than it should, and makes nothing else worse.
+    #[serde(default)]
+    pub degraded: std::collections::BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +148,7 @@ async fn status(State(door): State<Door>) -> Json<DaemonStatus> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         lag: door.health.partitions().values().map(|health| health.lag).sum(),
         troubles: door.health.troubles(),
+        degraded: door.health.degradations(),
     })
 }
 

@@ -17,6 +17,7 @@ pub mod logging;
 pub mod orders;
 pub mod readiness;
 pub mod reads;
+pub mod recollection;
 pub mod repartition;
 pub mod retention;
 pub mod run;

@@ -52,6 +52,7 @@ pub async fn watch_health(health: Health, readiness: Readiness, stop: Cancellati
         for (stage, problem) in troubles {
             readiness.stopped(&stage, problem);
         }
+        readiness.degraded(health.degradations());
         known = current;
     }
 }

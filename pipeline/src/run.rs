@@ -11,6 +11,7 @@ use gateway::{Gateway, Readiness, Shown};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::topics;
 use sinks::notify::Http;
+use sources::kubernetes::KubernetesSource;
 use sources::webhook::WebhookSource;
 use stream::driver::{Mode, run_sink};
 use stream::{Ingress, Source};
@@ -25,6 +26,7 @@ use crate::letters::DeskLetters;
 use crate::orders::LogOrders;
 use crate::readiness::watch_health;
 use crate::reads::StoreReads;
+use crate::recollection::StoreRecollection;
 use crate::retention;
 use crate::topology::{Drive, STAGES, dead_letters};
 use crate::watch;
@@ -128,6 +130,18 @@ pub async fn run(
         let dispatcher = dispatcher.with_logs(logs.clone());
         let dispatcher = dispatcher.with_answers(Arc::new(answers));
         addresses.dispatcher = Some(dispatcher.local_addr());
+        if world.config.sources.kubernetes.configured() {
+            let store = world.store.clone();
+            let watch = KubernetesSource::new(
+                world.config.sources.kubernetes.clone(),
+                Arc::new(StoreRecollection { store }),
+                world.runtime.health.clone(),
+            );
+            let watch = watch.with_clock(world.runtime.clock.clone());
+            let (ingress, closing) = (ingress.clone(), doors.stop.clone());
+            let running = async move { Box::new(watch).run(ingress, closing).await.map_err(anyhow::Error::msg) };
+            doors.tasks.spawn(running);
+        }
         let (ingress, closing) = (ingress.clone(), doors.stop.clone());
         doors.tasks.spawn(async move {
             Box::new(dispatcher)

@@ -46,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("world", &[]),
+    ("fuzz", &["model", "stream", "sources", "operators"]),
 ];
 
 struct Package {

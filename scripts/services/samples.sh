@@ -15,7 +15,7 @@ modules=$(npm_folder "$here/samples/package.json" samples)
 case "${1:-}" in
 install)
     node_is_there
-    npm_install "$here/samples/package.json" "$modules" "GitHub's example payloads"
+    npm_install "$here/samples/package.json" "$modules" "GitHub's example payloads and Slack's Bolt"
     ;;
 env)
     printf 'export AEGIS_TEST_GITHUB_EXAMPLES=%q\n' "$modules/node_modules/@octokit/webhooks-examples/api.github.com/index.json"

@@ -31,6 +31,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+pub use card::escaped;
 pub use client::{Failed, Http};
 pub use outward::signature;
 pub use settings::{NotifySettings, ReceiverKind, ReceiverSettings, RouteSettings};

@@ -17,6 +17,7 @@ mod flow;
 mod form;
 mod github;
 mod grafana;
+mod kubernetes;
 mod logs;
 mod problem;
 mod redact;

@@ -52,6 +52,7 @@ impl std::fmt::Debug for Waits {
 pub struct Health {
     partitions: Arc<Mutex<BTreeMap<(String, String), PartitionHealth>>>,
     failed: Arc<Mutex<BTreeMap<String, String>>>,
+    degraded: Arc<Mutex<BTreeMap<String, String>>>,
     members: Arc<Mutex<BTreeMap<String, Waits>>>,
 }
 
@@ -72,6 +73,21 @@ impl Health {
             Some(problem) => failed.insert(stage.to_owned(), problem),
             None => failed.remove(stage),
         };
+    }
+
+    /// Something works less well than it should (a system beside us is away), and the rest goes on as if nothing were; `None` when it is
+    /// well again.
+    pub fn degraded(&self, part: &str, problem: Option<String>) {
+        let mut degraded = lock(&self.degraded);
+        match problem {
+            Some(problem) => degraded.insert(part.to_owned(), problem),
+            None => degraded.remove(part),
+        };
+    }
+
+    /// part → problem.
+    pub fn degradations(&self) -> BTreeMap<String, String> {
+        lock(&self.degraded).clone()
     }
 
     /// The stage has a group member, or is about to have one.

@@ -3,16 +3,21 @@
 //! ```text
 //! PATCH template ─► generation + 1, a new revision ─► advance: one pod after another is replaced ─► ready a while later
 //! PATCH replicas ─► generation + 1 ─► pods started or removed at once
+//! every change   ─► history: what watches tell, from any resourceVersion that is not forgotten
 //! ```
 
+pub mod history;
 pub mod patch;
 mod pods;
 pub(crate) mod routes;
 pub(crate) mod seed;
 mod selector;
+mod statuses;
+mod trouble;
+mod watch;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -44,6 +49,13 @@ pub struct Cluster {
     starting: BTreeMap<Key, DateTime<Utc>>,
     requests: BTreeMap<(String, String), Requests>,
     now: DateTime<Utc>,
+    history: history::History,
+    /// When the newest template of a Deployment was set.
+    released: BTreeMap<Key, DateTime<Utc>>,
+    /// Verbs and resources that nobody may use: `("list", "pods")`.
+    pub forbidden: BTreeSet<(String, String)>,
+    /// API groups that are not served, such as `events.k8s.io`.
+    pub unserved: BTreeSet<String>,
 }
 
 /// What a service has answered since the world began.
@@ -90,6 +102,10 @@ impl Cluster {
             starting: BTreeMap::new(),
             requests: BTreeMap::new(),
             now,
+            history: history::History::default(),
+            released: BTreeMap::new(),
+            forbidden: BTreeSet::new(),
+            unserved: BTreeSet::new(),
             scenario: scenario.clone(),
         };
         for workload in &scenario.workloads {
@@ -207,11 +223,35 @@ impl Cluster {
             text(&object["metadata"]["namespace"]),
             text(&object["metadata"]["name"]),
         );
-        self.objects.insert(key, object);
+        let before = self.objects.insert(key, object.clone());
+        let change = match before {
+            Some(_) => history::Change::Modified,
+            None => history::Change::Added,
+        };
+        self.history.push(self.version, plural, change, object);
+    }
+
+    /// The object, which is no more.
+    fn take_out(&mut self, key: &Key) -> Option<Value> {
+        let mut object = self.objects.remove(key)?;
+        object["metadata"]["resourceVersion"] = json!(self.next_version());
+        self.history
+            .push(self.version, &key.0, history::Change::Deleted, object.clone());
+        Some(object)
     }
 
     /// An event about `object`.
     fn say(&mut self, object: &Value, kind: &str, reason: &str, message: &str, at: DateTime<Utc>) {
+        self.say_as("Normal", object, (kind, reason, message), at);
+    }
+
+    fn say_as(
+        &mut self,
+        event_type: &str,
+        object: &Value,
+        (kind, reason, message): (&str, &str, &str),
+        at: DateTime<Utc>,
+    ) {
         let metadata = &object["metadata"];
         let name = format!("{}.{:x}", text(&metadata["name"]), self.version);
         let at = time(at);
@@ -232,7 +272,7 @@ impl Cluster {
             },
             "reason": reason,
             "message": message,
-            "type": "Normal",
+            "type": event_type,
             "count": 1,
             "eventTime": null,
             "firstTimestamp": at,

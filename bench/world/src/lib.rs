@@ -1,7 +1,7 @@
 //! The world beside Aegis, for tests and demos: stand-ins that speak real HTTP and keep a state.
 //!
 //! ```text
-//!  /apis/apps/v1, /api/v1   a Kubernetes API server with the controllers that replace pods
+//!  /apis/apps/v1, /api/v1   a Kubernetes API server with the controllers that replace pods; lists and watches
 //!  /metrics                 what those pods use and serve, for a real Prometheus to scrape
 //!  /loki/api/v1             a Loki: push, query_range
 //!  /prometheus/api/v1       a twin of Prometheus for stored series: selectors alone, no functions
@@ -14,7 +14,7 @@
 //!
 //! [`demo`] tells one story in it, to a real Aegis beside a real Prometheus.
 //!
-//! Not here: watches, server-side apply, creating or deleting objects, namespaces, roles, admission.
+//! Not here: server-side apply, creating or deleting objects, namespaces, roles, admission.
 
 mod control;
 pub mod demo;

@@ -11,6 +11,10 @@ pub struct Scenario {
     pub replace_every_ms: u64,
     /// Milliseconds until a new pod is ready.
     pub ready_after_ms: u64,
+    /// Milliseconds after which a rollout that is not done has failed.
+    pub progress_deadline_ms: u64,
+    /// Milliseconds between two bookmarks of a watch.
+    pub bookmark_every_ms: u64,
     /// Bearer token that the API server asks for; any where `None`.
     pub token: Option<String>,
 }
@@ -93,6 +97,8 @@ impl Default for Scenario {
             ],
             replace_every_ms: 2_000,
             ready_after_ms: 3_000,
+            progress_deadline_ms: 600_000,
+            bookmark_every_ms: 1_000,
             token: None,
         }
     }

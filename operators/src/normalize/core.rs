@@ -236,11 +236,14 @@ impl Lane<'_, '_> {
     }
 }
 
-/// Digest of everything the sender said: the texts, then what is not text.
+/// Digest of everything the sender said: the texts, then what is not text. Where the sender gave no time, the time of arrival is none that it
+/// said: the same body later is the same statement.
 fn digest(content: &str, draft: &Draft<'_, '_>) -> u64 {
+    let timeless = draft.extra.items.iter().any(|item| item.name == "time_from");
+    let event_at = if timeless { i64::MIN } else { draft.event_at };
     let mut said = [0; 26];
     said[..8].copy_from_slice(&XxHash3_64::oneshot(content.as_bytes()).to_le_bytes());
-    said[8..16].copy_from_slice(&draft.event_at.to_le_bytes());
+    said[8..16].copy_from_slice(&event_at.to_le_bytes());
     // No sender's time is this early.
     said[16..24].copy_from_slice(&draft.ends_at.unwrap_or(i64::MIN).to_le_bytes());
     (said[24], said[25]) = (draft.kind as u8, draft.state as u8);

@@ -243,6 +243,22 @@ impl<'a> Pairs<'a> {
         Pairs(pairs)
     }
 
+    /// As [`Pairs::made`], of names that the sender gave.
+    pub fn owned(mut pairs: Vec<(String, String)>) -> Self {
+        // Stable: of equal names the later one stays behind.
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut kept: Vec<(Text<'a>, Text<'a>)> = Vec::with_capacity(pairs.len());
+        for (name, mut value) in pairs {
+            let end = value.floor_char_boundary(MAX_VALUE_BYTES);
+            value.truncate(end);
+            match kept.last_mut() {
+                Some(last) if *last.0 == name => last.1 = Text::Owned(value),
+                _ => kept.push((Text::Owned(name), Text::Owned(value))),
+            }
+        }
+        Pairs(kept)
+    }
+
     /// The value of `name`; empty values count as absent, as in Prometheus.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0

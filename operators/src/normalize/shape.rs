@@ -9,6 +9,7 @@
 //! | `version: "1"` and `orgId` or `state` | `grafana` |
 //! | in an array: `labels` and `startsAt` | `alertmanager` (API v2) |
 //! | header `http-x-github-event`, or `repository` and `sender` | `github` |
+//! | header `kubernetes-sighting`, or `involvedObject` or `regarding` | `kubernetes` |
 //! | `fingerprint` and `ts` | `flat` |
 //! | `ts`, `service`, and `commit` or `version` | `flat` |
 //!
@@ -20,13 +21,14 @@ use serde_json::value::RawValue;
 
 use super::fault::Fault;
 use super::json::{Fields, Member, read_leading_object};
-use super::{alertmanager, events, flat, github, grafana};
+use super::{alertmanager, events, flat, github, grafana, kubernetes};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
     Alertmanager,
     Grafana,
     Github,
+    Kubernetes,
     Events,
     Flat,
 }
@@ -37,13 +39,15 @@ pub fn sender_of(event: &RawEvent, body: &str) -> Result<Sender, Fault> {
         alertmanager::SOURCE => return Ok(Sender::Alertmanager),
         grafana::SOURCE => return Ok(Sender::Grafana),
         github::SOURCE => return Ok(Sender::Github),
+        kubernetes::SOURCE => return Ok(Sender::Kubernetes),
         events::SOURCE => return Ok(Sender::Events),
         flat::SOURCE => return Ok(Sender::Flat),
         "" => {}
         other => {
             let shown: String = other.chars().take(40).collect();
-            let detail =
-                format!("header aegis-sender is {shown:?}; known are alertmanager, grafana, github, events, flat");
+            let detail = format!(
+                "header aegis-sender is {shown:?}; known are alertmanager, grafana, github, kubernetes, events, flat"
+            );
             return Err(Fault::new("unknown_sender", "", detail));
         }
     }
@@ -52,6 +56,9 @@ pub fn sender_of(event: &RawEvent, body: &str) -> Result<Sender, Fault> {
     }
     if event.headers.iter().any(|(name, _)| name == github::EVENT_HEADER) {
         return Ok(Sender::Github);
+    }
+    if kubernetes::sighted(event) {
+        return Ok(Sender::Kubernetes);
     }
     let start = body.trim_start();
     if start.is_empty() {
@@ -109,6 +116,7 @@ struct Clues {
     commit: bool,
     repository: bool,
     by: bool,
+    cluster_event: bool,
     sender: Option<Sender>,
     /// The first few members that are no clue, for the refusal.
     names: Vec<String>,
@@ -141,6 +149,7 @@ impl<'de> Fields<'de> for Clues {
             "commit" => self.commit = true,
             "repository" => self.repository = true,
             "sender" => self.by = true,
+            "involvedObject" | "regarding" => self.cluster_event = true,
             name if self.names.len() < 8 && !matches!(name, "id" | "status" | "receiver") => {
                 self.names.push(name.chars().take(32).collect());
             }
@@ -162,6 +171,8 @@ impl Clues {
             Some(Sender::Alertmanager)
         } else if self.repository && self.by && !self.in_array {
             Some(Sender::Github)
+        } else if self.cluster_event {
+            Some(Sender::Kubernetes)
         } else if self.ts && (self.fingerprint || (self.service && (self.commit || self.version))) {
             Some(Sender::Flat)
         } else {

@@ -7,7 +7,7 @@ use stream::operator::Harness;
 
 use crate::support::{am_alert, am_body, record, run, run_with};
 
-const SENDERS: &[&str] = &["", "alertmanager", "grafana", "events", "flat", "other"];
+const SENDERS: &[&str] = &["", "alertmanager", "grafana", "events", "flat", "kubernetes", "other"];
 
 /// Bodies to cut up and stir.
 fn seeds() -> Vec<String> {
@@ -16,6 +16,7 @@ fn seeds() -> Vec<String> {
         r#"{"version":"1","orgId":1,"state":"alerting","alerts":[{"status":"resolved","labels":{"a":"b"},"startsAt":"2026-11-23T08:48:26Z","endsAt":"2026-11-23T08:49:26Z","fingerprint":"f","values":{"B":1.5}}]}"#.into(),
         r#"[{"specversion":"1.0","id":"1","source":"s","type":"deploy","time":"2026-11-23T08:48:26Z","data":{"title":"t","labels":{"x":"\u00e9"},"more":[1,{"b":2,"a":1}]}}]"#.into(),
         "{\"id\":\"a\",\"ts\":1760000040000,\"fingerprint\":\"f\",\"labels\":{}}\n{\"ts\":1,\"service\":\"s\",\"commit\":\"c\"}\n".into(),
+        r#"{"kind":"EventList","items":[{"kind":"Event","metadata":{"uid":"u","labels":{"a":"b"}},"involvedObject":{"kind":"Pod","name":"p"},"type":"Warning","lastTimestamp":"2026-11-23T08:48:26Z","count":2,"more":{"b":1,"a":2}}]}"#.into(),
     ]
 }
 
@@ -38,7 +39,7 @@ proptest! {
 
     #[test]
     fn stirred_bodies(
-        seed in 0_usize..4,
+        seed in 0_usize..5,
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 0..6),
         sender in any_sender(),
         binary in any::<bool>(),

@@ -30,13 +30,20 @@ pub fn items(record: &Record) -> u64 {
             Some(Shape::Object(members)) => alerts(&members).unwrap_or(1),
             _ => 1,
         },
+        // One record of the watch says one thing; who pushes may push lists.
+        "kubernetes" if !header("kubernetes-sighting").is_empty() => 1,
+        "kubernetes" => match read(text) {
+            Some(Shape::Array(length)) => length,
+            Some(Shape::Object(members)) => array(&members, "items").unwrap_or(1),
+            _ => 1,
+        },
         "events" if in_headers => 1,
         "events" => match read(text) {
             Some(Shape::Array(length)) => length,
             _ => 1,
         },
         "flat" => flat(text),
-        "" if in_headers => 1,
+        "" if in_headers || !header("kubernetes-sighting").is_empty() => 1,
         "" => unnamed(text),
         _ => 1,
     }
@@ -87,7 +94,11 @@ fn lines(text: &str) -> u64 {
 }
 
 fn alerts(members: &[(String, Shape)]) -> Option<u64> {
-    match members.iter().find(|(name, _)| name == "alerts") {
+    array(members, "alerts")
+}
+
+fn array(members: &[(String, Shape)], wanted: &str) -> Option<u64> {
+    match members.iter().find(|(name, _)| name == wanted) {
         Some((_, Shape::Array(length))) => Some(*length),
         _ => None,
     }
@@ -212,6 +223,12 @@ mod tests {
         check(&[], r#"{"neither":1}"#, 1);
         check(&[], "[]", 0);
         check(&[("ce_specversion", "1.0")], "[1,2]", 1);
+        let kube = [("aegis-sender", "kubernetes")];
+        check(&kube, r#"{"kind":"EventList","items":[{},{},{}]}"#, 3);
+        check(&kube, r#"{"kind":"Event"}"#, 1);
+        check(&kube, "[{},{}]", 2);
+        let seen = [("aegis-sender", "kubernetes"), ("kubernetes-sighting", "{}")];
+        check(&seen, r#"{"kind":"Pod","items":[{},{}]}"#, 1);
         check(&[("aegis-sender", "events")], "[{},{}]", 2);
         check(&[("aegis-sender", "events")], r#"{"specversion":"1.0"}"#, 1);
         check(&[("aegis-sender", "flat")], "{\"ts\":1}\n\n{\"ts\":2}\nx", 3);

@@ -61,6 +61,8 @@ pub enum Sender {
     Alertmanager,
     Grafana,
     Github,
+    /// Events and Deployments of Kubernetes, lists of them, and recorded watches
+    Kubernetes,
     /// CloudEvents
     Events,
     /// Log lines: bodies of OTLP
@@ -79,6 +81,7 @@ impl Sender {
             Sender::Alertmanager => "alertmanager",
             Sender::Grafana => "grafana",
             Sender::Github => "github",
+            Sender::Kubernetes => "kubernetes",
             Sender::Events => "events",
             Sender::Otlp => "otlp",
             Sender::Loki => "loki",

@@ -28,7 +28,7 @@ pub struct RunArgs {
 /// What a process can be started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Role {
-    /// Takes webhooks and log lines
+    /// Takes webhooks and log lines, watches Kubernetes
     Dispatcher,
     /// Decodes raw events into signals
     Normalize,

@@ -106,6 +106,9 @@ impl<'a> Checks<'a> {
         for fault in self.config.dispatcher.faults() {
             self.component_fault("dispatcher", &fault);
         }
+        for fault in self.config.sources.kubernetes.faults() {
+            self.component_fault("sources.kubernetes", &fault);
+        }
         for fault in self.config.tools.faults() {
             self.component_fault("tools", &fault);
         }

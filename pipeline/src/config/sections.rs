@@ -13,6 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sources::embedded::EmbeddedSettings;
 use sources::kafka::KafkaSettings;
+use sources::kubernetes::KubernetesWatchSettings;
 use stream::human::{HumanDuration, HumanSize, ParseError};
 use stream::progress::IngressPolicy;
 use stream::snapshot::{ChainBound, FolderSnapshots, MAX_DELTAS};
@@ -217,6 +218,13 @@ impl JsonSchema for Keep {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "format": "duration", "examples": ["7d", "forever"] })
     }
+}
+
+/// What is fetched, where others send to the dispatcher.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourcesSettings {
+    pub kubernetes: KubernetesWatchSettings,
 }
 
 /// Event time: when a sender counts as late or silent.

@@ -181,7 +181,44 @@ impl Store {
     }
 }
 
+/// A member of an incident that is not over, which fires.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenSignal {
+    pub dedup_key: String,
+    pub starts_at: DateTime<Utc>,
+    pub namespace: Option<String>,
+    pub labels: serde_json::Value,
+}
+
+/// More open signals of one sender than are read.
+const OPEN_LIMIT: i64 = 10_000;
+
 impl Store {
+    /// The firing members of open incidents that come from `source` and whose dedup key begins with `prefix`, in which `_` and `%` stand
+    /// for any other as well. One may be there twice.
+    pub async fn open_signals(&self, source: &str, prefix: &str) -> Result<Vec<OpenSignal>, StoreError> {
+        let sql = "SELECT m.dedup_key AS dedup_key, m.starts_at AS starts_at, s.namespace AS namespace, s.labels AS labels \
+                   FROM incidents i JOIN incident_members m ON m.incident_id = i.id \
+                   JOIN signals s ON s.event_at = m.starts_at AND s.id = m.signal_id \
+                   WHERE i.status IN ('open', 'investigating') AND i.merged_into IS NULL AND m.ends_at IS NULL AND m.source = $1 AND m.dedup_key LIKE $2 \
+                   ORDER BY m.starts_at DESC LIMIT $3";
+        let args = [
+            Value::text(source),
+            Value::text(&format!("{prefix}%")),
+            Value::Int(OPEN_LIMIT),
+        ];
+        let rows = self.query("reading open signals", sql, &args).await?;
+        let open = |row: &Row| {
+            Ok(OpenSignal {
+                dedup_key: row.text("dedup_key")?,
+                starts_at: row.time("starts_at")?,
+                namespace: row.opt_text("namespace")?,
+                labels: row.json("labels")?,
+            })
+        };
+        rows.iter().map(open).collect()
+    }
+
     /// Whether an alert whose title begins with `name`, and which began at `since` or later, stands in an incident of `environment`.
     pub async fn canary_arrived(
         &self,

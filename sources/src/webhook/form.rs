@@ -11,6 +11,22 @@ pub fn payload(body: &[u8]) -> Option<Vec<u8>> {
     fields.next().is_none().then(|| decoded(value))?
 }
 
+/// All fields, in order. `None` where the body is no such form, is not UTF-8, or names a field twice: two readers could take different
+/// ones.
+pub fn fields(body: &[u8]) -> Option<Vec<(String, String)>> {
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for field in body.split(|byte| *byte == b'&').filter(|field| !field.is_empty()) {
+        let at = field.iter().position(|byte| *byte == b'=')?;
+        let name = String::from_utf8(decoded(&field[..at])?).ok()?;
+        let value = String::from_utf8(decoded(&field[at + 1..])?).ok()?;
+        if fields.iter().any(|(known, _)| *known == name) {
+            return None;
+        }
+        fields.push((name, value));
+    }
+    Some(fields)
+}
+
 /// One value.
 fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
@@ -31,6 +47,20 @@ fn decoded(text: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_fields() {
+        let read = |body: &str| fields(body.as_bytes());
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            read("a=1&b+c=%2F&&d="),
+            Some(vec![pair("a", "1"), pair("b c", "/"), pair("d", "")])
+        );
+        assert_eq!(read(""), Some(Vec::new()));
+        for bad in ["a", "a=1&a=2", "a=1&%61=2", "a=%f", "a=%ff"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn payloads() {

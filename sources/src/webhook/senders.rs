@@ -14,6 +14,7 @@ use super::auth::Keys;
 use super::events::Events;
 use super::github::Github;
 use super::grafana::Grafana;
+use super::kubernetes::Kubernetes;
 use super::problem::Refusal;
 use super::settings::WebhookSettings;
 
@@ -30,6 +31,10 @@ pub(super) const SENDERS: &[Registered] = &[
     Registered {
         sender: &Github,
         keys: |settings| settings.github.keys(),
+    },
+    Registered {
+        sender: &Kubernetes,
+        keys: |settings| settings.kubernetes.keys(),
     },
     Registered {
         sender: &Events,

@@ -50,6 +50,8 @@ pub struct WebhookSettings {
     pub grafana: GrafanaSettings,
     /// `POST /webhooks/github`.
     pub github: GithubSettings,
+    /// `POST /webhooks/kubernetes`: Events and Deployments from who forwards them. The watch is `[sources.kubernetes]`.
+    pub kubernetes: EndpointSettings,
     /// `POST /webhooks/events` (CloudEvents 1.0).
     pub events: EndpointSettings,
     /// `POST /v1/logs` (OTLP over HTTP).
@@ -57,7 +59,7 @@ pub struct WebhookSettings {
     /// `POST /loki/api/v1/push` (Loki).
     pub loki: EndpointSettings,
     pub logs: LogIntakeSettings,
-    /// `POST /slack/interactivity`: the buttons of Slack messages.
+    /// `POST /slack/interactivity` and `/slack/commands`: the buttons of Slack messages, and the command `/aegis`.
     pub slack: SlackSettings,
 }
 
@@ -164,6 +166,7 @@ impl Default for WebhookSettings {
             alertmanager: EndpointSettings::default(),
             grafana: GrafanaSettings::default(),
             github: GithubSettings::default(),
+            kubernetes: EndpointSettings::default(),
             events: EndpointSettings::default(),
             otlp: EndpointSettings::default(),
             loki: EndpointSettings::default(),
@@ -318,6 +321,7 @@ mod tests {
                 "alertmanager.tokens",
                 "grafana.tokens",
                 "github.secrets",
+                "kubernetes.tokens",
                 "events.tokens",
                 "otlp.tokens",
                 "loki.tokens",
@@ -327,6 +331,7 @@ mod tests {
             |s| {
                 s.listen = ([0, 0, 0, 0], 3001).into();
                 (s.alertmanager, s.events, s.otlp, s.loki) = (token(), token(), token(), token());
+                s.kubernetes = token();
                 s.github.secrets = vec!["s".into()];
             },
             &["grafana.tokens is empty and 0.0.0.0:3001 is not a loopback address"],

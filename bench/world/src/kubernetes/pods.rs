@@ -20,7 +20,7 @@ pub(super) fn revision_label(kind: Kind) -> &'static str {
 }
 
 /// Ten characters that stand for a template.
-fn hash(template: &Value) -> String {
+pub(super) fn hash(template: &Value) -> String {
     let mut hasher = DefaultHasher::new();
     template.to_string().hash(&mut hasher);
     format!("{:010x}", hasher.finish() & 0xff_ffff_ffff)
@@ -141,6 +141,12 @@ impl Cluster {
             annotations = json!({});
         }
         let container = &template["spec"]["containers"][0];
+        let image = text(&container["image"]);
+        let broken = self
+            .scenario
+            .workloads
+            .iter()
+            .any(|one| one.broken_images.contains(&image));
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -157,23 +163,17 @@ impl Cluster {
             "status": {
                 "phase": "Pending",
                 "startTime": time(at),
-                "conditions": [{"type": "Ready", "status": "False"}],
+                "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": time(at)}],
                 "containerStatuses": [{
                     "name": container["name"],
                     "image": container["image"],
                     "ready": false,
                     "restartCount": 0,
-                    "state": {"waiting": {"reason": "ContainerCreating"}},
+                    "state": {"waiting": {"reason": if broken { "ImagePullBackOff" } else { "ContainerCreating" }}},
                     "lastState": {},
                 }],
             },
         });
-        let image = text(&container["image"]);
-        let broken = self
-            .scenario
-            .workloads
-            .iter()
-            .any(|one| one.broken_images.contains(&image));
         if !broken {
             let ready_at = at + TimeDelta::milliseconds(self.scenario.ready_after_ms as i64);
             self.starting
@@ -194,7 +194,8 @@ impl Cluster {
             return;
         };
         pod["status"]["phase"] = json!("Running");
-        pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+        pod["status"]["conditions"] =
+            json!([{"type": "Ready", "status": "True", "lastTransitionTime": time(self.now)}]);
         let started = pod["status"]["startTime"].clone();
         let container = &mut pod["status"]["containerStatuses"][0];
         container["ready"] = json!(true);
@@ -228,7 +229,7 @@ impl Cluster {
     fn remove_pod(&mut self, namespace: &str, name: &str, at: DateTime<Utc>) {
         let key = ("pods".to_owned(), namespace.to_owned(), name.to_owned());
         self.starting.remove(&key);
-        if let Some(pod) = self.objects.remove(&key) {
+        if let Some(pod) = self.take_out(&key) {
             self.say(&pod, "Pod", "Killing", "Stopping container", at);
         }
     }
@@ -252,48 +253,6 @@ impl Cluster {
         }
         for index in names.len()..wanted {
             self.start_pod(kind, workload, index as u32, self.now);
-        }
-    }
-
-    /// Counts pods. A status that changed makes a new `resourceVersion`, as it does in a real cluster.
-    pub(super) fn update_statuses(&mut self) {
-        let keys: Vec<Key> = self
-            .objects
-            .keys()
-            .filter(|(plural, _, _)| Kind::of_plural(plural).is_some())
-            .cloned()
-            .collect();
-        for key in keys {
-            let (Some(mut workload), Some(kind)) = (self.objects.get(&key).cloned(), Kind::of_plural(&key.0)) else {
-                continue;
-            };
-            let wanted = json!(hash(&workload["spec"]["template"]));
-            let pods = self.pods_of(kind, &key.1, &key.2);
-            let ready = pods
-                .iter()
-                .filter(|pod| pod["status"]["conditions"][0]["status"] == "True")
-                .count();
-            let label = revision_label(kind);
-            let updated = pods
-                .iter()
-                .filter(|pod| pod["metadata"]["labels"][label] == wanted)
-                .count();
-            let before = workload["status"].clone();
-            let generation = workload["metadata"]["generation"].clone();
-            let status = &mut workload["status"];
-            if kind == Kind::DaemonSet {
-                status["currentNumberScheduled"] = json!(pods.len());
-                status["numberReady"] = json!(ready);
-                status["updatedNumberScheduled"] = json!(updated);
-            } else {
-                status["replicas"] = json!(pods.len());
-                status["readyReplicas"] = json!(ready);
-                status["updatedReplicas"] = json!(updated);
-            }
-            status["observedGeneration"] = generation;
-            if workload["status"] != before {
-                self.put(&key.0, workload);
-            }
         }
     }
 }

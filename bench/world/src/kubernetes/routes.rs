@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::patch::{self, Fault};
-use super::selector;
+use super::{selector, watch};
 use crate::World;
 use crate::scenario::Kind;
 
@@ -27,6 +27,32 @@ const APPS: [(&str, &str); 5] = [
     ("controllerrevisions", "ControllerRevision"),
 ];
 const CORE: [(&str, &str); 2] = [("pods", "Pod"), ("events", "Event")];
+const EVENTS: [(&str, &str); 1] = [("events", "Event")];
+
+/// An API group.
+#[derive(Clone, Copy)]
+struct Group {
+    name: &'static str,
+    served: &'static [(&'static str, &'static str)],
+    /// How it shows its objects.
+    form: fn(&Value) -> Value,
+}
+
+const APPS_V1: Group = Group {
+    name: "apps",
+    served: &APPS,
+    form: Value::clone,
+};
+const CORE_V1: Group = Group {
+    name: "",
+    served: &CORE,
+    form: Value::clone,
+};
+const EVENTS_V1: Group = Group {
+    name: "events.k8s.io",
+    served: &EVENTS,
+    form: watch::as_events_k8s_io,
+};
 
 pub(crate) fn router() -> Router<World> {
     Router::new()
@@ -36,6 +62,11 @@ pub(crate) fn router() -> Router<World> {
         .route(
             "/apis/apps/v1/namespaces/{namespace}/{plural}/{name}",
             get(get_apps).patch(patch_apps),
+        )
+        .route("/apis/events.k8s.io/v1/{plural}", get(list_events_everywhere))
+        .route(
+            "/apis/events.k8s.io/v1/namespaces/{namespace}/{plural}",
+            get(list_events),
         )
         .route("/api/v1/{plural}", get(list_core_everywhere))
         .route("/api/v1/namespaces/{namespace}/{plural}", get(list_core))
@@ -85,25 +116,70 @@ fn let_in(world: &World, headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-fn list(
+/// What a list or a watch may be refused for.
+fn allowed(world: &World, headers: &HeaderMap, group: Group, plural: &str, verb: &str) -> Result<(), Fault> {
+    let_in(world, headers)?;
+    let state = world.state();
+    let cluster = &state.kubernetes;
+    let served = group.served.iter().any(|(known, _)| *known == plural) && !cluster.unserved.contains(group.name);
+    if !served {
+        return Err(not_found(format!(
+            "the server could not find the requested resource {plural}"
+        )));
+    }
+    match cluster.forbidden.contains(&(verb.to_owned(), plural.to_owned())) {
+        false => Ok(()),
+        true => Err(Fault {
+            code: 403,
+            reason: "Forbidden",
+            message: format!(
+                "{plural} is forbidden: User \"system:serviceaccount:aegis:aegis\" cannot {verb} resource \"{plural}\" in API group {:?} at the cluster scope",
+                group.name
+            ),
+        }),
+    }
+}
+
+/// A list, or a watch where the query asks for one.
+fn collection(
     world: &World,
     headers: &HeaderMap,
-    served: &[(&str, &str)],
+    group: Group,
+    namespace: Option<&str>,
+    plural: &str,
+    parameters: HashMap<String, String>,
+) -> Response {
+    let watched = matches!(parameters.get("watch").map(String::as_str), Some("1" | "true"));
+    let verb = if watched { "watch" } else { "list" };
+    let answered = allowed(world, headers, group, plural, verb).and_then(|()| match watched {
+        false => Ok(Json(list(world, group, namespace, plural, &parameters)?).into_response()),
+        true => {
+            let asked = watch::Asked {
+                plural: plural.to_owned(),
+                namespace: namespace.map(str::to_owned),
+                parameters,
+                form: group.form,
+            };
+            watch::answer(world, asked)
+        }
+    });
+    answered.unwrap_or_else(failed)
+}
+
+fn list(
+    world: &World,
+    group: Group,
     namespace: Option<&str>,
     plural: &str,
     parameters: &HashMap<String, String>,
 ) -> Result<Value, Fault> {
-    let_in(world, headers)?;
     let bad = |message: String| Fault {
         code: 400,
         reason: "BadRequest",
         message,
     };
-    let Some((_, kind)) = served.iter().find(|(known, _)| *known == plural) else {
-        return Err(not_found(format!(
-            "the server could not find the requested resource {plural}"
-        )));
-    };
+    let kind = group.served.iter().find(|(known, _)| *known == plural);
+    let kind = kind.map(|(_, kind)| *kind).unwrap_or_default();
     let parameter = |name: &str| parameters.get(name).map(String::as_str).unwrap_or_default();
     let number = |name: &str| match parameter(name) {
         "" => Ok(0),
@@ -118,11 +194,11 @@ fn list(
         let chosen = selector::labels(parameter("labelSelector"), object).map_err(bad)?
             && selector::fields(parameter("fieldSelector"), object).map_err(bad)?;
         if chosen {
-            items.push(object.clone());
+            items.push((group.form)(object));
         }
     }
     let mut rest = items.split_off(start.min(items.len()));
-    let mut metadata = json!({"resourceVersion": "1"});
+    let mut metadata = json!({"resourceVersion": state.kubernetes.version().to_string()});
     if limit > 0 && rest.len() > limit {
         metadata["continue"] = json!((start + limit).to_string());
         metadata["remainingItemCount"] = json!(rest.len() - limit);
@@ -141,7 +217,7 @@ async fn list_apps_everywhere(
     Query(parameters): Parameters,
     headers: HeaderMap,
 ) -> Response {
-    answer(list(&world, &headers, &APPS, None, &plural, &parameters))
+    collection(&world, &headers, APPS_V1, None, &plural, parameters)
 }
 
 async fn list_apps(
@@ -150,7 +226,7 @@ async fn list_apps(
     Query(parameters): Parameters,
     headers: HeaderMap,
 ) -> Response {
-    answer(list(&world, &headers, &APPS, Some(&namespace), &plural, &parameters))
+    collection(&world, &headers, APPS_V1, Some(&namespace), &plural, parameters)
 }
 
 async fn list_core_everywhere(
@@ -159,7 +235,7 @@ async fn list_core_everywhere(
     Query(parameters): Parameters,
     headers: HeaderMap,
 ) -> Response {
-    answer(list(&world, &headers, &CORE, None, &plural, &parameters))
+    collection(&world, &headers, CORE_V1, None, &plural, parameters)
 }
 
 async fn list_core(
@@ -168,7 +244,25 @@ async fn list_core(
     Query(parameters): Parameters,
     headers: HeaderMap,
 ) -> Response {
-    answer(list(&world, &headers, &CORE, Some(&namespace), &plural, &parameters))
+    collection(&world, &headers, CORE_V1, Some(&namespace), &plural, parameters)
+}
+
+async fn list_events_everywhere(
+    State(world): State<World>,
+    Path(plural): Path<String>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+) -> Response {
+    collection(&world, &headers, EVENTS_V1, None, &plural, parameters)
+}
+
+async fn list_events(
+    State(world): State<World>,
+    Path((namespace, plural)): Path<(String, String)>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+) -> Response {
+    collection(&world, &headers, EVENTS_V1, Some(&namespace), &plural, parameters)
 }
 
 fn one(

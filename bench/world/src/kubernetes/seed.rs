@@ -40,6 +40,7 @@ impl Cluster {
                 "creationTimestamp": time(begun),
                 "labels": labels,
                 "annotations": {},
+                "managedFields": super::write::managed(begun),
             },
             "spec": spec,
             "status": {"desiredNumberScheduled": workload.replicas},

@@ -1,10 +1,10 @@
 //! What a PATCH of a workload does.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::patch::{self, Fault};
-use super::{Cluster, text};
+use super::{Cluster, text, time};
 use crate::scenario::Kind;
 
 /// Fields that are nobody's to change.
@@ -51,7 +51,9 @@ impl Cluster {
         if after["spec"]["template"] != before["spec"]["template"] {
             self.record_revision(kind, &mut after, Utc::now());
             let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
-            self.rollouts.insert(key, self.now + self.replace_every());
+            self.rollouts.insert(key.clone(), self.now + self.replace_every());
+            self.released.insert(key, self.now);
+            after["metadata"]["managedFields"] = managed(self.now);
             self.say(
                 &after,
                 &format!("{kind:?}"),
@@ -67,6 +69,12 @@ impl Cluster {
         let stored = self.get(plural, namespace, name).cloned().unwrap_or(after);
         Ok(stored)
     }
+}
+
+/// Who owns the template, since when.
+pub(super) fn managed(at: DateTime<Utc>) -> Value {
+    json!([{"manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "apps/v1", "time": time(at),
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}}}])
 }
 
 /// As the API validates it, as far as tools can go wrong.
