@@ -5,8 +5,9 @@
 //!
 //! * one message per incident on Slack, changed in place, with a line below it per fact; PagerDuty and webhooks hear each fact once;
 //! * at least once: what was sent is remembered (`notify_deliveries`) right after, so a crash in between, or an answer that got lost,
-//!   sends again. PagerDuty's `dedup_key`, an update in place and the notification's `id` make the second one harmless; a first Slack
-//!   message, or the line below it, may stand twice;
+//!   sends again. PagerDuty's `dedup_key`, an update in place and the notification's `id` make the second one harmless. A message or a
+//!   line on Slack is written down before it is sent (`notify_attempts`) and looked for before it is sent again (`slack`): it stands once, as
+//!   long as the channel can be read;
 //! * facts of one incident in their order;
 //! * at most `per_minute` messages a minute. What is over is held in the store and told in one summary when the minute is over, also
 //!   after a restart. What waits for an answer, and what ends a page, is never held.
@@ -18,6 +19,7 @@ mod card;
 mod client;
 mod outward;
 mod settings;
+mod slack;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +41,7 @@ use crate::sql::{Store, StoreError, Thread};
 use crate::worker::{Answer, NotTaken, Say, Work};
 use card::Card;
 use outward::Outward;
+use slack::Begun;
 
 /// How often it is looked whether a storm's minute is over.
 const LOOK: Duration = Duration::from_millis(500);
@@ -195,48 +198,43 @@ impl Desk {
     }
 
     async fn send(&self, n: &Notification, attempts: u32) -> Result<(), Sending> {
+        if self.outward.settings.kind != ReceiverKind::Slack {
+            return self.outward.tell(n, attempts).await.map_err(Sending::Failed);
+        }
         let receiver = self.outward.name.as_str();
         let now = self.clock.now().to_datetime();
-        let slack = self.outward.settings.kind == ReceiverKind::Slack;
-        let thread = if slack {
-            patiently(|| self.store.thread(receiver, n.incident_id))
-                .await
-                .map_err(Sending::Store)?
-        } else {
-            None
-        };
+        let thread = patiently(|| self.store.thread(receiver, n.incident_id)).await;
+        let thread = thread.map_err(Sending::Store)?;
         let nonce = match (n.remediation, &n.plan_hash) {
-            (Some(remediation), Some(hash)) if slack && n.event == "remediation_waiting" => {
+            (Some(remediation), Some(hash)) if n.event == "remediation_waiting" => {
                 let fresh = Uuid::new_v4();
                 let made = patiently(|| self.store.button_for(receiver, remediation, hash, fresh, now)).await;
                 Some(made.map_err(Sending::Store)?)
             }
             _ => None,
         };
+        let begun = patiently(|| self.store.begin_message(receiver, n.incident_id, n.id, now));
+        let (before, again) = begun.await.map_err(Sending::Store)?;
+        let begun = Begun { before, again, now };
         // A card of another program is written anew.
         let known = thread
             .as_ref()
             .and_then(|thread| serde_json::from_value(thread.card.clone()).ok());
         let card = Card::after(known, n, nonce);
-        let told = self
-            .outward
-            .tell(n, &card, thread.as_ref(), attempts)
-            .await
-            .map_err(Sending::Failed)?;
-        let Some(message) = told else { return Ok(()) };
+        let message = self.outward.message(n, &card, thread.as_ref(), begun, attempts);
+        let stands = message.await.map_err(Sending::Failed)?;
+        failpoint::hit_by("notify.posted", receiver);
         let message = Thread {
             card: serde_json::to_value(&card).unwrap_or_default(),
-            ..message
+            ..stands.thread
         };
         patiently(|| self.store.save_thread(receiver, n.incident_id, &message, now))
             .await
             .map_err(Sending::Store)?;
-        // The first fact stands in the message itself.
-        if thread.is_some() {
-            self.outward
-                .reply(n, &message, attempts)
-                .await
-                .map_err(Sending::Failed)?;
+        if !stands.whole {
+            let reply = self.outward.reply(n, &message, begun, attempts);
+            reply.await.map_err(Sending::Failed)?;
+            failpoint::hit_by("notify.replied", receiver);
         }
         Ok(())
     }
