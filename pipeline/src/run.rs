@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answers::SlackAnswers;
 use crate::cli::{Role, RunArgs};
 use crate::control::{self, Door};
+use crate::gaps::GapCloser;
 use crate::heartbeat::Heartbeat;
 use crate::letters::DeskLetters;
 use crate::orders::LogOrders;
@@ -125,6 +126,13 @@ pub async fn run(
         let dispatcher = dispatcher.with_logs(logs.clone());
         let dispatcher = dispatcher.with_answers(Arc::new(answers));
         addresses.dispatcher = Some(dispatcher.local_addr());
+        for closer in GapCloser::all(&world.config, &ingress, &world.runtime.clock)? {
+            let closing = doors.stop.clone();
+            doors.tasks.spawn(async move {
+                closer.run(closing).await;
+                Ok(())
+            });
+        }
         let (ingress, closing) = (ingress.clone(), doors.stop.clone());
         doors.tasks.spawn(async move {
             Box::new(dispatcher)
