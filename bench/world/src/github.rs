@@ -99,7 +99,7 @@ pub struct Delivery {
 }
 
 impl Forge {
-    /// A repository with commits of these messages, an hour apart, the last one at `at`; the hash of the nth is n, forty digits long.
+    /// A repository with commits of these messages, an hour apart, the last one at `at`; their hashes are [`sha`] of 1, 2, ….
     pub fn repository(&mut self, name: &str, at: DateTime<Utc>, messages: &[&str]) -> &mut Repository {
         let count = messages.len();
         let commit = |(index, message): (usize, &&str)| Commit {
@@ -155,9 +155,9 @@ impl Forge {
     }
 }
 
-/// The hash of the nth commit of a repository.
+/// The hash of the nth commit of a repository; also its first seven digits are its own.
 pub fn sha(number: usize) -> String {
-    format!("{number:040x}")
+    format!("{:07x}{number:033x}", (number * 0x0135_79bd) & 0x0fff_ffff)
 }
 
 impl World {
