@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Notification, topics};
+use model::{IncidentId, Notification, topics};
 use stream::log::Topic;
 use stream::{Clock, Record, TopicPartition, failpoint};
 use tokio::sync::Mutex;
@@ -259,7 +259,7 @@ impl Desk {
             if turn.minute == minute {
                 continue;
             }
-            let told = self.summary(minute).await;
+            let told = self.summary().await;
             drop(turn);
             if let Err(detail) = told {
                 tracing::warn!(receiver = self.outward.name, detail, "the summary of a storm waits");
@@ -268,11 +268,30 @@ impl Desk {
         }
     }
 
-    async fn summary(&self, minute: i64) -> Result<(), String> {
+    /// How many notifications a summary speaks of that stands at Slack already, from an attempt that did not end. Notes that one begins.
+    async fn summary_told(&self, first: Uuid) -> Result<Option<usize>, String> {
+        if self.outward.settings.kind != ReceiverKind::Slack {
+            return Ok(None);
+        }
+        let (receiver, now) = (self.outward.name.as_str(), self.clock.now().to_datetime());
+        let begun = self.store.begin_message(receiver, NO_INCIDENT, first, now).await;
+        let (before, again) = begun.map_err(|e| e.to_string())?;
+        if !again {
+            return Ok(None);
+        }
+        Ok(self.outward.find_summary(first, before.unwrap_or(now)).await)
+    }
+
+    async fn summary(&self) -> Result<(), String> {
         let receiver = self.outward.name.as_str();
         let held = self.store.held(receiver).await.map_err(|e| e.to_string())?;
-        if !held.is_empty() {
-            let told = self.outward.summary(&held, minute).await;
+        if let Some(first) = held.first() {
+            if let Some(told) = self.summary_told(first.notification).await? {
+                // What has come since then is for the next one.
+                let summarised = self.store.summarised(receiver, &held[..told.min(held.len())]).await;
+                return summarised.map_err(|e| e.to_string());
+            }
+            let told = self.outward.summary(&held).await;
             told.map_err(|failed| failed.detail().to_owned())?;
             let summarised = self.store.summarised(receiver, &held).await;
             summarised.map_err(|e| e.to_string())?;
@@ -282,6 +301,9 @@ impl Desk {
         Ok(())
     }
 }
+
+/// Attempts at summaries are of no incident.
+const NO_INCIDENT: IncidentId = IncidentId(Uuid::nil());
 
 enum Sending {
     Failed(Failed),

@@ -215,3 +215,53 @@ async fn what_was_turned_away_is_only_sent_again() {
     site.check(1, 0);
     assert_eq!(site.world.count(System::Slack, "GET"), 0);
 }
+
+/// A storm's summary as well: by the first notification that it speaks of, and how many.
+#[tokio::test]
+async fn a_summary_that_stands_is_not_told_again() {
+    let site = Site::new(1).await;
+    let storm: Vec<Notification> = (1..=4)
+        .map(|number| Notification {
+            incident_id: IncidentId(ids::derived(&format!("incident {number}"))),
+            ..fact(number, "opened")
+        })
+        .collect();
+    for one in &storm[1..] {
+        let now = chrono::Utc::now();
+        site.store.save_delivery("ops", one, "held", "a line", now).await.unwrap();
+    }
+    // The life before posted it and died.
+    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    site.lose_answers(1);
+    let first = Notify::all(&site.settings, &site.store, &clock).unwrap();
+    until("the summary", || site.stands().0.len() == 1).await;
+    drop(first);
+    // One more comes, then the next life.
+    let late = Notification {
+        incident_id: IncidentId(ids::derived("incident late")),
+        ..fact(9, "opened")
+    };
+    let now = chrono::Utc::now();
+    site.store.save_delivery("ops", &late, "held", "the late line", now).await.unwrap();
+    let second = Notify::all(&site.settings, &site.store, &clock).unwrap();
+    until("the rest", || site.stands().0.len() == 2).await;
+    let texts: Vec<String> = site.stands().0.iter().map(|one| one.content["text"].to_string()).collect();
+    assert!(texts[0].contains("3 more messages"), "{texts:?}");
+    assert!(texts[1].contains("1 more messages") && texts[1].contains("the late line"), "{texts:?}");
+    let store = site.store.clone();
+    let held = async || store.held("ops").await.unwrap().len();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    while held().await > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "still held");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    drop(second);
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "waited for {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

@@ -38,14 +38,15 @@ impl Outward {
         }
     }
 
-    /// One message for many.
-    pub async fn summary(&self, held: &[Held], minute: i64) -> Result<(), Failed> {
+    /// One message for many; the first of them names it.
+    pub async fn summary(&self, held: &[Held]) -> Result<(), Failed> {
         let lines: Vec<&str> = held.iter().take(LINES).map(|one| one.line.as_str()).collect();
         let count = held.len();
         let worst = ["critical", "warning", "info"]
             .into_iter()
             .find(|word| held.iter().any(|h| h.severity == *word));
         let worst = worst.unwrap_or("info");
+        let first = held.first().map(|one| one.notification).unwrap_or_default();
         let attempts = self.settings.attempts;
         match self.settings.kind {
             ReceiverKind::Slack => {
@@ -56,14 +57,16 @@ impl Outward {
                 if count > LINES {
                     text.push_str(&format!("\n… and {} more", count - LINES));
                 }
-                let body = json!({"channel": self.settings.channel, "text": text, "unfurl_links": false});
-                self.slack_call("chat.postMessage", &body, attempts).await.map(drop)
+                let body = json!({"channel": self.settings.channel, "text": text, "unfurl_links": false,
+                                  "metadata": self.summary_metadata(first, count)});
+                // Once: whoever tries again looks first.
+                self.slack_call("chat.postMessage", &body, 1).await.map(drop)
             }
             ReceiverKind::PagerDuty => {
                 let event = json!({
                     "routing_key": self.settings.routing_key.expose(),
                     "event_action": "trigger",
-                    "dedup_key": format!("aegis-storm-{}-{minute}", self.name),
+                    "dedup_key": format!("aegis-storm-{}-{first}", self.name),
                     "payload": {"summary": format!("{count} more incidents within a minute"), "source": "aegis",
                                 "severity": worst, "custom_details": {"lines": lines}},
                 });

@@ -20,8 +20,9 @@ use super::client::{Failed, FIRST_WAIT, LONGEST_WAIT, retrying};
 use super::outward::Outward;
 use crate::sql::Thread;
 
-/// Name of our metadata.
+/// Names of our metadata.
 const EVENT: &str = "aegis_incident";
+const SUMMARY: &str = "aegis_summary";
 /// How much the clock of Slack and that of this machine may differ.
 const CLOCKS: TimeDelta = TimeDelta::minutes(5);
 /// Messages of one page, and pages looked through. More: minutes of reading in a channel that is never quiet.
@@ -49,7 +50,8 @@ pub struct Stands {
 /// What was found.
 struct Found {
     ts: String,
-    notification: Option<Uuid>,
+    /// Of our metadata.
+    payload: Value,
 }
 
 impl Outward {
@@ -83,10 +85,11 @@ impl Outward {
                     card: Value::Null,
                 };
                 metrics::counter!("aegis_notify_adopted_total", "receiver" => self.name.clone()).increment(1);
-                if self.change(&mut body, n, &adopted, found.notification, attempts).await? {
+                let first = found.payload["notification"].as_str().and_then(|id| id.parse().ok());
+                if self.change(&mut body, n, &adopted, first, attempts).await? {
                     return Ok(Stands {
                         thread: adopted,
-                        whole: found.notification == Some(n.id),
+                        whole: first == Some(n.id),
                     });
                 }
             }
@@ -171,7 +174,12 @@ impl Outward {
     async fn find_message(&self, incident: IncidentId, since: DateTime<Utc>) -> Result<Option<Found>, Failed> {
         let (channel, oldest) = (self.settings.channel.as_str(), seconds(since - CLOCKS));
         let arguments = [("channel", channel), ("oldest", &oldest)];
-        let own = |payload: &Value| payload["incident"] == json!(incident) && payload["receiver"] == self.name.as_str();
+        let own = |metadata: &Value| {
+            let payload = &metadata["event_payload"];
+            metadata["event_type"] == EVENT
+                && payload["incident"] == json!(incident)
+                && payload["receiver"] == self.name.as_str()
+        };
         self.look_through("conversations.history", &arguments, own).await
     }
 
@@ -183,8 +191,31 @@ impl Outward {
             ("ts", thread.ts.as_str()),
             ("oldest", &oldest),
         ];
-        let own = |payload: &Value| payload["notification"] == json!(notification);
+        let own = |metadata: &Value| {
+            metadata["event_type"] == EVENT && metadata["event_payload"]["notification"] == json!(notification)
+        };
         self.look_through("conversations.replies", &arguments, own).await
+    }
+
+    /// Of a summary that begins with this notification.
+    pub(super) fn summary_metadata(&self, first: Uuid, count: usize) -> Value {
+        let payload = json!({"receiver": self.name, "first": first, "count": count});
+        json!({"event_type": SUMMARY, "event_payload": payload})
+    }
+
+    /// How many notifications the summary speaks of that an attempt since then posted, if one did.
+    pub async fn find_summary(&self, first: Uuid, since: DateTime<Utc>) -> Option<usize> {
+        let (channel, oldest) = (self.settings.channel.as_str(), seconds(since - CLOCKS));
+        let arguments = [("channel", channel), ("oldest", &oldest)];
+        let own = |metadata: &Value| {
+            let payload = &metadata["event_payload"];
+            metadata["event_type"] == SUMMARY
+                && payload["first"] == json!(first)
+                && payload["receiver"] == self.name.as_str()
+        };
+        let looked = self.look_through("conversations.history", &arguments, own).await;
+        let count = self.found(looked)?.payload["count"].as_u64()?;
+        usize::try_from(count).ok()
     }
 
     async fn look_through(
@@ -203,14 +234,12 @@ impl Outward {
             let page = self.slack_read(method, &query).await?;
             for message in page["messages"].as_array().into_iter().flatten() {
                 let metadata = &message["metadata"];
-                if metadata["event_type"] == EVENT
-                    && own(&metadata["event_payload"])
+                if own(metadata)
                     && let Some(ts) = message["ts"].as_str()
                 {
-                    let notification = metadata["event_payload"]["notification"].as_str();
                     return Ok(Some(Found {
                         ts: ts.to_owned(),
-                        notification: notification.and_then(|id| id.parse().ok()),
+                        payload: metadata["event_payload"].clone(),
                     }));
                 }
             }

@@ -171,6 +171,7 @@ impl Store {
         for one in held {
             let args = [Value::text(receiver), Value::Uuid(one.notification)];
             tx.execute("notify_deliveries", SUMMARISED, &args).await?;
+            tx.execute("notify_attempts", ENDED, &args).await?;
         }
         tx.commit().await
     }
