@@ -101,7 +101,9 @@ fn pick<'a>(suspect: &Suspect, listed: &'a [Deployment]) -> Result<(&'a Deployme
 
 impl Brought {
     pub fn cite(&self) -> Citation {
-        let Comparison { repository, base, head, .. } = &self.comparison;
+        let Comparison {
+            repository, base, head, ..
+        } = &self.comparison;
         let commits: Vec<String> = self.comparison.commits.iter().rev().take(CITED).map(named).collect();
         let files: Vec<String> = self
             .comparison
@@ -118,8 +120,16 @@ impl Brought {
             commits.join("; "),
             files.join(", ")
         );
-        let span: (DateTime<Utc>, DateTime<Utc>) = (self.before.created_at, self.deployment.created_at.max(self.before.created_at));
-        Citation::new("github", format!("/repos/{repository}/compare/{base}...{head}"), span, &excerpt)
+        let span: (DateTime<Utc>, DateTime<Utc>) = (
+            self.before.created_at,
+            self.deployment.created_at.max(self.before.created_at),
+        );
+        Citation::new(
+            "github",
+            format!("/repos/{repository}/compare/{base}...{head}"),
+            span,
+            &excerpt,
+        )
     }
 
     /// `2 commits: 1a2b3c4 Keep reports in memory (kim); …`, newest first.
@@ -203,12 +213,20 @@ mod tests {
         check(&[deployment(b, 99, None), deployment(a, 10, None)], title, Ok((99, 10)));
         // One that failed never ran; the same commit once more is no change.
         let failed = deployment(c, 50, Some("failure"));
-        check(&[new.clone(), failed, deployment(b, 40, Some("inactive")), old.clone()], title, Ok((99, 10)));
+        check(
+            &[new.clone(), failed, deployment(b, 40, Some("inactive")), old.clone()],
+            title,
+            Ok((99, 10)),
+        );
         // A later one is not it, nor one of another commit, nor one of days ago.
         let later = deployment(b, 101, Some("success"));
         check(&[later, new.clone(), old.clone()], title, Ok((99, 10)));
         check(&[old.clone()], title, Err("none of the last 1"));
-        check(&[deployment(b, -2_000, Some("success")), old.clone()], title, Err("none of the last 2"));
+        check(
+            &[deployment(b, -2_000, Some("success")), old.clone()],
+            title,
+            Err("none of the last 2"),
+        );
         check(&[new.clone()], title, Err("no deployment before it"));
         check(&[new, old], "Release v2 published", Err("none of the last 2"));
         check(&[], title, Err("none of the last 0"));

@@ -206,7 +206,8 @@ impl<'a> Gather<'a> {
         let tool = self.tools.tickets.clone().ok_or_else(|| absent(TICKETS))?;
         let arguments = serde_json::to_value(query).unwrap_or_default();
         let told = |found: &TicketAnswer| format!("{} tickets", found.tickets.len());
-        self.ask(TICKETS, "jira_search", arguments, tool.search(query), told).await
+        self.ask(TICKETS, "jira_search", arguments, tool.search(query), told)
+            .await
     }
 
     async fn ask<T>(

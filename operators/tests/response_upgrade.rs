@@ -75,7 +75,9 @@ fn a_step_that_nobody_answers_is_asked_again_at_its_deadline() {
     t.pass(45);
     let again = &t.asked[asked..];
     assert!(
-        again.iter().any(|one| (one.agent, one.attempt) == (Agent::MetricCorrelator, 2)),
+        again
+            .iter()
+            .any(|one| (one.agent, one.attempt) == (Agent::MetricCorrelator, 2)),
         "{:?}",
         t.agents()
     );

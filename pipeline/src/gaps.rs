@@ -104,7 +104,12 @@ impl GapCloser {
         metrics::gauge!("aegis_github_gaps_open", "hook" => hook.clone()).set(self.open.count() as f64);
         if round != Round::default() {
             let Round { closed, lost } = round;
-            tracing::info!(hook, closed, lost, "deliveries that GitHub could not get through were fetched");
+            tracing::info!(
+                hook,
+                closed,
+                lost,
+                "deliveries that GitHub could not get through were fetched"
+            );
         }
         let word = match &outcome {
             Ok(()) => "done",
@@ -112,7 +117,11 @@ impl GapCloser {
         };
         metrics::counter!("aegis_github_gap_rounds_total", "hook" => hook.clone(), "outcome" => word).increment(1);
         let Err(trouble) = outcome else { return self.every };
-        tracing::warn!(hook, detail = trouble.detail, "the deliveries of a webhook cannot be looked through: later again");
+        tracing::warn!(
+            hook,
+            detail = trouble.detail,
+            "the deliveries of a webhook cannot be looked through: later again"
+        );
         self.every.max(trouble.wait)
     }
 
@@ -150,7 +159,8 @@ impl GapCloser {
                 break;
             }
         }
-        self.open.note(found.into_iter().filter(|one| one.delivered_at >= until));
+        self.open
+            .note(found.into_iter().filter(|one| one.delivered_at >= until));
         self.listed_to = Some(began);
         Ok(())
     }
@@ -158,13 +168,22 @@ impl GapCloser {
     /// Fetches one and takes it in; `false`: there is nothing that could be taken in.
     async fn close(&self, delivery: &Delivery) -> Result<bool, Trouble> {
         let Some(sent) = self.hook.sent(delivery.id).await? else {
-            tracing::warn!(hook = self.name, delivery = delivery.guid, "GitHub keeps a delivery no more that it did not get through");
+            tracing::warn!(
+                hook = self.name,
+                delivery = delivery.guid,
+                "GitHub keeps a delivery no more that it did not get through"
+            );
             return Ok(false);
         };
         let taken = self.fetched.take(&headers(&sent.headers), sent.payload.get()).await;
         match taken {
             Ok(taken) => {
-                tracing::debug!(hook = self.name, delivery = delivery.guid, signed = taken.signed, "a gap is closed");
+                tracing::debug!(
+                    hook = self.name,
+                    delivery = delivery.guid,
+                    signed = taken.signed,
+                    "a gap is closed"
+                );
                 Ok(true)
             }
             Err(refused) if refused.later => Err(Trouble {
@@ -173,7 +192,12 @@ impl GapCloser {
                 this_alone: false,
             }),
             Err(refused) => {
-                tracing::warn!(hook = self.name, delivery = delivery.guid, detail = refused.detail, "a fetched delivery is refused");
+                tracing::warn!(
+                    hook = self.name,
+                    delivery = delivery.guid,
+                    detail = refused.detail,
+                    "a fetched delivery is refused"
+                );
                 Ok(false)
             }
         }
@@ -262,7 +286,10 @@ impl Open {
 
 /// The names are labels of metrics, and keys.
 pub(crate) fn plain_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// Webhooks by number: two entries for one would fetch everything twice.
@@ -306,7 +333,10 @@ mod tests {
         check(&[attempt(3, "a", 3, 202), attempt(1, "a", 1, 503)], &[]);
         check(&[attempt(3, "a", 3, 504), attempt(1, "a", 1, 202)], &[]);
         // Several attempts at one event are one gap.
-        check(&[attempt(3, "a", 3, 504), attempt(2, "b", 2, 0), attempt(1, "a", 1, 502)], &[1, 2]);
+        check(
+            &[attempt(3, "a", 3, 504), attempt(2, "b", 2, 0), attempt(1, "a", 1, 502)],
+            &[1, 2],
+        );
     }
 
     #[test]

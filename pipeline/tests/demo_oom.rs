@@ -276,7 +276,10 @@ async fn without_a_release_nobody_is_suspected() {
         "{cause}"
     );
     let report = look.postmortem().unwrap().to_string();
-    assert!(!report.contains("Deployment of") && !report.contains("commit"), "{report}");
+    assert!(
+        !report.contains("Deployment of") && !report.contains("commit"),
+        "{report}"
+    );
 }
 
 /// GitHub and Jira do not answer: the release stays a suspect, what it brought and what is written down are said to be not known, and
@@ -287,7 +290,8 @@ async fn with_github_and_jira_down_the_report_says_so() {
         return;
     };
     for system in [System::Github, System::Jira] {
-        site.world.fail(Fault::new(system, FaultKind::Error).answer(503, "maintenance"));
+        site.world
+            .fail(Fault::new(system, FaultKind::Error).answer(503, "maintenance"));
     }
     let look = the_end(&mut site).await;
     assert_eq!(missed(&site, &look), ["commits", "tickets"]);

@@ -35,7 +35,10 @@ impl Site {
             .build()
             .unwrap();
         let running = runtime.block_on(world.start("127.0.0.1:0".parse().unwrap())).unwrap();
-        world.state().github.repository(REPOSITORY, Utc::now(), &["First", "Second", "Third"]);
+        world
+            .state()
+            .github
+            .repository(REPOSITORY, Utc::now(), &["First", "Second", "Third"]);
         // The first number that it gives.
         let hook = 1_001;
         let config = format!(
@@ -59,12 +62,14 @@ impl Site {
 
     fn deploy(&self, number: usize, minutes_ago: i64) {
         let at = Utc::now() - TimeDelta::minutes(minutes_ago);
-        self.runtime.block_on(self.world.deploy(REPOSITORY, &sha(number), "production", at));
+        self.runtime
+            .block_on(self.world.deploy(REPOSITORY, &sha(number), "production", at));
     }
 
     /// An event of a kind that nobody knows, in exactly these bytes.
     fn tell(&self, body: &str) {
-        self.runtime.block_on(self.world.tell(REPOSITORY, "brand_new_event", body));
+        self.runtime
+            .block_on(self.world.tell(REPOSITORY, "brand_new_event", body));
     }
 
     /// What the last attempt was answered.
@@ -74,7 +79,9 @@ impl Site {
 
     /// Signals of GitHub, each once: how many, and how often one came again.
     fn signals(&self) -> i64 {
-        let rows = self.aegis.sql("select count(distinct id) as n from signals where source = 'github'");
+        let rows = self
+            .aegis
+            .sql("select count(distinct id) as n from signals where source = 'github'");
         rows[0]["n"].as_i64().unwrap()
     }
 
@@ -88,8 +95,9 @@ impl Site {
 
     /// Rounds that ended in `outcome` so far.
     fn rounds(&self, outcome: &str) -> f64 {
-        self.aegis
-            .metric(&format!("aegis_github_gap_rounds_total{{hook=\"cart\",outcome=\"{outcome}\"}}"))
+        self.aegis.metric(&format!(
+            "aegis_github_gap_rounds_total{{hook=\"cart\",outcome=\"{outcome}\"}}"
+        ))
     }
 
     /// So many gaps were closed in this life, and no more.
@@ -104,7 +112,9 @@ impl Site {
     /// Two whole rounds from here on.
     fn looked_through(&self) {
         let before = self.rounds("done");
-        wait_for("two more rounds", PATIENCE, || (self.rounds("done") >= before + 2.0).then_some(()));
+        wait_for("two more rounds", PATIENCE, || {
+            (self.rounds("done") >= before + 2.0).then_some(())
+        });
     }
 
     fn books_balance(&self) {
@@ -121,7 +131,9 @@ fn what_was_sent_while_nobody_listened_is_fetched_once() {
     for number in 1..=3 {
         site.deploy(number, 10 - number as i64);
     }
-    site.tell(r#"{"repository":{"id":7,"name":"cart","full_name":"shop/cart"},"sender":{"login":"kim"},"odd":"\u00e9 a  b"}"#);
+    site.tell(
+        r#"{"repository":{"id":7,"name":"cart","full_name":"shop/cart"},"sender":{"login":"kim"},"odd":"\u00e9 a  b"}"#,
+    );
     assert_eq!(site.last().status_code, 502, "nobody listens");
     site.aegis.start();
     site.until_signals(4);
@@ -147,7 +159,9 @@ fn what_was_sent_while_nobody_listened_is_fetched_once() {
     site.until_signals(6);
     site.looked_through();
     assert_eq!(site.signals(), 6);
-    let titles = site.aegis.sql("select title from signals where kind = 'change' group by 1");
+    let titles = site
+        .aegis
+        .sql("select title from signals where kind = 'change' group by 1");
     assert_eq!(titles.len(), 3, "three commits were deployed: {titles:?}");
     site.books_balance();
 }
@@ -193,13 +207,21 @@ fn an_api_that_is_down_slow_or_odd_holds_up_nothing_and_is_asked_again() {
     ] {
         site.world.fail(Fault::new(System::Github, kind).answer(503, body));
         site.aegis.start();
-        wait_for(&format!("a round to fail: {kind:?}"), PATIENCE, || (site.rounds("failed") >= 1.0).then_some(()));
+        wait_for(&format!("a round to fail: {kind:?}"), PATIENCE, || {
+            (site.rounds("failed") >= 1.0).then_some(())
+        });
         // The door is open meanwhile.
         let alert = json!({"version": "4", "status": "firing", "receiver": "r", "groupLabels": {}, "commonLabels": {},
             "commonAnnotations": {}, "externalURL": "http://am", "groupKey": "k", "alerts": [{"status": "firing", "annotations": {},
             "labels": {"alertname": "Up"}, "startsAt": Utc::now(), "endsAt": "0001-01-01T00:00:00Z", "fingerprint": "f1"}]});
         let headers = "Content-Type: application/json\r\n";
-        let answer = support::http(site.aegis.dispatcher, "POST", "/webhooks/alertmanager", headers, &alert.to_string());
+        let answer = support::http(
+            site.aegis.dispatcher,
+            "POST",
+            "/webhooks/alertmanager",
+            headers,
+            &alert.to_string(),
+        );
         assert_eq!(answer.unwrap().0, 202);
         assert_eq!(site.signals(), 0, "{kind:?}");
         site.world.heal();
@@ -235,7 +257,9 @@ fn a_limit_of_requests_is_kept() {
     let reset = Utc::now() + TimeDelta::seconds(25);
     site.world.state().github.budget = Some((2, reset));
     site.aegis.start();
-    wait_for("the limit to be met", PATIENCE, || (site.rounds("failed") >= 1.0).then_some(()));
+    wait_for("the limit to be met", PATIENCE, || {
+        (site.rounds("failed") >= 1.0).then_some(())
+    });
     let asked = || site.world.count(System::Github, "GET");
     let until_then = asked();
     assert!(until_then <= 3, "{until_then}");
@@ -243,6 +267,9 @@ fn a_limit_of_requests_is_kept() {
     site.until_signals(3);
     assert!(Utc::now() >= reset, "not before the time that it named");
     let early = site.world.state();
-    let early = early.requests.iter().filter(|seen| seen.system == System::Github && seen.at < reset);
+    let early = early
+        .requests
+        .iter()
+        .filter(|seen| seen.system == System::Github && seen.at < reset);
     assert!(early.count() <= 3, "three questions before the limit was met");
 }

@@ -117,15 +117,26 @@ fn die_at(places: &[&str]) {
     let (threads, lines): (Vec<_>, Vec<_>) = found.iter().partition(|one| one.content["thread_ts"] == Value::Null);
     assert_eq!(threads.len(), 1, "one message: {found:#?}");
     assert!(threads[0].updates > 0, "it is changed in place: {found:#?}");
-    let told: Vec<&Value> = lines.iter().map(|one| &one.content["metadata"]["event_payload"]["notification"]).collect();
+    let told: Vec<&Value> = lines
+        .iter()
+        .map(|one| &one.content["metadata"]["event_payload"]["notification"])
+        .collect();
     let each_once: std::collections::BTreeSet<String> = told.iter().map(|id| id.to_string()).collect();
-    assert!(told.len() == each_once.len() && !each_once.contains("null"), "each line once: {found:#?}");
+    assert!(
+        told.len() == each_once.len() && !each_once.contains("null"),
+        "each line once: {found:#?}"
+    );
     assert!(site.world.count(System::Slack, "POST") > 1, "and lines below it");
     site.books_balance();
 }
 
 /// Of the message, and of lines below it, what stands there is not written down.
-const TOLD: &[&str] = &[FIRST_MESSAGE, "notify.replied@chat:1", "notify.posted@chat:1", "notify.replied@chat:2"];
+const TOLD: &[&str] = &[
+    FIRST_MESSAGE,
+    "notify.replied@chat:1",
+    "notify.posted@chat:1",
+    "notify.replied@chat:2",
+];
 
 #[test]
 fn between_each_message_and_its_memory() {

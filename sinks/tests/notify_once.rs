@@ -78,7 +78,10 @@ impl Site {
             next: Offset(self.next + 1),
             records: vec![record],
         };
-        let rejects = worker.write(&LogId("log".into()), std::slice::from_ref(&batch)).await.unwrap();
+        let rejects = worker
+            .write(&LogId("log".into()), std::slice::from_ref(&batch))
+            .await
+            .unwrap();
         if !rejects.is_empty() {
             let rest = SinkBatch {
                 records: Vec::new(),
@@ -198,7 +201,9 @@ async fn a_channel_that_cannot_be_read_gets_the_message_again() {
         let mut site = Site::new(1).await;
         site.lose_answers(1);
         assert!(!site.tell(&fact(1, "opened")).await);
-        let unreadable = Fault::new(System::Slack, FaultKind::Error).method("GET").answer(200, answer);
+        let unreadable = Fault::new(System::Slack, FaultKind::Error)
+            .method("GET")
+            .answer(200, answer);
         site.world.fail(unreadable);
         assert!(site.tell(&fact(1, "opened")).await);
         site.check(2, 0);
@@ -228,7 +233,10 @@ async fn a_summary_that_stands_is_not_told_again() {
         .collect();
     for one in &storm[1..] {
         let now = chrono::Utc::now();
-        site.store.save_delivery("ops", one, "held", "a line", now).await.unwrap();
+        site.store
+            .save_delivery("ops", one, "held", "a line", now)
+            .await
+            .unwrap();
     }
     // The life before posted it and died.
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
@@ -242,12 +250,23 @@ async fn a_summary_that_stands_is_not_told_again() {
         ..fact(9, "opened")
     };
     let now = chrono::Utc::now();
-    site.store.save_delivery("ops", &late, "held", "the late line", now).await.unwrap();
+    site.store
+        .save_delivery("ops", &late, "held", "the late line", now)
+        .await
+        .unwrap();
     let second = Notify::all(&site.settings, &site.store, &clock).unwrap();
     until("the rest", || site.stands().0.len() == 2).await;
-    let texts: Vec<String> = site.stands().0.iter().map(|one| one.content["text"].to_string()).collect();
+    let texts: Vec<String> = site
+        .stands()
+        .0
+        .iter()
+        .map(|one| one.content["text"].to_string())
+        .collect();
     assert!(texts[0].contains("3 more messages"), "{texts:?}");
-    assert!(texts[1].contains("1 more messages") && texts[1].contains("the late line"), "{texts:?}");
+    assert!(
+        texts[1].contains("1 more messages") && texts[1].contains("the late line"),
+        "{texts:?}"
+    );
     let store = site.store.clone();
     let held = async || store.held("ops").await.unwrap().len();
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);

@@ -704,11 +704,18 @@ async fn what_was_told_is_remembered(database: Database) {
     assert_eq!(begin(begun, at).await, (None, false));
     assert_eq!(begin(later, second).await, (Some(at), false));
     assert_eq!(begin(begun, second).await, (Some(at), true));
-    assert_eq!(store.begin_message("other", incident, begun, at).await.unwrap(), (None, false));
+    assert_eq!(
+        store.begin_message("other", incident, begun, at).await.unwrap(),
+        (None, false)
+    );
 
     assert_eq!(store.delivery("ops", told.id).await.unwrap(), None);
     store.save_delivery("ops", &told, "held", "a line", at).await.unwrap();
-    assert_eq!(begin(later, second).await, (Some(second), true), "the ended one is forgotten");
+    assert_eq!(
+        begin(later, second).await,
+        (Some(second), true),
+        "the ended one is forgotten"
+    );
     let held = store.held("ops").await.unwrap();
     assert_eq!(held.iter().map(|one| one.line.as_str()).collect::<Vec<_>>(), ["a line"]);
     store.summarised("ops", &held).await.unwrap();

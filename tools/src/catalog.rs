@@ -262,11 +262,7 @@ pub async fn call(observe: &Observe, name: &str, arguments: Value) -> Result<Val
         }
         "github_compare" => {
             let read: CompareArguments = arguments_of("github_compare", arguments)?;
-            json(
-                code(observe)?
-                    .compare(&read.repository, &read.base, &read.head)
-                    .await?,
-            )
+            json(code(observe)?.compare(&read.repository, &read.base, &read.head).await?)
         }
         "github_deliveries" => {
             let read: HookArguments = arguments_of("github_deliveries", arguments)?;

@@ -115,7 +115,10 @@ impl Github {
     async fn state(&self, repository: &str, id: u64) -> Result<Option<String>, ToolError> {
         let path = format!("/repos/{repository}/deployments/{id}/statuses");
         let statuses: Vec<Status> = self.ask(&path, &[("per_page", "1")]).await?;
-        Ok(statuses.into_iter().next().map(|status| shorten(&redact(&status.state), 40)))
+        Ok(statuses
+            .into_iter()
+            .next()
+            .map(|status| shorten(&redact(&status.state), 40)))
     }
 
     fn commit(&self, entry: Entry) -> Commit {

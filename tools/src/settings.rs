@@ -480,9 +480,12 @@ pub fn repository_name(text: &str) -> bool {
         !part.is_empty()
             && part.len() <= 100
             && part.bytes().any(|byte| byte != b'.')
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
-    text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
+    text.split_once('/')
+        .is_some_and(|(owner, name)| part(owner) && part(name))
 }
 
 /// A project's key: capital letters, digits and `_`, a letter first.
@@ -621,7 +624,9 @@ mod tests {
             &[],
         );
         check(json!({"github": {"token": "hunter2"}}), &["repositories is empty"]);
-        for bad in ["shop", "shop/", "/x", "shop/a/b", "shop/..", "../x", "shop/a b", "shop/ä"] {
+        for bad in [
+            "shop", "shop/", "/x", "shop/a/b", "shop/..", "../x", "shop/a b", "shop/ä",
+        ] {
             check(json!({"github": {"repositories": [bad]}}), &["which is no repository"]);
         }
         check(

@@ -125,7 +125,9 @@ fn code_and_tickets(state: &mut world::State) {
         .deployed(REPOSITORY, &sha(1), "production", "success", now - TimeDelta::days(2));
     state.github.deployed(REPOSITORY, &sha(2), "staging", "success", now);
     state.github.deployed(REPOSITORY, &sha(3), "production", "success", now);
-    let hook = state.github.hook(REPOSITORY, "http://127.0.0.1:9/webhooks/github", "s", &[]);
+    let hook = state
+        .github
+        .hook(REPOSITORY, "http://127.0.0.1:9/webhooks/github", "s", &[]);
     assert_eq!(hook, HOOK);
     let ticket = |key: &str, summary: &str, label: &str, done: bool, hours: i64| world::jira::Ticket {
         key: key.into(),
@@ -137,7 +139,13 @@ fn code_and_tickets(state: &mut world::State) {
         updated: now - TimeDelta::hours(hours),
     };
     state.jira.tickets.extend([
-        ticket("OPS-1", "Heap grows after release, password=hunter2", "api-server", false, 3),
+        ticket(
+            "OPS-1",
+            "Heap grows after release, password=hunter2",
+            "api-server",
+            false,
+            3,
+        ),
         ticket("OPS-2", "api-server: raise the memory limit", "memory", false, 1),
         ticket("OPS-3", "api-server fell over", "api-server", true, 2),
         ticket("HR-1", "api-server is a bad name", "api-server", false, 1),
@@ -591,7 +599,13 @@ async fn what_was_deployed_and_what_changed_with_it() {
         .iter()
         .map(|commit| commit["title"].as_str().unwrap())
         .collect();
-    assert_eq!(titles, ["Keep reports in memory password=[redacted]", "Cache users token: [redacted]"]);
+    assert_eq!(
+        titles,
+        [
+            "Keep reports in memory password=[redacted]",
+            "Cache users token: [redacted]"
+        ]
+    );
     assert_eq!(compared["files"], json!(["src/part2.rs", "src/part3.rs"]));
     assert_eq!((&compared["total"], &compared["cut"]), (&json!(2), &json!(false)));
     let mut wider = question("github_compare").1;
@@ -605,7 +619,11 @@ async fn what_was_deployed_and_what_changed_with_it() {
     );
     // Whoever asks, other repositories are not read, and a branch cannot lead elsewhere.
     let asked = bench.world.count(System::Github, "GET");
-    for change in [json!({"repository": "shop/secrets"}), json!({"repository": "shop/api-server/../secrets"}), json!({"base": "main"})] {
+    for change in [
+        json!({"repository": "shop/secrets"}),
+        json!({"repository": "shop/api-server/../secrets"}),
+        json!({"base": "main"}),
+    ] {
         let mut arguments = question("github_compare").1;
         for (name, value) in change.as_object().unwrap() {
             arguments[name] = value.clone();
@@ -621,12 +639,18 @@ async fn a_limit_that_is_used_up_is_kept() {
     let bench = filled().await;
     let reset = Utc::now() + TimeDelta::minutes(10);
     bench.world.state().github.budget = Some((1, reset));
-    ask(&bench, "github_compare").await.expect("the last question that is answered");
+    ask(&bench, "github_compare")
+        .await
+        .expect("the last question that is answered");
     for _ in 0..3 {
         let failure = ask(&bench, "github_compare").await.unwrap_err();
         assert!(later(&failure) && limited(&failure), "{failure}");
     }
-    assert_eq!(bench.world.count(System::Github, "GET"), 1, "not asked before the time is over");
+    assert_eq!(
+        bench.world.count(System::Github, "GET"),
+        1,
+        "not asked before the time is over"
+    );
 }
 
 #[tokio::test]
@@ -641,23 +665,36 @@ async fn open_tickets_of_a_service() {
     };
     let keys = |found: &Value| -> Vec<String> {
         let tickets = found["tickets"].as_array().unwrap().iter();
-        tickets.map(|ticket| ticket["key"].as_str().unwrap().to_owned()).collect()
+        tickets
+            .map(|ticket| ticket["key"].as_str().unwrap().to_owned())
+            .collect()
     };
     // By label and by text, last changed first; not what is done, and not of other projects.
     let open = search(json!({})).await.unwrap();
-    assert_eq!((keys(&open), &open["cut"]), (vec!["OPS-2".into(), "OPS-1".into()], &json!(false)));
+    assert_eq!(
+        (keys(&open), &open["cut"]),
+        (vec!["OPS-2".into(), "OPS-1".into()], &json!(false))
+    );
     let all = search(json!({"open": false})).await.unwrap();
-    assert_eq!((keys(&all), &all["cut"]), (vec!["OPS-2".into(), "OPS-3".into()], &json!(true)));
+    assert_eq!(
+        (keys(&all), &all["cut"]),
+        (vec!["OPS-2".into(), "OPS-3".into()], &json!(true))
+    );
     assert_eq!(
         keys(&search(json!({"about": "x\" OR project = \"HR"})).await.unwrap()),
         Vec::<String>::new()
     );
     for about in ["", "  ", "a\nb"] {
-        assert!(refused(&search(json!({"about": about})).await.unwrap_err()), "{about:?}");
+        assert!(
+            refused(&search(json!({"about": about})).await.unwrap_err()),
+            "{about:?}"
+        );
     }
     let one = ask(&bench, "jira_ticket").await.unwrap();
     assert_eq!((&one["status"], &one["done"]), (&json!("In Progress"), &json!(false)));
-    let failure = call(&bench.observe, "jira_ticket", json!({"key": "HR-1"})).await.unwrap_err();
+    let failure = call(&bench.observe, "jira_ticket", json!({"key": "HR-1"}))
+        .await
+        .unwrap_err();
     assert!(refused(&failure), "{failure:?}");
     let state = bench.world.state();
     let seen = state.requests.iter().find(|seen| seen.system == System::Jira).unwrap();

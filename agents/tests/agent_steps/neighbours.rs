@@ -35,18 +35,35 @@ async fn told(world: World) -> Told {
 async fn the_commits_of_the_suspect_are_evidence() {
     let told = told(deployed()).await;
     let change = told.finding(FindingKind::RecentChange).unwrap();
-    let cited = change.citations.iter().find(|citation| citation.source == "github").unwrap();
+    let cited = change
+        .citations
+        .iter()
+        .find(|citation| citation.source == "github")
+        .unwrap();
     assert!(
         cited.query.starts_with("/repos/shop/api-server/compare/0123456789") && cited.query.contains("...beefbeef"),
         "{}",
         cited.query
     );
-    assert!(cited.excerpt.contains("1111111 Cache users (kim); 0000000 Keep reports"), "{}", cited.excerpt);
+    assert!(
+        cited
+            .excerpt
+            .contains("1111111 Cache users (kim); 0000000 Keep reports"),
+        "{}",
+        cited.excerpt
+    );
     let report = told.report();
     let expected = "a change of the service came 20 min before (2 commits: 1111111 Cache users (kim); 0000000 Keep reports in memory (kim))";
     assert!(report.root_cause.text.contains(expected), "{}", report.root_cause.text);
-    assert!(report.root_cause.citations.contains(&cited.id), "the root cause cites them");
-    assert_eq!(told.action(), "restart deployment/api-server in production", "words move nothing");
+    assert!(
+        report.root_cause.citations.contains(&cited.id),
+        "the root cause cites them"
+    );
+    assert_eq!(
+        told.action(),
+        "restart deployment/api-server in production",
+        "words move nothing"
+    );
 }
 
 #[tokio::test]
@@ -69,10 +86,18 @@ async fn a_change_that_the_host_does_not_know_brings_no_commits() {
         assert_eq!(change.citations.len(), 1);
         assert!(!told.report().root_cause.text.contains("commit"));
         let unknown = told.unknown(Agent::MetricCorrelator);
-        assert_eq!(unknown.contains("what changed with the suspect deployment"), !said.is_empty());
+        assert_eq!(
+            unknown.contains("what changed with the suspect deployment"),
+            !said.is_empty()
+        );
         assert!(unknown.contains(said), "{unknown}");
     };
-    check("github", "Deployment of main (0000000) to prod: success", "none of the last 2 deployments is it").await;
+    check(
+        "github",
+        "Deployment of main (0000000) to prod: success",
+        "none of the last 2 deployments is it",
+    )
+    .await;
     check("github", "Release v2 published", "none of the last 2 deployments is it").await;
     check("events", "Deployment of main (beefbee) to prod: success", "").await;
 }
@@ -106,14 +131,28 @@ async fn what_is_down_is_said_and_changes_nothing_else() {
         .await;
         let unknown = told.unknown(Agent::MetricCorrelator);
         assert!(unknown.contains(said), "{mood:?}: {unknown}");
-        assert_eq!(unknown.contains("the suspect deployment"), mood != Mood::Absent, "{unknown}");
-        let asked = told.report().follow_ups.iter().find(|one| one.text.contains("which tickets are open"));
+        assert_eq!(
+            unknown.contains("the suspect deployment"),
+            mood != Mood::Absent,
+            "{unknown}"
+        );
+        let asked = told
+            .report()
+            .follow_ups
+            .iter()
+            .find(|one| one.text.contains("which tickets are open"));
         match mood {
             Mood::Absent => assert_eq!(asked, None),
             _ => assert!(asked.is_some_and(|one| one.text.starts_with(NOT_KNOWN) && one.text.contains(said))),
         }
-        assert!(told.finding(FindingKind::RecentChange).is_some(), "the change stays a suspect");
-        assert!(told.steps.iter().all(|step| step.status == StepStatus::Success), "{mood:?}");
+        assert!(
+            told.finding(FindingKind::RecentChange).is_some(),
+            "the change stays a suspect"
+        );
+        assert!(
+            told.steps.iter().all(|step| step.status == StepStatus::Success),
+            "{mood:?}"
+        );
         assert_eq!(told.action(), "restart deployment/api-server in production");
     }
 }

@@ -315,7 +315,10 @@ impl Code for Tool {
             state: Some(state.to_owned()),
         };
         let before = "0123456789".repeat(4);
-        Ok(vec![deployment(COMMIT, -26, "success"), deployment(&before, -9_000, "inactive")])
+        Ok(vec![
+            deployment(COMMIT, -26, "success"),
+            deployment(&before, -9_000, "inactive"),
+        ])
     }
 
     async fn compare(&self, repository: &str, base: &str, head: &str) -> Result<Comparison, ToolError> {
@@ -332,7 +335,12 @@ impl Code for Tool {
             head: head.to_owned(),
             total: self.world.commits.len() as u64,
             commits: self.world.commits.iter().enumerate().map(commit).collect(),
-            files: self.world.commits.iter().map(|title| format!("src/{title}.rs")).collect(),
+            files: self
+                .world
+                .commits
+                .iter()
+                .map(|title| format!("src/{title}.rs"))
+                .collect(),
             cut: false,
         })
     }

@@ -58,7 +58,14 @@ async fn slack(State(world): State<World>) -> Json<Vec<crate::slack::Message>> {
 /// What the webhooks of the GitHub stand-in have sent.
 async fn deliveries(State(world): State<World>) -> Json<Vec<crate::github::Delivery>> {
     let state = world.state();
-    Json(state.github.hooks.iter().flat_map(|hook| hook.deliveries.clone()).collect())
+    Json(
+        state
+            .github
+            .hooks
+            .iter()
+            .flat_map(|hook| hook.deliveries.clone())
+            .collect(),
+    )
 }
 
 /// Tickets for the Jira stand-in.

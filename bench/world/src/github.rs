@@ -136,7 +136,8 @@ impl Forge {
         let id = self.next_id();
         let deployments = &mut self.repositories.entry(repository.to_owned()).or_default().deployments;
         let of_it = deployments.iter_mut().filter(|one| one.environment == environment);
-        for one in of_it.filter(|one| state == "success" && one.statuses.last().is_some_and(|last| last.0 == "success")) {
+        for one in of_it.filter(|one| state == "success" && one.statuses.last().is_some_and(|last| last.0 == "success"))
+        {
             one.statuses.push(("inactive".to_owned(), at));
         }
         deployments.push(Deployment {
@@ -163,7 +164,10 @@ pub fn sha(number: usize) -> String {
 impl World {
     /// Deploys, and tells whoever wants to hear of it.
     pub async fn deploy(&self, repository: &str, sha: &str, environment: &str, at: DateTime<Utc>) {
-        let id = self.state().github.deployed(repository, sha, environment, "success", at);
+        let id = self
+            .state()
+            .github
+            .deployed(repository, sha, environment, "success", at);
         let name = repository.rsplit('/').next().unwrap_or(repository);
         let payload = json!({
             "action": "created",

@@ -95,11 +95,7 @@ async fn search(State(world): State<World>, Query(asked): Query<Asked>, headers:
     Json(answer).into_response()
 }
 
-async fn issue(
-    State(world): State<World>,
-    Path((_, key)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
+async fn issue(State(world): State<World>, Path((_, key)): Path<(String, String)>, headers: HeaderMap) -> Response {
     if !known(&headers) {
         return told(StatusCode::UNAUTHORIZED, "You are not authenticated.");
     }

@@ -132,7 +132,13 @@ struct Asked {
 
 /// Messages of a channel, newest first, without the lines below them; both ends are left out, as Slack does.
 async fn history(State(world): State<World>, headers: HeaderMap, Query(asked): Query<Asked>) -> Json<Value> {
-    listed(&world, &headers, &asked, |message| message.content["thread_ts"].is_null(), true)
+    listed(
+        &world,
+        &headers,
+        &asked,
+        |message| message.content["thread_ts"].is_null(),
+        true,
+    )
 }
 
 /// A message and the lines below it, oldest first.
@@ -166,17 +172,18 @@ fn listed(
     let state = world.state();
     let within = |message: &&Message| {
         let at = seconds(&message.ts).unwrap_or_default();
-        Some(&message.channel) == asked.channel.as_ref()
-            && at > from
-            && at < to
-            && shown(message)
+        Some(&message.channel) == asked.channel.as_ref() && at > from && at < to && shown(message)
     };
     let mut found: Vec<&Message> = state.slack.messages.iter().filter(within).collect();
     if newest_first {
         found.reverse();
     }
     let limit = asked.limit.unwrap_or(100).min(state.slack.page);
-    let from: usize = asked.cursor.as_deref().and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+    let from: usize = asked
+        .cursor
+        .as_deref()
+        .and_then(|cursor| cursor.parse().ok())
+        .unwrap_or(0);
     let shown = found.iter().skip(from).take(limit).map(|message| {
         let mut shown =
             json!({"type": "message", "user": message.content["user"], "text": message.content["text"], "ts": message.ts});
@@ -187,6 +194,12 @@ fn listed(
     });
     let shown: Vec<Value> = shown.collect();
     let more = found.len() > from + limit;
-    let next = if more { (from + limit).to_string() } else { String::new() };
-    answer(Ok(json!({"ok": true, "messages": shown, "has_more": more, "response_metadata": {"next_cursor": next}})))
+    let next = if more {
+        (from + limit).to_string()
+    } else {
+        String::new()
+    };
+    answer(Ok(
+        json!({"ok": true, "messages": shown, "has_more": more, "response_metadata": {"next_cursor": next}}),
+    ))
 }

@@ -319,7 +319,11 @@ mod tests {
     #[test]
     fn values_behind_titles() {
         let check = |summary: &str, expected: Option<&str>| {
-            assert_eq!(value_behind("High Memory Usage on api-server", summary), expected, "{summary}");
+            assert_eq!(
+                value_behind("High Memory Usage on api-server", summary),
+                expected,
+                "{summary}"
+            );
         };
         check("High Memory Usage on api-server (95%)", Some(" (95%)"));
         check("High Memory Usage on api-server (95.01%) ", Some(" (95.01%)"));

@@ -429,4 +429,3 @@ pub fn checked(number: u32, health: Health) -> RemediationFact {
         note: "3 of 3 pods ready".into(),
     }
 }
-

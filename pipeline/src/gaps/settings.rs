@@ -149,7 +149,13 @@ mod tests {
                 ..GapSettings::default()
             };
             let keys: Vec<String> = settings.faults().into_iter().map(|(key, _)| key).collect();
-            assert_eq!(keys, expected.iter().map(|key| format!("github.shop.{key}")).collect::<Vec<_>>());
+            assert_eq!(
+                keys,
+                expected
+                    .iter()
+                    .map(|key| format!("github.shop.{key}"))
+                    .collect::<Vec<_>>()
+            );
             assert!(!format!("{settings:?} {:?}", settings.faults()).contains("hunter2"));
         };
         check(&|_| (), &[]);

@@ -92,8 +92,7 @@ impl Http {
         headers: &[(&'static str, String)],
         timeout: Duration,
     ) -> Result<Bytes, Failed> {
-        let mut address =
-            url::Url::parse(url).map_err(|_| Failed::Refused("url is no address".to_owned()))?;
+        let mut address = url::Url::parse(url).map_err(|_| Failed::Refused("url is no address".to_owned()))?;
         address.query_pairs_mut().extend_pairs(query);
         let request = Request::builder().method(Method::GET).uri(address.as_str());
         self.ask(request, headers, Bytes::new(), timeout).await
@@ -130,14 +129,10 @@ impl Http {
             .body(Full::new(body))
             .map_err(|_| Failed::Refused("url or token cannot be written as HTTP".to_owned()))?;
         let asked = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|e| match e.is_connect() {
-                    true => Failed::turned_away(chain(&e), None),
-                    false => Failed::later(chain(&e)),
-                })?;
+            let response = self.client.request(request).await.map_err(|e| match e.is_connect() {
+                true => Failed::turned_away(chain(&e), None),
+                false => Failed::later(chain(&e)),
+            })?;
             let status = response.status();
             let after = response
                 .headers()

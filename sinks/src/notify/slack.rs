@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::card::{Card, escaped, told};
-use super::client::{Failed, FIRST_WAIT, LONGEST_WAIT, retrying};
+use super::client::{FIRST_WAIT, Failed, LONGEST_WAIT, retrying};
 use super::outward::Outward;
 use crate::sql::Thread;
 
@@ -64,7 +64,8 @@ impl Outward {
         begun: Begun,
         attempts: u32,
     ) -> Result<Stands, Failed> {
-        let mut body = json!({"text": card.text(), "blocks": card.blocks(), "unfurl_links": false, "unfurl_media": false});
+        let mut body =
+            json!({"text": card.text(), "blocks": card.blocks(), "unfurl_links": false, "unfurl_media": false});
         let since = begun.before.unwrap_or(begun.now);
         let mut look = begun.before.is_some();
         if let Some(thread) = thread
@@ -268,7 +269,10 @@ impl Outward {
 
     async fn slack_read(&self, method: &str, query: &BTreeMap<&str, &str>) -> Result<Value, Failed> {
         let url = format!("{}/{method}", self.base("https://slack.com/api"));
-        let answer = self.http.get(&url, query, &self.authorization(), self.timeout()).await?;
+        let answer = self
+            .http
+            .get(&url, query, &self.authorization(), self.timeout())
+            .await?;
         slack_answer(&answer)
     }
 

@@ -99,7 +99,8 @@ impl Store {
         notification: Uuid,
         at: DateTime<Utc>,
     ) -> Result<(Option<DateTime<Utc>>, bool), StoreError> {
-        let sql = "SELECT notification_id, at FROM notify_attempts WHERE receiver = $1 AND incident_id = $2 ORDER BY at";
+        let sql =
+            "SELECT notification_id, at FROM notify_attempts WHERE receiver = $1 AND incident_id = $2 ORDER BY at";
         let args = [Value::text(receiver), Value::Uuid(incident.0)];
         let rows = self.query("reading notify_attempts", sql, &args).await?;
         let first = rows.first().map(|row| row.time("at")).transpose()?;

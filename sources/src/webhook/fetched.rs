@@ -170,7 +170,10 @@ mod tests {
     fn the_same_json_in_fewer_bytes() {
         let check = |json: &str, expected: &str| assert_eq!(without_spaces(json), expected, "{json}");
         check("{ \"a\" : [ 1.50 , true ] }\n", r#"{"a":[1.50,true]}"#);
-        check(r#"{"a b": "c \" d \\" , "e": "\\\" "}"#, r#"{"a b":"c \" d \\","e":"\\\" "}"#);
+        check(
+            r#"{"a b": "c \" d \\" , "e": "\\\" "}"#,
+            r#"{"a b":"c \" d \\","e":"\\\" "}"#,
+        );
         check("", "");
     }
 

@@ -152,7 +152,8 @@ mod tests {
             let headers = HeaderMap::from_iter([(LINK, link.parse().unwrap())]);
             assert_eq!(next_cursor(&headers).as_deref(), expected, "{link}");
         };
-        let of = |cursor: &str, rel: &str| format!(r#"<https://api.github.com/x?per_page=1&cursor={cursor}>; rel="{rel}""#);
+        let of =
+            |cursor: &str, rel: &str| format!(r#"<https://api.github.com/x?per_page=1&cursor={cursor}>; rel="{rel}""#);
         check(&of("v1_1", "next"), Some("v1_1"));
         check(&format!("{}, {}", of("v1_0", "prev"), of("v1_2", "next")), Some("v1_2"));
         check(&of("v1_0", "prev"), None);
@@ -171,7 +172,14 @@ mod tests {
             status_code,
             event: "push".into(),
         };
-        for (code, expected) in [(202, true), (200, true), (0, false), (401, false), (503, false), (304, false)] {
+        for (code, expected) in [
+            (202, true),
+            (200, true),
+            (0, false),
+            (401, false),
+            (503, false),
+            (304, false),
+        ] {
             assert_eq!(delivery(code).taken(), expected, "{code}");
         }
     }

@@ -74,7 +74,11 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
                 .collect();
-            assert_eq!(wait(&map, turned_away, 1_000), expected.map(Duration::from_secs), "{headers:?}");
+            assert_eq!(
+                wait(&map, turned_away, 1_000),
+                expected.map(Duration::from_secs),
+                "{headers:?}"
+            );
         };
         let (remaining, reset, after) = ("x-ratelimit-remaining", "x-ratelimit-reset", "retry-after");
         check(&[], false, None);

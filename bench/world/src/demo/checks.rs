@@ -39,7 +39,11 @@ pub fn checks(look: &Look, world: &World) -> Vec<Check> {
 
     let mut checks = Vec::new();
     let mut check = |name, what, holds| checks.push(Check { name, what, holds });
-    check("name", "the incident is called by alert, service and value", named(look));
+    check(
+        "name",
+        "the incident is called by alert, service and value",
+        named(look),
+    );
     check("triage", "triage asks Prometheus, says critical and why", triage(look));
     check(
         "log lines",
@@ -48,7 +52,11 @@ pub fn checks(look: &Look, world: &World) -> Vec<Check> {
     );
     check("traffic", "traffic rose ten minutes before memory did", traffic(look));
     check("suspect", "the release of the service is a suspect", suspect(look));
-    check("commits", "the commits of the release are evidence of the root cause", commits(look));
+    check(
+        "commits",
+        "the commits of the release are evidence of the root cause",
+        commits(look),
+    );
     check(
         "proposal",
         "restart deployment/api-server in production is proposed, with dry run, inverse and evidence",
@@ -71,7 +79,11 @@ pub fn checks(look: &Look, world: &World) -> Vec<Check> {
         "root cause, impact, timeline, resolution and follow-ups, each with evidence",
         postmortem(look),
     );
-    check("tickets", "the open ticket about the service is a follow-up", tickets(look));
+    check(
+        "tickets",
+        "the open ticket about the service is a follow-up",
+        tickets(look),
+    );
     check(
         "slack",
         "the message on Slack says that it is resolved",
@@ -107,7 +119,9 @@ fn named(look: &Look) -> bool {
 /// Cited by the finding, and by the root cause that came of it.
 fn commits(look: &Look) -> bool {
     let found = look.findings("recent_change").any(|finding| {
-        finding["facts"]["commits"] == 2 && cites(finding, "github") && text(&finding["summary"]).contains("whole reports")
+        finding["facts"]["commits"] == 2
+            && cites(finding, "github")
+            && text(&finding["summary"]).contains("whole reports")
     });
     let Some(report) = look.postmortem() else { return false };
     let cited = report["root_cause"]["citations"].as_array().into_iter().flatten();

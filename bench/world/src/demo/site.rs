@@ -137,7 +137,9 @@ impl Site {
         let hook = {
             let mut state = site.world.state();
             story.write_down(&mut state, now);
-            state.github.hook(REPOSITORY, &receiver, HOOK_SECRET, &["deployment_status"])
+            state
+                .github
+                .hook(REPOSITORY, &receiver, HOOK_SECRET, &["deployment_status"])
         };
         if let Some((commit, at)) = story.release(now) {
             site.world.deploy(REPOSITORY, &commit, NAMESPACE, at).await;

@@ -140,9 +140,17 @@ impl Story {
 
     /// What GitHub and Jira know before the release: three commits, of which the first runs since long, and what people wrote down.
     pub fn write_down(&self, state: &mut State, now: DateTime<Utc>) {
-        let messages = ["Serve reports", "Keep finished reports in memory", "Load whole reports for their previews"];
+        let messages = [
+            "Serve reports",
+            "Keep finished reports in memory",
+            "Load whole reports for their previews",
+        ];
         let github = &mut state.github;
-        github.repository(REPOSITORY, now - TimeDelta::minutes(i64::from(RELEASED) + 10), &messages);
+        github.repository(
+            REPOSITORY,
+            now - TimeDelta::minutes(i64::from(RELEASED) + 10),
+            &messages,
+        );
         github.deployed(REPOSITORY, &sha(1), NAMESPACE, "success", now - TimeDelta::days(14));
         let ticket = |key: &str, summary: &str, label: &str, done: bool| Ticket {
             key: key.to_owned(),
@@ -162,6 +170,7 @@ impl Story {
 
     /// The commit that was released, and when; `None` if there was no release.
     pub fn release(&self, now: DateTime<Utc>) -> Option<(String, DateTime<Utc>)> {
-        self.released.then(|| (sha(3), now - TimeDelta::minutes(RELEASED.into())))
+        self.released
+            .then(|| (sha(3), now - TimeDelta::minutes(RELEASED.into())))
     }
 }

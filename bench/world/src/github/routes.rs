@@ -19,7 +19,10 @@ pub(crate) fn router() -> Router<World> {
         .route("/github/repos/{owner}/{name}/deployments", get(deployments))
         .route("/github/repos/{owner}/{name}/deployments/{id}/statuses", get(statuses))
         .route("/github/repos/{owner}/{name}/hooks/{hook}/deliveries", get(deliveries))
-        .route("/github/repos/{owner}/{name}/hooks/{hook}/deliveries/{id}", get(delivery))
+        .route(
+            "/github/repos/{owner}/{name}/hooks/{hook}/deliveries/{id}",
+            get(delivery),
+        )
         .route(
             "/github/repos/{owner}/{name}/hooks/{hook}/deliveries/{id}/attempts",
             post(redeliver),
@@ -153,9 +156,15 @@ async fn statuses(
 ) -> Response {
     respond(&world, &headers, |forge| {
         let told = of(forge, &owner, &name).and_then(|repository| {
-            let found = repository.deployments.iter().find(|one| one.id == id).ok_or(NOT_FOUND)?;
+            let found = repository
+                .deployments
+                .iter()
+                .find(|one| one.id == id)
+                .ok_or(NOT_FOUND)?;
             let statuses = found.statuses.iter().rev();
-            Ok(statuses.map(|(state, at)| json!({"state": state, "created_at": at})).collect())
+            Ok(statuses
+                .map(|(state, at)| json!({"state": state, "created_at": at}))
+                .collect())
         });
         (told, None)
     })
@@ -163,7 +172,10 @@ async fn statuses(
 
 fn hook_of<'a>(forge: &'a Forge, owner: &str, name: &str, id: u64) -> Result<&'a Hook, (StatusCode, &'static str)> {
     let repository = format!("{owner}/{name}");
-    let found = forge.hooks.iter().find(|hook| hook.id == id && hook.repository == repository);
+    let found = forge
+        .hooks
+        .iter()
+        .find(|hook| hook.id == id && hook.repository == repository);
     found.ok_or(NOT_FOUND)
 }
 

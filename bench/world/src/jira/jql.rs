@@ -163,9 +163,13 @@ impl Reader {
                 self.sign("~")?;
                 let text = self.text()?;
                 let phrase = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-                Ok(Query::Text(phrase.unwrap_or(&text).replace("\\\"", "\"").replace("\\\\", "\\")))
+                Ok(Query::Text(
+                    phrase.unwrap_or(&text).replace("\\\"", "\"").replace("\\\\", "\\"),
+                ))
             }
-            other => Err(format!("field {other:?} does not exist or you do not have permission to view it")),
+            other => Err(format!(
+                "field {other:?} does not exist or you do not have permission to view it"
+            )),
         }
     }
 
