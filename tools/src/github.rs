@@ -16,6 +16,7 @@ use http::header::{ACCEPT, HeaderName, HeaderValue, USER_AGENT};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use stream::secret::Secret;
+use tokio::time::Instant;
 
 use crate::ToolError;
 use crate::observe::{Code, Commit, Comparison, Deployment, Deployments};
@@ -64,9 +65,9 @@ impl Api {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<(T, http::HeaderMap), Failure> {
-        self.limit.pass()?;
+        self.limit.pass(Instant::now())?;
         let (headers, body) = self.http.bytes(path, query).await;
-        let body = self.limit.after(&headers, body)?;
+        let body = self.limit.after(&headers, body, Instant::now())?;
         let read = serde_json::from_slice(&body).map_err(|fault| Failure::Garbled(fault.to_string()))?;
         Ok((read, headers))
     }
