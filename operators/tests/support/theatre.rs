@@ -1,6 +1,6 @@
 //! Crew and gate, one behind the other, with the outside played by the test: killed and restored after every step.
 
-#![allow(dead_code)] // Each test file uses a part of it.
+#![allow(dead_code, unused_imports)] // Each test file uses a part of it.
 
 #[path = "rig.rs"]
 pub mod rig;
