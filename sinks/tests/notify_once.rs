@@ -29,8 +29,8 @@ impl Site {
         let world = World::new(Scenario::fast());
         let running = world.start("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&format!("sqlite://{}", folder.path().join("aegis.db").display()));
-        let store = store.await.unwrap();
+        let url = format!("sqlite://{}", folder.path().join("aegis.db").display());
+        let store = Store::open(&url).await.unwrap();
         store.migrate().await.unwrap();
         let receiver = ReceiverSettings {
             kind: ReceiverKind::Slack,

@@ -119,16 +119,16 @@ fn code_and_tickets(state: &mut world::State) {
         "Cache users token: hunter2hunter2",
         "Not deployed",
     ];
+    let hook = state
+        .github
+        .hook(REPOSITORY, "http://127.0.0.1:9/webhooks/github", "s", &[]);
+    assert_eq!(hook, HOOK);
     state.github.repository(REPOSITORY, now, &messages);
     state
         .github
         .deployed(REPOSITORY, &sha(1), "production", "success", now - TimeDelta::days(2));
     state.github.deployed(REPOSITORY, &sha(2), "staging", "success", now);
     state.github.deployed(REPOSITORY, &sha(3), "production", "success", now);
-    let hook = state
-        .github
-        .hook(REPOSITORY, "http://127.0.0.1:9/webhooks/github", "s", &[]);
-    assert_eq!(hook, HOOK);
     let ticket = |key: &str, summary: &str, label: &str, done: bool, hours: i64| world::jira::Ticket {
         key: key.into(),
         summary: summary.into(),
