@@ -14,7 +14,10 @@ use model::{Action, Workload};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tools::ToolError;
-use tools::observe::{DryRun, LogAnswer, LogQuery, Observe, Pod, Revision, Series};
+use tools::observe::{
+    Comparison, Deployment, Deployments, DryRun, LogAnswer, LogQuery, Observe, Pod, Revision, Series, TicketAnswer,
+    TicketQuery,
+};
 
 use crate::text;
 
@@ -40,6 +43,8 @@ pub type Asked<T> = Result<T, Miss>;
 const METRICS: &str = "the metric store";
 const LOGS: &str = "the log store";
 const CLUSTER: &str = "the cluster";
+const CODE: &str = "the code host";
+const TICKETS: &str = "the ticket system";
 
 /// The tools of one step and what became of them.
 pub struct Gather<'a> {
@@ -167,6 +172,41 @@ impl<'a> Gather<'a> {
         let arguments = serde_json::to_value(action).unwrap_or_default();
         let told = |run: &DryRun| format!("would touch {} pods", run.blast_radius.pods);
         self.ask(CLUSTER, "kubernetes_dry_run", arguments, tool.dry_run(action), told)
+            .await
+    }
+
+    /// The repository of a service, where a code host is configured that has one.
+    pub fn repository_of(&self, service: &str) -> Option<String> {
+        let code = self.tools.code.as_ref()?;
+        code.repository_of(service).map(str::to_owned)
+    }
+
+    pub async fn deployments(&mut self, query: &Deployments) -> Asked<Vec<Deployment>> {
+        let tool = self.tools.code.clone().ok_or_else(|| absent(CODE))?;
+        let arguments = serde_json::to_value(query).unwrap_or_default();
+        let told = |found: &Vec<Deployment>| format!("{} deployments", found.len());
+        self.ask(CODE, "github_deployments", arguments, tool.deployments(query), told)
+            .await
+    }
+
+    pub async fn compare(&mut self, repository: &str, base: &str, head: &str) -> Asked<Comparison> {
+        let tool = self.tools.code.clone().ok_or_else(|| absent(CODE))?;
+        let arguments = json!({ "repository": repository, "base": base, "head": head });
+        let told = |found: &Comparison| format!("{} commits", found.total);
+        let call = tool.compare(repository, base, head);
+        self.ask(CODE, "github_compare", arguments, call, told).await
+    }
+
+    /// Whether there is somebody to ask for tickets.
+    pub fn has_tickets(&self) -> bool {
+        self.tools.tickets.is_some()
+    }
+
+    pub async fn tickets(&mut self, query: &TicketQuery) -> Asked<TicketAnswer> {
+        let tool = self.tools.tickets.clone().ok_or_else(|| absent(TICKETS))?;
+        let arguments = serde_json::to_value(query).unwrap_or_default();
+        let told = |found: &TicketAnswer| format!("{} tickets", found.tickets.len());
+        self.ask(TICKETS, "jira_search", arguments, tool.search(query), told)
             .await
     }
 

@@ -12,6 +12,7 @@
 //! ever comes from it: see [`subject`] and [`fixer`].
 
 pub mod change_point;
+pub mod deployed;
 pub mod expression;
 pub mod findings;
 pub mod fixer;

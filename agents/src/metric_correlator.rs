@@ -1,4 +1,4 @@
-//! Metric correlator: when the symptom began, and what else happened before it: traffic, changes, pods that die.
+//! Metric correlator: when the symptom began, and what else happened before it: traffic, changes and what they brought, pods that die.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::evidence::{Citation, Finding, FindingKind};
@@ -8,6 +8,7 @@ use serde_json::json;
 use tools::observe::Pod;
 
 use crate::change_point::{Rise, Shape, shape};
+use crate::deployed::{self, Deployed};
 use crate::gather::{Asked, Gather};
 use crate::measure::{self, Curve, span};
 use crate::pods::{self, Health, RECENT};
@@ -30,6 +31,8 @@ pub struct Facts {
     pub traffic: Asked<Option<Curve>>,
     pub workload: Asked<Workload>,
     pub pods: Option<Asked<Vec<Pod>>>,
+    /// What the nearest suspect brought, where a code host can tell.
+    pub deployed: Option<Deployed>,
     pub at: DateTime<Utc>,
 }
 
@@ -80,11 +83,13 @@ pub async fn gather(
         Ok(workload) => Some(tools.pods(workload).await),
         Err(_) => None,
     };
+    let deployed = deployed::gather(evidence, tools).await;
     Facts {
         curves,
         traffic,
         workload,
         pods,
+        deployed,
         at: now,
     }
 }
@@ -117,12 +122,21 @@ pub fn decide(evidence: &Evidence, facts: &Facts, settings: &AgentSettings) -> S
         (Err(miss), _) | (_, Some(Err(miss))) => output.unknown.push(format!("how the pods are: {miss}")),
         (Ok(_), None) => {}
     }
+    if let Some(deployed) = &facts.deployed {
+        let why = match &deployed.brought {
+            Ok(Ok(_)) => None,
+            Ok(Err(why)) => Some(why.clone()),
+            Err(miss) => Some(miss.to_string()),
+        };
+        let what = "what changed with the suspect deployment";
+        output.unknown.extend(why.map(|why| format!("{what}: {why}")));
+    }
     let recent = recent_changes(&evidence.suspects, reference, span(settings.change_window.get()));
     output.findings.extend(
         recent
             .iter()
             .take(CHANGES)
-            .map(|(suspect, before)| change(suspect, *before, reference)),
+            .map(|(suspect, before)| change(suspect, *before, reference, facts.deployed.as_ref())),
     );
     output
 }
@@ -234,16 +248,27 @@ fn unhealthy(workload: &Workload, health: &Health, at: DateTime<Utc>) -> Finding
     }
 }
 
-fn change(suspect: &Suspect, before: TimeDelta, onset: DateTime<Utc>) -> Finding {
+fn change(suspect: &Suspect, before: TimeDelta, onset: DateTime<Utc>, deployed: Option<&Deployed>) -> Finding {
     let citation: Citation = cite_change(suspect);
-    Finding {
+    let mut finding = Finding {
         kind: FindingKind::RecentChange,
         summary: format!("{} min before: {}", before.num_minutes(), citation.excerpt),
         facts: map(json!({
             "signal": suspect.signal, "at": suspect.at, "onset": onset, "before_s": before.num_seconds(),
         })),
         citations: vec![citation],
+    };
+    let of_it = deployed.filter(|deployed| deployed.suspect == suspect.signal);
+    if let Some(Ok(Ok(brought))) = of_it.map(|deployed| &deployed.brought) {
+        let sentence = brought.sentence();
+        finding.summary.push_str(&format!("; {sentence}"));
+        finding.facts.extend(map(json!({
+            "repository": brought.comparison.repository, "commit": brought.deployment.commit,
+            "commits": brought.comparison.total, "brought": sentence,
+        })));
+        finding.citations.push(brought.cite());
     }
+    finding
 }
 
 /// `10:31Z`, for sentences.

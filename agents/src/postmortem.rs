@@ -6,11 +6,13 @@ use chrono::{DateTime, Utc};
 use model::evidence::{Citation, Finding, FindingKind, Moment, Postmortem, Statement};
 use model::investigation::{Evidence, StepOutput};
 use model::remediation::{RemediationStatus, Standing};
+use tools::observe::{Ticket, TicketAnswer, TicketQuery};
 
 mod cause;
 
 use crate::findings::{bad_level, collect, of_kind, time};
-use crate::subject::{cite_change, cite_member};
+use crate::gather::{Asked, Gather};
+use crate::subject::{Subject, cite_change, cite_member};
 use crate::text;
 
 /// Moments that are told. More is a log, not a timeline.
@@ -23,7 +25,34 @@ const CITED_MEMBERS: usize = 5;
 /// What a sentence begins with that needs no evidence.
 pub const NOT_KNOWN: &str = "Not known";
 
-pub fn decide(evidence: &Evidence) -> StepOutput {
+/// Open tickets that are told.
+const TICKETS: u32 = 5;
+
+/// What is not in the evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// Open tickets about the service; `None` where there is nobody to ask, or no service.
+    pub tickets: Option<Asked<TicketAnswer>>,
+    pub at: DateTime<Utc>,
+}
+
+pub async fn gather(evidence: &Evidence, tools: &mut Gather<'_>, now: DateTime<Utc>) -> Facts {
+    let service = Subject::of(evidence).service.filter(|_| tools.has_tickets());
+    let tickets = match service {
+        None => None,
+        Some(service) => {
+            let query = TicketQuery {
+                about: service.to_owned(),
+                open: true,
+                limit: TICKETS,
+            };
+            Some(tools.tickets(&query).await)
+        }
+    };
+    Facts { tickets, at: now }
+}
+
+pub fn decide(evidence: &Evidence, facts: &Facts) -> StepOutput {
     let mut report = Report::default();
     let cause = cause::of(evidence);
     let root_cause = report.statement(cause.text, &cause.citations);
@@ -35,6 +64,7 @@ pub fn decide(evidence: &Evidence) -> StepOutput {
         .into_iter()
         .map(|text| report.statement(text, &cause.citations))
         .collect();
+    follow_ups.extend(open_tickets(evidence, facts, &mut report));
     follow_ups.extend(open_questions(evidence));
     StepOutput {
         postmortem: Some(Postmortem {
@@ -190,6 +220,31 @@ fn resolution(evidence: &Evidence, report: &mut Report) -> Statement {
             &members(evidence),
         ),
         (_, None) => report.statement(format!("{NOT_KNOWN}: the incident is not over."), &[]),
+    }
+}
+
+/// Work that is written down already: each ticket is to be looked at before another one is written.
+fn open_tickets(evidence: &Evidence, facts: &Facts, report: &mut Report) -> Vec<Statement> {
+    let service = text::line(evidence.incident.service.as_deref().unwrap_or("the service"), 80);
+    match &facts.tickets {
+        None => Vec::new(),
+        Some(Ok(answer)) => {
+            let tell = |ticket: &Ticket| {
+                let excerpt = format!(
+                    "{}: {} ({})",
+                    text::line(&ticket.key, 40),
+                    text::line(&ticket.title, 200),
+                    text::line(&ticket.status, 40)
+                );
+                let citation = Citation::new("jira", answer.query.clone(), (facts.at, facts.at), &excerpt);
+                report.statement(format!("Open ticket about {service}: {excerpt}"), &[citation])
+            };
+            answer.tickets.iter().take(TICKETS as usize).map(tell).collect()
+        }
+        Some(Err(miss)) => vec![Statement {
+            text: format!("{NOT_KNOWN}: which tickets are open about {service}: {miss}"),
+            citations: Vec::new(),
+        }],
     }
 }
 

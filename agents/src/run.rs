@@ -84,7 +84,10 @@ async fn step(
             let facts = fixer::gather(evidence, tools, settings, now).await;
             fixer::decide(request, &facts, settings)
         }
-        Agent::PostmortemWriter => postmortem::decide(evidence),
+        Agent::PostmortemWriter => {
+            let facts = postmortem::gather(evidence, tools, now).await;
+            postmortem::decide(evidence, &facts)
+        }
     }
 }
 

@@ -7,5 +7,6 @@ mod agent_steps {
     mod decisions;
     mod hostile;
     mod model;
+    mod neighbours;
     mod story;
 }

@@ -14,7 +14,7 @@ pub const EXCERPT_LIMIT: usize = 600;
 pub struct Citation {
     /// Derived from source, question and answer: the same observation has the same id.
     pub id: String,
-    /// `prometheus`, `logs`, `kubernetes`, `signal`, `change`, `incident`, `remediation`.
+    /// `prometheus`, `logs`, `kubernetes`, `github`, `jira`, `signal`, `change`, `incident`, `remediation`.
     pub source: String,
     /// The question, so that it can be asked again: a PromQL expression, a LogQL selector, a path.
     pub query: String,

@@ -11,7 +11,7 @@ pub mod header {
     pub const RECEIVED_AT: &str = "aegis-received-at";
     /// Hex digest of the raw body with the sender's name; equal for byte-identical deliveries.
     pub const DELIVERY: &str = "aegis-delivery";
-    /// How the sender was authenticated: `bearer`, `none`; `watch`: asked by ourselves.
+    /// How the sender was authenticated: `signed`, `bearer`, `basic`, `none`; `fetched`, `watch` where we asked for it.
     pub const VERDICT: &str = "aegis-verdict";
     /// The request's content type, as sent.
     pub const CONTENT_TYPE: &str = "content-type";

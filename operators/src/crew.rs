@@ -24,7 +24,7 @@ mod told;
 
 use bytes::Bytes;
 use model::investigation::StepEvent;
-use model::signing::{self, Message, Signer, Verdict};
+use model::signing::Signer;
 use model::{IncidentEvent, IncidentId, Severity, topics};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,23 +123,12 @@ impl Crew {
         if record.header(topics::header::TYPE).is_none() {
             return Ok(());
         }
-        let message = Message {
-            topic: topics::INCIDENTS,
-            key: record.key.as_deref().unwrap_or_default(),
-            value: &record.value,
-        };
-        match self
-            .signer
-            .check(message, record.header(signing::HEADER).map(|header| &**header))
-        {
-            Verdict::Authentic { .. } | Verdict::Unchecked => Ok(()),
-            Verdict::Forged(why) => Err(Reject {
-                reason: "forged",
-                detail: format!("a step: {why}"),
-                field: None,
-                index: None,
-            }),
-        }
+        crate::signed::require_step(&self.signer, record).map_err(|why| Reject {
+            reason: "forged",
+            detail: format!("a step: {why}"),
+            field: None,
+            index: None,
+        })
     }
 
     fn queue(&mut self) -> &mut Queue {

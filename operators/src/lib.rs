@@ -12,7 +12,7 @@ pub mod json_cell;
 pub mod late;
 pub mod normalize;
 pub mod signals_out;
-mod signed;
+pub mod signed;
 pub mod templates;
 pub mod window_dedupe;
 pub mod window_join;

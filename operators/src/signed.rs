@@ -1,8 +1,9 @@
-//! What crew and gate have in common: signed records, and state that an older logic kept in the same way.
+//! What crew, gate and the agents' worker have in common: signed records, and state that an older logic kept in the same way.
 
-use model::signing::{Message, Signer};
+use model::signing::{self, Message, Signer, Verdict};
+use model::topics;
 use stream::Operator;
-use stream::log::NewRecord;
+use stream::log::{NewRecord, Record};
 use stream::operator::MigrateError;
 use stream::state::SavedCells;
 
@@ -16,6 +17,20 @@ pub fn signed(signer: &Signer, topic: &str, key: &str, mut record: NewRecord, po
     let header = signer.sign(message, position);
     record.headers.extend(header);
     record
+}
+
+/// Whether a step on `incidents` was written by this installation; the error says why it counts for nothing.
+pub fn require_step(signer: &Signer, record: &Record) -> Result<(), &'static str> {
+    let message = Message {
+        topic: topics::INCIDENTS,
+        key: record.key.as_deref().unwrap_or_default(),
+        value: &record.value,
+    };
+    let signature = record.header(signing::HEADER).map(|header| &**header);
+    match signer.check(message, signature) {
+        Verdict::Authentic { .. } | Verdict::Unchecked => Ok(()),
+        Verdict::Forged(why) => Err(why),
+    }
 }
 
 /// Takes over the cells of logic version 1, which are those of this one.

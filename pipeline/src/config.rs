@@ -54,6 +54,7 @@ pub use sections::{
 };
 pub use signing::SigningSettings;
 
+use crate::gaps::GapSettings;
 use crate::heartbeat::HeartbeatSettings;
 use shape::{Shape, schema_of};
 use tree::{Node, Origin, SourceFile};
@@ -75,6 +76,7 @@ pub struct Config {
     pub topics: TopicsSettings,
     pub dispatcher: WebhookSettings,
     pub sources: SourcesSettings,
+    pub gaps: GapSettings,
     pub progress: ProgressSettings,
     pub normalize: NormalizeSettings,
     pub templates: TemplatesSettings,

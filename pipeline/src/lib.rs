@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod gaps;
 pub mod generations;
 pub mod heartbeat;
 pub mod ingest;

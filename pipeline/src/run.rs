@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answers::SlackAnswers;
 use crate::cli::{Role, RunArgs};
 use crate::control::{self, Door};
+use crate::gaps::GapCloser;
 use crate::heartbeat::Heartbeat;
 use crate::letters::DeskLetters;
 use crate::orders::LogOrders;
@@ -141,6 +142,13 @@ pub async fn run(
             let (ingress, closing) = (ingress.clone(), doors.stop.clone());
             let running = async move { Box::new(watch).run(ingress, closing).await.map_err(anyhow::Error::msg) };
             doors.tasks.spawn(running);
+        }
+        for closer in GapCloser::all(&world.config, &ingress, &world.runtime.clock)? {
+            let closing = doors.stop.clone();
+            doors.tasks.spawn(async move {
+                closer.run(closing).await;
+                Ok(())
+            });
         }
         let (ingress, closing) = (ingress.clone(), doors.stop.clone());
         doors.tasks.spawn(async move {

@@ -11,7 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sources", &["model", "stream"]),
     ("operators", &["model", "stream"]),
     ("sinks", &["model", "stream", "tools"]),
-    ("tools", &["model"]),
+    ("tools", &["model", "stream"]),
     ("agents", &["model", "stream", "tools"]),
     ("sql", &["model", "stream"]),
     ("gateway", &["model", "stream", "sql", "sinks"]),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use support::{database, required};
 use tempfile::TempDir;
 use world::demo::{Look, Options, Programs, Site, Story, Trouble, checks, over, stages};
+use world::{Fault, FaultKind, System};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -75,7 +76,19 @@ async fn shown(settings: String) {
 /// What a point asks for is taken away, and that point alone is missed.
 fn each_point_can_fail(site: &Site, look: &Look) {
     type Change = fn(&mut Look);
-    let changes: [(&str, Change); 10] = [
+    let changes: [(&str, Change); 13] = [
+        ("name", |look| {
+            look.incident["title"] = "High Memory Usage on api-server".into();
+        }),
+        ("commits", |look| {
+            let citations = finding(look, "recent_change")["citations"].as_array_mut().unwrap();
+            citations.retain(|citation| citation["source"] != "github");
+        }),
+        ("tickets", |look| {
+            let report = &mut fact(look, "postmortem_added", |_| true)["postmortem"];
+            let follow_ups = report["follow_ups"].as_array_mut().unwrap();
+            follow_ups.retain(|one| !one["text"].as_str().unwrap().contains("OPS-7"));
+        }),
         ("triage", |look| {
             let triage = look.steps.iter_mut().find(|step| step["agent"] == "triage");
             triage.unwrap()["output"]["triage"]["severity"] = "warning".into();
@@ -255,7 +268,7 @@ async fn without_a_release_nobody_is_suspected() {
         return;
     };
     let look = the_end(&mut site).await;
-    assert_eq!(missed(&site, &look), ["suspect"]);
+    assert_eq!(missed(&site, &look), ["suspect", "commits"]);
     assert_eq!(look.facts("suspect_found").count(), 0);
     let cause = root_cause(&look);
     assert!(
@@ -263,7 +276,34 @@ async fn without_a_release_nobody_is_suspected() {
         "{cause}"
     );
     let report = look.postmortem().unwrap().to_string();
-    assert!(!report.contains("Deploy api-server"), "{report}");
+    assert!(
+        !report.contains("Deployment of") && !report.contains("commit"),
+        "{report}"
+    );
+}
+
+/// GitHub and Jira do not answer: the release stays a suspect, what it brought and what is written down are said to be not known, and
+/// nothing else changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_github_and_jira_down_the_report_says_so() {
+    let Some((mut site, _folder)) = other(Story::default()).await else {
+        return;
+    };
+    for system in [System::Github, System::Jira] {
+        site.world
+            .fail(Fault::new(system, FaultKind::Error).answer(503, "maintenance"));
+    }
+    let look = the_end(&mut site).await;
+    assert_eq!(missed(&site, &look), ["commits", "tickets"]);
+    let report = look.postmortem().unwrap();
+    let follow_ups = report["follow_ups"].to_string();
+    for said in [
+        "Not known: what changed with the suspect deployment",
+        "Not known: which tickets are open about api-server",
+    ] {
+        assert!(follow_ups.contains(said), "{follow_ups}");
+    }
+    assert!(root_cause(&look).contains("a change of the service came"), "{report}");
 }
 
 /// Memory ran out, and nothing that is known came before: the restart is relief, and the cause is said to be unknown.
@@ -278,7 +318,7 @@ async fn without_either_the_cause_is_not_known() {
         return;
     };
     let look = the_end(&mut site).await;
-    assert_eq!(missed(&site, &look), ["traffic", "suspect"]);
+    assert_eq!(missed(&site, &look), ["traffic", "suspect", "commits"]);
     let cause = root_cause(&look);
     assert!(cause.contains("what used it up is not known"), "{cause}");
 }

@@ -5,8 +5,9 @@
 //!
 //! * one message per incident on Slack, changed in place, with a line below it per fact; PagerDuty and webhooks hear each fact once;
 //! * at least once: what was sent is remembered (`notify_deliveries`) right after, so a crash in between, or an answer that got lost,
-//!   sends again. PagerDuty's `dedup_key`, an update in place and the notification's `id` make the second one harmless; a first Slack
-//!   message, or the line below it, may stand twice;
+//!   sends again. PagerDuty's `dedup_key`, an update in place and the notification's `id` make the second one harmless. A message or a
+//!   line on Slack is written down before it is sent (`notify_attempts`) and looked for before it is sent again (`slack`): it stands once, as
+//!   long as the channel can be read;
 //! * facts of one incident in their order;
 //! * at most `per_minute` messages a minute. What is over is held in the store and told in one summary when the minute is over, also
 //!   after a restart. What waits for an answer, and what ends a page, is never held.
@@ -18,13 +19,14 @@ mod card;
 mod client;
 mod outward;
 mod settings;
+mod slack;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Notification, topics};
+use model::{IncidentId, Notification, topics};
 use stream::log::Topic;
 use stream::{Clock, Record, TopicPartition, failpoint};
 use tokio::sync::Mutex;
@@ -40,6 +42,7 @@ use crate::sql::{Store, StoreError, Thread};
 use crate::worker::{Answer, NotTaken, Say, Work};
 use card::Card;
 use outward::Outward;
+use slack::Begun;
 
 /// How often it is looked whether a storm's minute is over.
 const LOOK: Duration = Duration::from_millis(500);
@@ -196,48 +199,43 @@ impl Desk {
     }
 
     async fn send(&self, n: &Notification, attempts: u32) -> Result<(), Sending> {
+        if self.outward.settings.kind != ReceiverKind::Slack {
+            return self.outward.tell(n, attempts).await.map_err(Sending::Failed);
+        }
         let receiver = self.outward.name.as_str();
         let now = self.clock.now().to_datetime();
-        let slack = self.outward.settings.kind == ReceiverKind::Slack;
-        let thread = if slack {
-            patiently(|| self.store.thread(receiver, n.incident_id))
-                .await
-                .map_err(Sending::Store)?
-        } else {
-            None
-        };
+        let thread = patiently(|| self.store.thread(receiver, n.incident_id)).await;
+        let thread = thread.map_err(Sending::Store)?;
         let nonce = match (n.remediation, &n.plan_hash) {
-            (Some(remediation), Some(hash)) if slack && n.event == "remediation_waiting" => {
+            (Some(remediation), Some(hash)) if n.event == "remediation_waiting" => {
                 let fresh = Uuid::new_v4();
                 let made = patiently(|| self.store.button_for(receiver, remediation, hash, fresh, now)).await;
                 Some(made.map_err(Sending::Store)?)
             }
             _ => None,
         };
+        let begun = patiently(|| self.store.begin_message(receiver, n.incident_id, n.id, now));
+        let (before, again) = begun.await.map_err(Sending::Store)?;
+        let begun = Begun { before, again, now };
         // A card of another program is written anew.
         let known = thread
             .as_ref()
             .and_then(|thread| serde_json::from_value(thread.card.clone()).ok());
         let card = Card::after(known, n, nonce);
-        let told = self
-            .outward
-            .tell(n, &card, thread.as_ref(), attempts)
-            .await
-            .map_err(Sending::Failed)?;
-        let Some(message) = told else { return Ok(()) };
+        let message = self.outward.message(n, &card, thread.as_ref(), begun, attempts);
+        let stands = message.await.map_err(Sending::Failed)?;
+        failpoint::hit_by("notify.posted", receiver);
         let message = Thread {
             card: serde_json::to_value(&card).unwrap_or_default(),
-            ..message
+            ..stands.thread
         };
         patiently(|| self.store.save_thread(receiver, n.incident_id, &message, now))
             .await
             .map_err(Sending::Store)?;
-        // The first fact stands in the message itself.
-        if thread.is_some() {
-            self.outward
-                .reply(n, &message, attempts)
-                .await
-                .map_err(Sending::Failed)?;
+        if !stands.whole {
+            let reply = self.outward.reply(n, &message, begun, attempts);
+            reply.await.map_err(Sending::Failed)?;
+            failpoint::hit_by("notify.replied", receiver);
         }
         Ok(())
     }
@@ -262,7 +260,7 @@ impl Desk {
             if turn.minute == minute {
                 continue;
             }
-            let told = self.summary(minute).await;
+            let told = self.summary().await;
             drop(turn);
             if let Err(detail) = told {
                 tracing::warn!(receiver = self.outward.name, detail, "the summary of a storm waits");
@@ -271,11 +269,30 @@ impl Desk {
         }
     }
 
-    async fn summary(&self, minute: i64) -> Result<(), String> {
+    /// How many notifications a summary speaks of that stands at Slack already, from an attempt that did not end. Notes that one begins.
+    async fn summary_told(&self, first: Uuid) -> Result<Option<usize>, String> {
+        if self.outward.settings.kind != ReceiverKind::Slack {
+            return Ok(None);
+        }
+        let (receiver, now) = (self.outward.name.as_str(), self.clock.now().to_datetime());
+        let begun = self.store.begin_message(receiver, NO_INCIDENT, first, now).await;
+        let (before, again) = begun.map_err(|e| e.to_string())?;
+        if !again {
+            return Ok(None);
+        }
+        Ok(self.outward.find_summary(first, before.unwrap_or(now)).await)
+    }
+
+    async fn summary(&self) -> Result<(), String> {
         let receiver = self.outward.name.as_str();
         let held = self.store.held(receiver).await.map_err(|e| e.to_string())?;
-        if !held.is_empty() {
-            let told = self.outward.summary(&held, minute).await;
+        if let Some(first) = held.first() {
+            if let Some(told) = self.summary_told(first.notification).await? {
+                // What has come since then is for the next one.
+                let summarised = self.store.summarised(receiver, &held[..told.min(held.len())]).await;
+                return summarised.map_err(|e| e.to_string());
+            }
+            let told = self.outward.summary(&held).await;
             told.map_err(|failed| failed.detail().to_owned())?;
             let summarised = self.store.summarised(receiver, &held).await;
             summarised.map_err(|e| e.to_string())?;
@@ -285,6 +302,9 @@ impl Desk {
         Ok(())
     }
 }
+
+/// Attempts at summaries are of no incident.
+const NO_INCIDENT: IncidentId = IncidentId(Uuid::nil());
 
 enum Sending {
     Failed(Failed),

@@ -89,7 +89,7 @@ async fn migrations_go_up_and_down(database: Database) {
     assert_eq!(store.counts().await.unwrap().incidents, 0);
 }
 
-/// Of the crew (22) and of notifications (25), and the one before: what they do not touch stays.
+/// Of the crew (22), of notifications (25) and their attempts (29), and the one before: what they do not touch stays.
 async fn each_migration_goes_down_alone_and_comes_back(database: Database) {
     let store = database.open().await;
     let mut sink = SqlSink::new(store.clone());
@@ -100,6 +100,7 @@ async fn each_migration_goes_down_alone_and_comes_back(database: Database) {
     let whole = database.shape().await;
     let has = |shape: &[String], table: &str| shape.iter().any(|part| part.contains(table));
     for (version, gone, kept) in [
+        (25, "notify_attempts", "notify_deliveries"),
         (22, "notify_deliveries", "decided_by"),
         (13, "decided_by", "dealt_at"),
         (1, "dealt_at", "incidents"),
@@ -696,8 +697,25 @@ async fn what_was_told_is_remembered(database: Database) {
     }
     assert_eq!(store.thread("other", incident).await.unwrap(), None);
 
+    // A message that was begun is known until its delivery is, also to the next one of its incident.
+    let (begun, later) = (told.id, Uuid::from_u128(77));
+    let begin = async |id, at| store.begin_message("ops", incident, id, at).await.unwrap();
+    let second = at + chrono::TimeDelta::seconds(9);
+    assert_eq!(begin(begun, at).await, (None, false));
+    assert_eq!(begin(later, second).await, (Some(at), false));
+    assert_eq!(begin(begun, second).await, (Some(at), true));
+    assert_eq!(
+        store.begin_message("other", incident, begun, at).await.unwrap(),
+        (None, false)
+    );
+
     assert_eq!(store.delivery("ops", told.id).await.unwrap(), None);
     store.save_delivery("ops", &told, "held", "a line", at).await.unwrap();
+    assert_eq!(
+        begin(later, second).await,
+        (Some(second), true),
+        "the ended one is forgotten"
+    );
     let held = store.held("ops").await.unwrap();
     assert_eq!(held.iter().map(|one| one.line.as_str()).collect::<Vec<_>>(), ["a line"]);
     store.summarised("ops", &held).await.unwrap();

@@ -13,6 +13,7 @@ mod alertmanager;
 mod auth;
 mod body;
 mod events;
+mod fetched;
 mod flow;
 mod form;
 mod github;
@@ -40,7 +41,6 @@ use axum::{Json, Router};
 use stream::time::{Clock, WallClock};
 use stream::{Ingress, Source};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -48,9 +48,9 @@ use auth::Guard;
 use flow::{Dispatcher, Endpoint};
 use logs::{LogEndpoint, PROTOCOLS};
 use problem::Refusal;
-use redact::Redaction;
 use senders::SENDERS;
 
+pub use fetched::{Fetched, NotTaken, Taken};
 pub use settings::{EndpointSettings, GithubSettings, GrafanaSettings, WebhookSettings};
 
 /// Added to the request timeout when stopping: the time to write an answer.
@@ -159,15 +159,7 @@ pub fn router(
     if !faults.is_empty() {
         return Err(WebhookError::Settings(faults));
     }
-    let redaction = Redaction::new(&settings.redact_headers, &settings.redact_fields);
-    let dispatcher = Arc::new(Dispatcher {
-        ingress,
-        clock,
-        redaction: redaction.map_err(|fault| WebhookError::Settings(vec![fault]))?,
-        max_body_bytes: settings.max_body_bytes,
-        memory: Arc::new(Semaphore::new(settings.max_buffered_bytes)),
-        request_timeout: settings.request_timeout(),
-    });
+    let dispatcher = Arc::new(Dispatcher::new(settings, ingress, clock)?);
     let mut routes = Router::new().route("/healthz", get(async || Json(serde_json::json!({"status": "ok"}))));
     for registered in SENDERS {
         let sender = registered.sender;

@@ -56,6 +56,14 @@ pub const WORK_PLACES: &[(&str, &str)] = &[
     ("deed.after", "the call was made and nobody has heard of it"),
     ("notify.before", "a message is due and nobody was told"),
     (
+        "notify.posted",
+        "a message stands on Slack and nobody here knows which it is",
+    ),
+    (
+        "notify.replied",
+        "a line stands below it and nobody here knows that it does",
+    ),
+    (
         "notify.after",
         "a message was taken and remembered, the position has not moved",
     ),

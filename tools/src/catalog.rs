@@ -12,9 +12,10 @@ use serde_json::Value;
 
 use crate::ToolError;
 use crate::act::Executed;
+use crate::github::hooks::Delivery;
 use crate::observe::{
-    ActiveAlert, Chat, ChatAnswer, ChatQuery, Cluster, ClusterEvent, DryRun, LogAnswer, LogQuery, Logs, Metrics,
-    Observe, Pod, Revision, Series,
+    ActiveAlert, Chat, ChatAnswer, ChatQuery, Cluster, ClusterEvent, Code, Comparison, Deployment, Deployments, DryRun,
+    LogAnswer, LogQuery, Logs, Metrics, Observe, Pod, Revision, Series, Ticket, TicketAnswer, TicketQuery, Tickets,
 };
 
 /// What a tool is for.
@@ -79,6 +80,35 @@ pub struct FindArguments {
 #[serde(deny_unknown_fields)]
 pub struct WorkloadArguments {
     pub workload: Workload,
+}
+
+/// Two commits of a repository.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompareArguments {
+    /// `owner/name`.
+    pub repository: String,
+    /// The earlier commit.
+    pub base: String,
+    /// The later commit.
+    pub head: String,
+}
+
+/// A webhook of a repository.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HookArguments {
+    /// `owner/name`.
+    pub repository: String,
+    /// The webhook's number.
+    pub hook: u64,
+}
+
+/// The key of a ticket.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TicketArguments {
+    pub key: String,
 }
 
 /// An action that is only looked at.
@@ -146,6 +176,23 @@ pub fn catalog() -> Vec<Tool> {
             Observe,
             "What people wrote in a channel, newest first.",
         ),
+        tool::<Deployments, Vec<Deployment>>(
+            "github_deployments",
+            Observe,
+            "Which commits of a repository were deployed where, newest first.",
+        ),
+        tool::<CompareArguments, Comparison>(
+            "github_compare",
+            Observe,
+            "The commits and files between two commits of a repository.",
+        ),
+        tool::<HookArguments, Vec<Delivery>>(
+            "github_deliveries",
+            Observe,
+            "The newest attempts of a repository's webhook to reach its receiver, and what was answered.",
+        ),
+        tool::<TicketQuery, TicketAnswer>("jira_search", Observe, "Tickets about something, last changed first."),
+        tool::<TicketArguments, Ticket>("jira_ticket", Observe, "One ticket."),
         tool::<FindArguments, Vec<Workload>>(
             "kubernetes_find",
             Observe,
@@ -208,6 +255,26 @@ pub async fn call(observe: &Observe, name: &str, arguments: Value) -> Result<Val
         "slack_history" => {
             let read: ChatQuery = arguments_of("slack_history", arguments)?;
             json(chat(observe)?.history(&read).await?)
+        }
+        "github_deployments" => {
+            let read: Deployments = arguments_of("github_deployments", arguments)?;
+            json(code(observe)?.deployments(&read).await?)
+        }
+        "github_compare" => {
+            let read: CompareArguments = arguments_of("github_compare", arguments)?;
+            json(code(observe)?.compare(&read.repository, &read.base, &read.head).await?)
+        }
+        "github_deliveries" => {
+            let read: HookArguments = arguments_of("github_deliveries", arguments)?;
+            json(code(observe)?.deliveries(&read.repository, read.hook).await?)
+        }
+        "jira_search" => {
+            let read: TicketQuery = arguments_of("jira_search", arguments)?;
+            json(tickets(observe)?.search(&read).await?)
+        }
+        "jira_ticket" => {
+            let TicketArguments { key } = arguments_of("jira_ticket", arguments)?;
+            json(tickets(observe)?.ticket(&key).await?)
         }
         "kubernetes_find" => {
             let read: FindArguments = arguments_of("kubernetes_find", arguments)?;
@@ -297,6 +364,20 @@ fn chat(observe: &Observe) -> Result<&dyn Chat, ToolError> {
     observe.chat.as_deref().ok_or(ToolError::Absent {
         tool: "slack",
         setting: "tools.slack.token and channels",
+    })
+}
+
+fn code(observe: &Observe) -> Result<&dyn Code, ToolError> {
+    observe.code.as_deref().ok_or(ToolError::Absent {
+        tool: "github",
+        setting: "tools.github.token and repositories",
+    })
+}
+
+fn tickets(observe: &Observe) -> Result<&dyn Tickets, ToolError> {
+    observe.tickets.as_deref().ok_or(ToolError::Absent {
+        tool: "jira",
+        setting: "tools.jira.url, token and projects",
     })
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::act::Act;
+use crate::github::Github;
+use crate::jira::Jira;
 use crate::kubernetes::{Actor, Api, Observer};
 use crate::loki::Loki;
 use crate::observe::Observe;
@@ -28,6 +30,14 @@ pub async fn observe(settings: &ToolsSettings) -> Result<Observe, ToolError> {
     let slack = &settings.slack;
     if slack.configured() {
         observe.chat = Some(Arc::new(Slack::new(slack)?));
+    }
+    let github = &settings.github;
+    if github.configured() {
+        observe.code = Some(Arc::new(Github::new(github)?));
+    }
+    let jira = &settings.jira;
+    if jira.configured() {
+        observe.tickets = Some(Arc::new(Jira::new(jira)?));
     }
     Ok(observe)
 }

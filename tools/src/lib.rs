@@ -4,8 +4,8 @@
 //! something takes a `model::approval::Approved` and lives in [`act`], which `sinks::remediate` alone holds.
 //!
 //! ```text
-//! settings ─ connect::observe ─► Observe { prometheus, loki, slack, kubernetes::Observer }      agents, MCP, REST
-//!          └ connect::act ─────► Act { kubernetes::Actor }                               the executor alone
+//! settings ─ connect::observe ─► Observe { prometheus, loki, slack, github, jira, kubernetes::Observer }      agents, MCP, REST
+//!          └ connect::act ─────► Act { kubernetes::Actor }                                             the executor alone
 //! ```
 //!
 //! Every call keeps a deadline, takes in a bounded number of bytes, follows no redirect, is never repeated by itself, and hides
@@ -15,12 +15,13 @@ pub mod act;
 pub mod catalog;
 pub mod connect;
 pub mod error;
+pub mod github;
+pub mod jira;
 pub mod kubernetes;
 pub mod loki;
 pub mod observe;
 pub mod prometheus;
 pub mod redact;
-pub mod secret;
 pub mod settings;
 pub mod slack;
 pub mod wire;

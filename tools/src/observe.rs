@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ToolError;
+use crate::github::hooks::Delivery;
 
 /// The observing tools of a process; what is not configured is `None`.
 #[derive(Clone, Default)]
@@ -21,6 +22,8 @@ pub struct Observe {
     pub logs: Option<Arc<dyn Logs>>,
     pub cluster: Option<Arc<dyn Cluster>>,
     pub chat: Option<Arc<dyn Chat>>,
+    pub code: Option<Arc<dyn Code>>,
+    pub tickets: Option<Arc<dyn Tickets>>,
 }
 
 /// A sample of a series.
@@ -139,6 +142,118 @@ pub struct ChatAnswer {
 #[async_trait]
 pub trait Chat: Send + Sync {
     async fn history(&self, query: &ChatQuery) -> Result<ChatAnswer, ToolError>;
+}
+
+/// Which deployments are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deployments {
+    /// `owner/name`, one of those that may be read.
+    pub repository: String,
+    /// Of all environments where it is absent.
+    pub environment: Option<String>,
+    /// Most deployments of the answer, at most 100.
+    pub limit: u32,
+    /// Whether each is asked how it ended: one question more for each.
+    #[serde(default)]
+    pub states: bool,
+}
+
+/// A version that was brought somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Deployment {
+    pub id: u64,
+    /// The whole hash.
+    pub commit: String,
+    /// The branch, tag or hash that was asked for.
+    pub reference: String,
+    pub environment: String,
+    pub created_at: DateTime<Utc>,
+    /// How it ended last: `success`, `failure`, `inactive` …; absent where nobody said, or nobody asked.
+    pub state: Option<String>,
+}
+
+/// A commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Commit {
+    pub sha: String,
+    /// The first line of its message. Untrusted text.
+    pub title: String,
+    pub author: Option<String>,
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// What lies between two commits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Comparison {
+    pub repository: String,
+    pub base: String,
+    pub head: String,
+    /// Commits between them, listed or not.
+    pub total: u64,
+    /// Oldest first.
+    pub commits: Vec<Commit>,
+    pub files: Vec<String>,
+    /// There are more commits or files than are listed.
+    pub cut: bool,
+}
+
+/// Where code lies and what of it was deployed.
+#[async_trait]
+pub trait Code: Send + Sync {
+    /// The repository that is called like a service, if it may be read.
+    fn repository_of(&self, service: &str) -> Option<&str>;
+
+    /// Newest first.
+    async fn deployments(&self, query: &Deployments) -> Result<Vec<Deployment>, ToolError>;
+
+    async fn compare(&self, repository: &str, base: &str, head: &str) -> Result<Comparison, ToolError>;
+
+    /// The newest attempts of a webhook to reach its receiver, newest first.
+    async fn deliveries(&self, repository: &str, hook: u64) -> Result<Vec<Delivery>, ToolError>;
+}
+
+/// Which tickets are asked for. All conditions must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TicketQuery {
+    /// Has it as a label, or says it.
+    pub about: String,
+    /// Leaves out what is done.
+    pub open: bool,
+    /// Most tickets of the answer, last changed first.
+    pub limit: u32,
+}
+
+/// A ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ticket {
+    pub key: String,
+    /// Untrusted text.
+    pub title: String,
+    pub status: String,
+    /// It is done, in the words of its project.
+    pub done: bool,
+    pub labels: Vec<String>,
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+/// The answer to a [`TicketQuery`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TicketAnswer {
+    /// The question in the words of the system that answered (JQL).
+    pub query: String,
+    pub tickets: Vec<Ticket>,
+    /// There were more than the limit.
+    pub cut: bool,
+}
+
+/// Work that is written down.
+#[async_trait]
+pub trait Tickets: Send + Sync {
+    async fn search(&self, query: &TicketQuery) -> Result<TicketAnswer, ToolError>;
+
+    async fn ticket(&self, key: &str) -> Result<Ticket, ToolError>;
 }
 
 /// A pod, as far as a diagnosis needs it.

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use stream::secret::Secret;
 use url::Url;
-
-use crate::secret::Secret;
 
 /// The systems that agents may look at and that approved remediations may change. All are absent unless configured.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -21,6 +20,10 @@ pub struct ToolsSettings {
     pub slack: SlackSettings,
     /// A Kubernetes cluster.
     pub kubernetes: KubernetesSettings,
+    /// Where code lies and is deployed from.
+    pub github: GithubSettings,
+    /// Where work is written down.
+    pub jira: JiraSettings,
 }
 
 /// A metric store.
@@ -110,6 +113,47 @@ pub struct KubernetesSettings {
     pub max_items: usize,
 }
 
+/// GitHub, or a GitHub Enterprise Server. Read only: what changed in a deployment, so that a postmortem can name it.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GithubSettings {
+    /// Address of the REST API; of an Enterprise Server `https://HOST/api/v3`.
+    pub url: String,
+    /// Token that may read contents and deployments of the repositories.
+    pub token: Option<Secret>,
+    /// Repositories that may be read, as `owner/name`. No others are, whoever asks. A service's repository is the one that is called
+    /// like it.
+    pub repositories: Vec<String>,
+    /// Seconds that one question may take.
+    pub timeout_s: u64,
+    /// Most bytes taken in of one answer. Larger answers are refused.
+    pub max_answer_bytes: usize,
+    /// Most commits of one comparison handed on.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_commits: usize,
+}
+
+/// A Jira. Read only: which tickets are open about a service.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JiraSettings {
+    /// Address: `https://example.atlassian.net`, or that of a Data Center. Empty: there is none.
+    pub url: String,
+    /// Jira Cloud: the mail address that the API token belongs to. Empty: a Data Center, whose tokens stand alone.
+    pub user: String,
+    /// API token (Cloud), or personal access token (Data Center).
+    pub token: Option<Secret>,
+    /// Keys of the projects that may be read, such as `OPS`. No others are, whoever asks.
+    pub projects: Vec<String>,
+    /// Seconds that one question may take.
+    pub timeout_s: u64,
+    /// Most bytes taken in of one answer. Larger answers are refused.
+    pub max_answer_bytes: usize,
+    /// Most tickets handed on.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_tickets: u32,
+}
+
 impl Default for PrometheusSettings {
     fn default() -> Self {
         PrometheusSettings {
@@ -152,6 +196,33 @@ impl Default for SlackSettings {
     }
 }
 
+impl Default for GithubSettings {
+    fn default() -> Self {
+        GithubSettings {
+            url: "https://api.github.com".to_owned(),
+            token: None,
+            repositories: Vec::new(),
+            timeout_s: 10,
+            max_answer_bytes: 8 << 20,
+            max_commits: 50,
+        }
+    }
+}
+
+impl Default for JiraSettings {
+    fn default() -> Self {
+        JiraSettings {
+            url: String::new(),
+            user: String::new(),
+            token: None,
+            projects: Vec::new(),
+            timeout_s: 10,
+            max_answer_bytes: 4 << 20,
+            max_tickets: 20,
+        }
+    }
+}
+
 impl Default for KubernetesSettings {
     fn default() -> Self {
         KubernetesSettings {
@@ -187,6 +258,12 @@ impl ToolsSettings {
         }
         if self.kubernetes.configured() {
             of("kubernetes", self.kubernetes.faults());
+        }
+        if self.github.configured() {
+            of("github", self.github.faults());
+        }
+        if self.jira.configured() {
+            of("jira", self.jira.faults());
         }
         faults
     }
@@ -329,20 +406,116 @@ impl SlackSettings {
     }
 }
 
+impl GithubSettings {
+    /// Whether anybody wrote what may be read.
+    pub fn configured(&self) -> bool {
+        self.token.is_some() || !self.repositories.is_empty()
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        faults.extend(url_fault("url", &self.url, self.token.is_some()));
+        faults.extend(token_fault(self.token.as_ref()));
+        if self.repositories.is_empty() {
+            faults.push("repositories is empty: write the repositories that may be read, as `owner/name`".to_owned());
+        }
+        for name in self.repositories.iter().filter(|name| !repository_name(name)) {
+            faults.push(format!(
+                "repositories holds `{name}`, which is no repository: they look like `owner/name`"
+            ));
+        }
+        faults.extend(zeros(&[
+            ("timeout_s", self.timeout_s),
+            ("max_answer_bytes", self.max_answer_bytes as u64),
+            ("max_commits", self.max_commits as u64),
+        ]));
+        faults
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
+    }
+}
+
+impl JiraSettings {
+    /// Whether anybody wrote where it is.
+    pub fn configured(&self) -> bool {
+        !self.url.is_empty() || self.token.is_some() || !self.user.is_empty() || !self.projects.is_empty()
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        faults.extend(url_fault("url", &self.url, self.token.is_some()));
+        faults.extend(token_fault(self.token.as_ref()));
+        if !self.user.is_empty() && self.token.is_none() {
+            faults.push("token is missing: write a reference to the API token of `user`".to_owned());
+        }
+        if self.user.contains(':') || self.user.chars().any(char::is_control) {
+            faults.push("user holds a colon or control characters: write the mail address alone".to_owned());
+        }
+        if self.projects.is_empty() {
+            faults.push("projects is empty: write the keys of the projects that may be read".to_owned());
+        }
+        for key in self.projects.iter().filter(|key| !project_key(key)) {
+            faults.push(format!(
+                "projects holds `{key}`, which is no key of a project: they look like OPS"
+            ));
+        }
+        faults.extend(zeros(&[
+            ("timeout_s", self.timeout_s),
+            ("max_answer_bytes", self.max_answer_bytes as u64),
+            ("max_tickets", self.max_tickets.into()),
+        ]));
+        faults
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
+    }
+}
+
+/// `owner/name` as GitHub takes them, so that it can stand in a path.
+pub fn repository_name(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 100
+            && part.bytes().any(|byte| byte != b'.')
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    text.split_once('/')
+        .is_some_and(|(owner, name)| part(owner) && part(name))
+}
+
+/// A project's key: capital letters, digits and `_`, a letter first.
+pub(crate) fn project_key(text: &str) -> bool {
+    text.bytes().next().is_some_and(|first| first.is_ascii_uppercase())
+        && text.len() <= 30
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
 fn zeros(values: &[(&str, u64)]) -> Vec<String> {
     let zero = values.iter().filter(|(_, value)| *value == 0);
     zero.map(|(name, _)| format!("{name} is 0: set at least 1")).collect()
 }
 
 fn token_fault(token: Option<&Secret>) -> Option<String> {
-    token.filter(|token| !token.sendable()).map(|_| {
+    token.filter(|token| !sendable(token)).map(|_| {
         "token is empty or holds blanks or control characters: no header can carry it; remove it, or set the whole token"
             .to_owned()
     })
 }
 
-/// Credentials in clear text leave the machine only where somebody chose a loopback address.
-fn url_fault(name: &str, url: &str, token: bool) -> Option<String> {
+/// It can stand behind `Bearer ` in a header.
+fn sendable(token: &Secret) -> bool {
+    !token.is_empty() && token.expose().bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The fault of an address in the setting `name`, if it has one. Credentials in clear text leave the machine only where somebody chose a loopback address.
+pub fn url_fault(name: &str, url: &str, token: bool) -> Option<String> {
     let parsed = match Url::parse(url) {
         Ok(parsed) => parsed,
         Err(fault) => {
@@ -446,5 +619,24 @@ mod tests {
             &["cluster is empty"],
         );
         check(json!({"kubernetes": {"kubeconfig": "/k", "context": "c"}}), &[]);
+        check(
+            json!({"github": {"token": "hunter2", "repositories": ["shop/api-server", "a.b/c_d"]}}),
+            &[],
+        );
+        check(json!({"github": {"token": "hunter2"}}), &["repositories is empty"]);
+        for bad in [
+            "shop", "shop/", "/x", "shop/a/b", "shop/..", "../x", "shop/a b", "shop/ä",
+        ] {
+            check(json!({"github": {"repositories": [bad]}}), &["which is no repository"]);
+        }
+        check(
+            json!({"jira": {"url": "https://x", "user": "kim@example.org", "token": "hunter2", "projects": ["OPS"]}}),
+            &[],
+        );
+        check(
+            json!({"jira": {"url": "https://x", "user": "kim:x", "projects": ["ops", "A B"]}}),
+            &["token is missing", "holds a colon", "`ops`", "`A B`"],
+        );
+        check(json!({"jira": {"url": "https://x"}}), &["projects is empty"]);
     }
 }

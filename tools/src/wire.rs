@@ -30,6 +30,8 @@ pub enum Failure {
     NoAnswer(String),
     /// It was answered with another status than 2xx. The text is redacted.
     Status { status: u16, text: String },
+    /// The server has answered enough for now, and says how many seconds to wait.
+    Limited { wait_s: u64 },
     /// The answer is longer than what is taken in.
     TooLarge { limit: usize },
     /// The list has more objects than are looked through.
@@ -44,6 +46,7 @@ impl fmt::Display for Failure {
             Failure::NotSent(cause) | Failure::NoAnswer(cause) => f.write_str(cause),
             Failure::Status { status, text } if text.is_empty() => write!(f, "status {status}"),
             Failure::Status { status, text } => write!(f, "status {status}: {text}"),
+            Failure::Limited { wait_s } => write!(f, "the server's limit of requests is used up, for {wait_s} s more"),
             Failure::TooLarge { limit } => write!(f, "the answer is longer than {limit} bytes: ask for less"),
             Failure::TooMany { limit } => write!(f, "more than {limit} objects: ask for less"),
             Failure::Garbled(cause) => write!(f, "the answer is not what was expected: {cause}"),
@@ -56,7 +59,7 @@ impl Failure {
     pub fn of_a_question(self, tool: &'static str) -> ToolError {
         let cause = self.to_string();
         let later = match self {
-            Failure::NotSent(_) | Failure::NoAnswer(_) | Failure::Garbled(_) => true,
+            Failure::NotSent(_) | Failure::NoAnswer(_) | Failure::Garbled(_) | Failure::Limited { .. } => true,
             // The object changed under a dry run; too many requests; the server's own timeouts and faults.
             Failure::Status { status, .. } => matches!(status, 408 | 409 | 425 | 429 | 500..),
             Failure::TooLarge { .. } | Failure::TooMany { .. } => false,
@@ -76,7 +79,8 @@ impl Failure {
     pub fn of_a_deed(self, tool: &'static str) -> ToolError {
         let cause = self.to_string();
         match self {
-            Failure::NotSent(_) => ToolError::DidNotHappen {
+            // Limited: turned away before it was looked at.
+            Failure::NotSent(_) | Failure::Limited { .. } => ToolError::DidNotHappen {
                 tool,
                 cause,
                 retry: true,
@@ -189,6 +193,7 @@ mod tests {
             assert_eq!(found, expected, "{failure}");
         };
         check(Failure::NotSent("refused".into()), "did not happen, retry");
+        check(Failure::Limited { wait_s: 60 }, "did not happen, retry");
         check(Failure::NoAnswer("late".into()), "may have happened");
         check(Failure::Garbled("page".into()), "may have happened");
         check(Failure::TooLarge { limit: 1 }, "may have happened");
@@ -217,6 +222,7 @@ mod tests {
             assert!(expected, "{failure}");
         };
         check(Failure::NotSent("refused".into()), true);
+        check(Failure::Limited { wait_s: 60 }, true);
         check(Failure::NoAnswer("late".into()), true);
         check(Failure::Garbled("page".into()), true);
         check(Failure::TooLarge { limit: 1 }, false);

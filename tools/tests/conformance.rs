@@ -9,6 +9,7 @@ use support::{Bench, TOKEN, api_server, bench, line, restart, workload};
 use tools::ToolError;
 use tools::catalog::{Purpose, call, catalog};
 use tools::observe::Observe;
+use world::github::sha;
 use world::{Fault, FaultKind, Scenario, System};
 
 /// What only the executor asks, so it is in no catalog.
@@ -32,6 +33,17 @@ fn question(name: &str) -> (System, Value) {
             System::Slack,
             json!({"channel": null, "from": from, "to": to, "limit": 10}),
         ),
+        "github_deployments" => (
+            System::Github,
+            json!({"repository": REPOSITORY, "environment": "production", "limit": 5, "states": true}),
+        ),
+        "github_compare" => (
+            System::Github,
+            json!({"repository": REPOSITORY, "base": sha(1), "head": sha(3)}),
+        ),
+        "github_deliveries" => (System::Github, json!({"repository": REPOSITORY, "hook": HOOK})),
+        "jira_search" => (System::Jira, json!({"about": "api-server", "open": true, "limit": 5})),
+        "jira_ticket" => (System::Jira, json!({"key": "OPS-1"})),
         "kubernetes_find" => (System::Kubernetes, json!({"namespace": null, "name": "api-server"})),
         "kubernetes_pods" | "kubernetes_events" | "kubernetes_revisions" => {
             (System::Kubernetes, json!({"workload": api_server()}))
@@ -40,6 +52,15 @@ fn question(name: &str) -> (System, Value) {
         STATE => (System::Kubernetes, Value::Null),
         other => panic!("no question for {other}"),
     }
+}
+
+const REPOSITORY: &str = "shop/api-server";
+/// The first that the stand-in gives.
+const HOOK: u64 = 1_001;
+
+/// Of these nothing is an answer as good as any.
+fn answers_a_list(name: &str) -> bool {
+    ["github_deployments", "github_deliveries"].contains(&name)
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
@@ -83,8 +104,53 @@ async fn filled() -> Bench {
         said(120, "is api-server slow for you too? password=hunter2"),
         said(60, "rolled it back"),
     ]);
+    code_and_tickets(&mut state);
     drop(state);
+    // Nobody listens there, which is a delivery all the same.
+    bench.world.tell(REPOSITORY, "push", "{}").await;
     bench
+}
+
+fn code_and_tickets(state: &mut world::State) {
+    let now = Utc::now();
+    let messages = [
+        "First",
+        "Keep reports in memory password=hunter2\n\nThey are asked for often.",
+        "Cache users token: hunter2hunter2",
+        "Not deployed",
+    ];
+    let hook = state
+        .github
+        .hook(REPOSITORY, "http://127.0.0.1:9/webhooks/github", "s", &[]);
+    assert_eq!(hook, HOOK);
+    state.github.repository(REPOSITORY, now, &messages);
+    state
+        .github
+        .deployed(REPOSITORY, &sha(1), "production", "success", now - TimeDelta::days(2));
+    state.github.deployed(REPOSITORY, &sha(2), "staging", "success", now);
+    state.github.deployed(REPOSITORY, &sha(3), "production", "success", now);
+    let ticket = |key: &str, summary: &str, label: &str, done: bool, hours: i64| world::jira::Ticket {
+        key: key.into(),
+        summary: summary.into(),
+        description: String::new(),
+        labels: vec![label.into()],
+        status: if done { "Closed" } else { "In Progress" }.into(),
+        done,
+        updated: now - TimeDelta::hours(hours),
+    };
+    state.jira.tickets.extend([
+        ticket(
+            "OPS-1",
+            "Heap grows after release, password=hunter2",
+            "api-server",
+            false,
+            3,
+        ),
+        ticket("OPS-2", "api-server: raise the memory limit", "memory", false, 1),
+        ticket("OPS-3", "api-server fell over", "api-server", true, 2),
+        ticket("HR-1", "api-server is a bad name", "api-server", false, 1),
+        ticket("OPS-4", "checkout is slow", "checkout", false, 1),
+    ]);
 }
 
 async fn ask(bench: &Bench, name: &str) -> Result<Value, ToolError> {
@@ -101,18 +167,35 @@ async fn ask_of(observe: &Observe, name: &str) -> Result<Value, ToolError> {
 
 /// Every tool under `fault`; each must end as `expected` says, and nothing of the credentials may show.
 async fn check(fault: impl Fn(System) -> Fault, expected: impl Fn(&ToolError) -> bool) {
-    let bench = filled().await;
-    for name in names() {
+    check_of(names(), fault, expected).await;
+}
+
+async fn check_of(
+    names: impl Iterator<Item = &'static str>,
+    fault: impl Fn(System) -> Fault,
+    expected: impl Fn(&ToolError) -> bool,
+) {
+    let mut bench = filled().await;
+    for name in names {
         bench.world.fail(fault(question(name).0));
         let failure = ask(&bench, name).await.expect_err(name);
         assert!(expected(&failure), "{name}: {failure:?}");
         assert!(!failure.to_string().contains("hunter2"), "{failure}");
         assert!(!failure.to_string().contains(TOKEN), "{failure}");
         bench.world.heal();
+        if matches!(failure, ToolError::DidNotHappen { .. }) && limited(&failure) {
+            // It keeps the wait that it was told, also with a server that is well again.
+            assert!(limited(&ask(&bench, name).await.unwrap_err()), "{name}");
+            bench.fresh_tools().await;
+        }
         ask(&bench, name)
             .await
             .unwrap_or_else(|failure| panic!("{name}, healed: {failure}"));
     }
+}
+
+fn limited(failure: &ToolError) -> bool {
+    failure.to_string().contains("limit of requests is used up")
 }
 
 fn later(failure: &ToolError) -> bool {
@@ -187,7 +270,8 @@ async fn rubbish_and_too_much() {
     check(|system| Fault::new(system, FaultKind::Rubbish), later).await;
     check(|system| Fault::new(system, FaultKind::Huge), refused).await;
     for body in ["[]", "{}", "null", r#"{"items":7,"data":7,"status":"success"}"#] {
-        check(
+        check_of(
+            names().filter(|name| body != "[]" || !answers_a_list(name)),
             move |system| Fault::new(system, FaultKind::Error).answer(200, body),
             later,
         )
@@ -497,4 +581,126 @@ async fn what_people_wrote_around_an_incident() {
         assert!(failure.to_string().contains(word), "{failure}");
         bench.world.heal();
     }
+}
+
+/// Of each commit the hash, and who wrote it; of each deployment where and how it ended.
+#[tokio::test]
+async fn what_was_deployed_and_what_changed_with_it() {
+    let bench = filled().await;
+    let found = ask(&bench, "github_deployments").await.unwrap();
+    let told = |at: usize| (found[at]["commit"].clone(), found[at]["state"].clone());
+    assert_eq!(found.as_array().unwrap().len(), 2, "of one environment: {found}");
+    assert_eq!(told(0), (json!(sha(3)), json!("success")));
+    assert_eq!(told(1), (json!(sha(1)), json!("inactive")));
+    let compared = ask(&bench, "github_compare").await.unwrap();
+    let titles: Vec<&str> = compared["commits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|commit| commit["title"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        titles,
+        [
+            "Keep reports in memory password=[redacted]",
+            "Cache users token: [redacted]"
+        ]
+    );
+    assert_eq!(compared["files"], json!(["src/part2.rs", "src/part3.rs"]));
+    assert_eq!((&compared["total"], &compared["cut"]), (&json!(2), &json!(false)));
+    let mut wider = question("github_compare").1;
+    wider["head"] = sha(4).into();
+    let wider = call(&bench.observe, "github_compare", wider).await.unwrap();
+    assert_eq!((&wider["total"], &wider["cut"]), (&json!(3), &json!(true)));
+    let attempts = ask(&bench, "github_deliveries").await.unwrap();
+    assert_eq!(
+        (&attempts[0]["event"], &attempts[0]["status_code"]),
+        (&json!("push"), &json!(502))
+    );
+    // Whoever asks, other repositories are not read, and a branch cannot lead elsewhere.
+    let asked = bench.world.count(System::Github, "GET");
+    for change in [
+        json!({"repository": "shop/secrets"}),
+        json!({"repository": "shop/api-server/../secrets"}),
+        json!({"base": "main"}),
+    ] {
+        let mut arguments = question("github_compare").1;
+        for (name, value) in change.as_object().unwrap() {
+            arguments[name] = value.clone();
+        }
+        let failure = call(&bench.observe, "github_compare", arguments).await.unwrap_err();
+        assert!(refused(&failure), "{failure:?}");
+    }
+    assert_eq!(bench.world.count(System::Github, "GET"), asked);
+}
+
+#[tokio::test]
+async fn a_limit_that_is_used_up_is_kept() {
+    let bench = filled().await;
+    let reset = Utc::now() + TimeDelta::minutes(10);
+    bench.world.state().github.budget = Some((1, reset));
+    ask(&bench, "github_compare")
+        .await
+        .expect("the last question that is answered");
+    for _ in 0..3 {
+        let failure = ask(&bench, "github_compare").await.unwrap_err();
+        assert!(later(&failure) && limited(&failure), "{failure}");
+    }
+    assert_eq!(
+        bench.world.count(System::Github, "GET"),
+        1,
+        "not asked before the time is over"
+    );
+}
+
+#[tokio::test]
+async fn open_tickets_of_a_service() {
+    let bench = filled().await;
+    let search = async |change: Value| {
+        let mut arguments = question("jira_search").1;
+        for (name, value) in change.as_object().unwrap() {
+            arguments[name] = value.clone();
+        }
+        call(&bench.observe, "jira_search", arguments).await
+    };
+    let keys = |found: &Value| -> Vec<String> {
+        let tickets = found["tickets"].as_array().unwrap().iter();
+        tickets
+            .map(|ticket| ticket["key"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // By label and by text, last changed first; not what is done, and not of other projects.
+    let open = search(json!({})).await.unwrap();
+    assert_eq!(
+        (keys(&open), &open["cut"]),
+        (vec!["OPS-2".into(), "OPS-1".into()], &json!(false))
+    );
+    let all = search(json!({"open": false})).await.unwrap();
+    assert_eq!(
+        (keys(&all), &all["cut"]),
+        (vec!["OPS-2".into(), "OPS-3".into()], &json!(true))
+    );
+    assert_eq!(
+        keys(&search(json!({"about": "x\" OR project = \"HR"})).await.unwrap()),
+        Vec::<String>::new()
+    );
+    for about in ["", "  ", "a\nb"] {
+        assert!(
+            refused(&search(json!({"about": about})).await.unwrap_err()),
+            "{about:?}"
+        );
+    }
+    let one = ask(&bench, "jira_ticket").await.unwrap();
+    assert_eq!((&one["status"], &one["done"]), (&json!("In Progress"), &json!(false)));
+    let failure = call(&bench.observe, "jira_ticket", json!({"key": "HR-1"}))
+        .await
+        .unwrap_err();
+    assert!(refused(&failure), "{failure:?}");
+    let state = bench.world.state();
+    let seen = state.requests.iter().find(|seen| seen.system == System::Jira).unwrap();
+    // printf 'kim@example.org:t0ken-of-the-test' | base64
+    assert_eq!(
+        seen.header("authorization"),
+        Some("Basic a2ltQGV4YW1wbGUub3JnOnQwa2VuLW9mLXRoZS10ZXN0")
+    );
 }

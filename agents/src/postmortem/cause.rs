@@ -39,7 +39,8 @@ pub fn of(evidence: &Evidence) -> Cause {
     match (change.zip(after), traffic, trouble) {
         (Some((change, trouble)), _, _) => Cause {
             text: format!(
-                "Probably a change of {service}: the trouble began {} after it{}",
+                "Probably a change of {service}{}: the trouble began {} after it{}",
+                brought(change),
                 minutes(change, "before_s"),
                 traffic
                     .map(|traffic| format!(", and {}", rose(traffic)))
@@ -90,7 +91,10 @@ fn memory(
     };
     let before: Vec<String> = [
         traffic.map(rose),
-        change.map(|change| format!("a change of the service came {} before", minutes(change, "before_s"))),
+        change.map(|change| {
+            let before = minutes(change, "before_s");
+            format!("a change of the service came {before} before{}", brought(change))
+        }),
     ]
     .into_iter()
     .flatten()
@@ -108,6 +112,13 @@ fn memory(
         citations: cited(all),
         follow_ups,
     }
+}
+
+/// ` (2 commits: 1a2b3c4 Keep reports in memory (kim); …)`, where it is known.
+fn brought(change: &Finding) -> String {
+    word(change, "brought")
+        .map(|brought| format!(" ({})", text::line(brought, 400)))
+        .unwrap_or_default()
 }
 
 /// `traffic had risen to 3.0 times the usual 10 min before`.

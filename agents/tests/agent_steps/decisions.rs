@@ -54,6 +54,14 @@ fn triage_severities() {
     check(Critical, Some(0.95), 0, (Critical, Watch));
 }
 
+/// Nobody is there to be asked for tickets.
+fn nothing_asked() -> postmortem::Facts {
+    postmortem::Facts {
+        tickets: None,
+        at: now(),
+    }
+}
+
 #[tokio::test]
 async fn a_fixer_does_not_repeat_itself() {
     let told = investigate(&World::default(), &AgentSettings::default()).await;
@@ -150,7 +158,7 @@ async fn how_it_ended() {
             evidence.incident.status = Status::Resolved;
             evidence.members[0].ends_at = Some(at(20));
         }
-        let report = postmortem::decide(&evidence).postmortem.unwrap();
+        let report = postmortem::decide(&evidence, &nothing_asked()).postmortem.unwrap();
         report_holds(&report);
         assert!(report.resolution.text.contains(expected), "{}", report.resolution.text);
     };
@@ -186,7 +194,7 @@ async fn the_timeline_is_in_order_and_whole() {
             target: workload("api-server"),
         },
     ));
-    let report = postmortem::decide(&evidence).postmortem.unwrap();
+    let report = postmortem::decide(&evidence, &nothing_asked()).postmortem.unwrap();
     let starts: Vec<&str> = report
         .timeline
         .iter()

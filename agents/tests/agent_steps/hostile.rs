@@ -11,7 +11,7 @@ use crate::agent_steps::story::holds;
 use crate::support::crew::{Told, investigate, investigate_with};
 use crate::support::hostile_texts::TEXTS;
 use crate::support::stub_model::{Manner, StubModel};
-use crate::support::{World, at, suspect};
+use crate::support::{Mood, World, at, suspect};
 
 /// The table, and texts too long to be written down.
 fn texts() -> Vec<String> {
@@ -22,6 +22,9 @@ fn texts() -> Vec<String> {
     texts.push("\u{1b}[".repeat(20_000) + "evil");
     texts
 }
+
+/// As a deployment of [`crate::support::COMMIT`] is called.
+const DEPLOYMENT: &str = "Deployment of main (beefbee) to prod: success";
 
 /// Puts a text into a world.
 type Put = fn(&mut World, &str);
@@ -50,6 +53,13 @@ const PLACES: &[(&str, Put)] = &[
         let mut odd = suspect(-2, "api-server v3");
         (odd.source, odd.service) = (text.to_owned(), text.to_owned());
         world.suspects.push(odd);
+    }),
+    ("commits and their files", |world, text| {
+        (world.code, world.suspects) = (Mood::Works, vec![suspect(-25, DEPLOYMENT)]);
+        world.commits = vec![text.to_owned(), "Cache users".to_owned()];
+    }),
+    ("tickets", |world, text| {
+        (world.tickets, world.open_tickets) = (Mood::Works, vec![text.to_owned()]);
     }),
     ("names of pods", |world, text| {
         world.pods.iter_mut().for_each(|pod| pod.name = text.to_owned());

@@ -16,8 +16,8 @@ use model::proposal::{BlastRadius, TargetState};
 use model::{CanonicalKey, EpisodeId, Incident, IncidentId, Member, Severity, SignalId, Status, Suspect};
 use tools::ToolError;
 use tools::observe::{
-    ActiveAlert, Cluster, ClusterEvent, DryRun, LogAnswer, LogLine, LogQuery, Logs, Metrics, Observe, Pod, Point,
-    Revision, Series,
+    ActiveAlert, Cluster, ClusterEvent, Code, Commit, Comparison, Deployment, Deployments, DryRun, LogAnswer, LogLine,
+    LogQuery, Logs, Metrics, Observe, Pod, Point, Revision, Series, Ticket, TicketAnswer, TicketQuery, Tickets,
 };
 
 /// How a tool behaves.
@@ -54,7 +54,16 @@ pub struct World {
     pub metrics: Mood,
     pub logs: Mood,
     pub cluster: Mood,
+    /// Titles of the commits that the suspect deployment brought, and of the open tickets about the service.
+    pub commits: Vec<String>,
+    pub open_tickets: Vec<String>,
+    /// Absent unless a test says otherwise, as the next.
+    pub code: Mood,
+    pub tickets: Mood,
 }
+
+/// The commit that is deployed at minute -26.
+pub const COMMIT: &str = "beefbeefbeefbeefbeefbeefbeefbeefbeefbeef";
 
 pub fn at(minute: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::minutes(minute)
@@ -148,6 +157,10 @@ impl Default for World {
             metrics: Mood::Works,
             logs: Mood::Works,
             cluster: Mood::Works,
+            commits: vec!["Keep reports in memory".into(), "Cache users".into()],
+            open_tickets: vec!["Raise the memory limit".into()],
+            code: Mood::Absent,
+            tickets: Mood::Absent,
         }
     }
 }
@@ -237,6 +250,8 @@ impl World {
             logs: tool(self.logs).map(|tool| tool as Arc<dyn Logs>),
             cluster: tool(self.cluster).map(|tool| tool as Arc<dyn Cluster>),
             chat: None,
+            code: tool(self.code).map(|tool| tool as Arc<dyn Code>),
+            tickets: tool(self.tickets).map(|tool| tool as Arc<dyn Tickets>),
         };
         (observe, asked)
     }
@@ -277,6 +292,89 @@ impl Tool {
             }),
             Mood::Hangs => std::future::pending().await,
         }
+    }
+}
+
+#[async_trait]
+impl Code for Tool {
+    fn repository_of(&self, service: &str) -> Option<&str> {
+        (service == "api-server").then_some("shop/api-server")
+    }
+
+    async fn deployments(&self, query: &Deployments) -> Result<Vec<Deployment>, ToolError> {
+        self.mood(format!("deployments of {}", query.repository)).await?;
+        if self.mood == Mood::Rubbish {
+            return Ok(Vec::new());
+        }
+        let deployment = |commit: &str, minute: i64, state: &str| Deployment {
+            id: 1,
+            commit: commit.to_owned(),
+            reference: "main".into(),
+            environment: query.environment.clone().unwrap_or_default(),
+            created_at: at(minute),
+            state: Some(state.to_owned()),
+        };
+        let before = "0123456789".repeat(4);
+        Ok(vec![
+            deployment(COMMIT, -26, "success"),
+            deployment(&before, -9_000, "inactive"),
+        ])
+    }
+
+    async fn compare(&self, repository: &str, base: &str, head: &str) -> Result<Comparison, ToolError> {
+        self.mood(format!("compare {base} {head}")).await?;
+        let commit = |(index, title): (usize, &String)| Commit {
+            sha: format!("{index}").repeat(40),
+            title: title.clone(),
+            author: Some("kim".into()),
+            at: Some(at(-100)),
+        };
+        Ok(Comparison {
+            repository: repository.to_owned(),
+            base: base.to_owned(),
+            head: head.to_owned(),
+            total: self.world.commits.len() as u64,
+            commits: self.world.commits.iter().enumerate().map(commit).collect(),
+            files: self
+                .world
+                .commits
+                .iter()
+                .map(|title| format!("src/{title}.rs"))
+                .collect(),
+            cut: false,
+        })
+    }
+
+    async fn deliveries(&self, _: &str, _: u64) -> Result<Vec<tools::github::hooks::Delivery>, ToolError> {
+        panic!("no agent asks for deliveries")
+    }
+}
+
+#[async_trait]
+impl Tickets for Tool {
+    async fn search(&self, query: &TicketQuery) -> Result<TicketAnswer, ToolError> {
+        self.mood(format!("tickets about {}", query.about)).await?;
+        let ticket = |(index, title): (usize, &String)| Ticket {
+            key: format!("OPS-{index}"),
+            title: title.clone(),
+            status: "To Do".into(),
+            done: false,
+            labels: vec![query.about.clone()],
+            updated_at: None,
+        };
+        let found = match self.mood {
+            Mood::Rubbish => Vec::new(),
+            _ => self.world.open_tickets.iter().enumerate().map(ticket).collect(),
+        };
+        Ok(TicketAnswer {
+            query: format!("text ~ {:?}", query.about),
+            tickets: found,
+            cut: false,
+        })
+    }
+
+    async fn ticket(&self, key: &str) -> Result<Ticket, ToolError> {
+        panic!("no agent asks for {key}")
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) fn router() -> Router<World> {
         .route("/_world/faults", get(faults).post(add_fault).delete(heal))
         .route("/_world/requests", get(requests))
         .route("/_world/slack", get(slack))
+        .route("/_world/github", get(deliveries))
+        .route("/_world/jira", post(tickets))
         .route("/_world/logs", post(logs))
         .route("/_world/series", post(series))
         .route("/_world/scenario", post(scenario))
@@ -51,6 +53,25 @@ async fn requests(State(world): State<World>) -> Json<Vec<crate::Seen>> {
 
 async fn slack(State(world): State<World>) -> Json<Vec<crate::slack::Message>> {
     Json(world.state().slack.messages.clone())
+}
+
+/// What the webhooks of the GitHub stand-in have sent.
+async fn deliveries(State(world): State<World>) -> Json<Vec<crate::github::Delivery>> {
+    let state = world.state();
+    Json(
+        state
+            .github
+            .hooks
+            .iter()
+            .flat_map(|hook| hook.deliveries.clone())
+            .collect(),
+    )
+}
+
+/// Tickets for the Jira stand-in.
+async fn tickets(State(world): State<World>, Json(tickets): Json<Vec<crate::jira::Ticket>>) -> StatusCode {
+    world.state().jira.tickets.extend(tickets);
+    StatusCode::NO_CONTENT
 }
 
 /// Lines for the Loki stand-in.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The past comes in by the doors that everybody uses: metrics as blocks that `promtool` makes before Prometheus starts, earlier
-//! incidents by `aegis ingest`, log lines by a push to Loki, the release as an event to the dispatcher. From then on Prometheus scrapes
+//! incidents by `aegis ingest`, log lines by a push to Loki, the release as a signed webhook of the GitHub
+//! stand-in, which sends it. From then on Prometheus scrapes
 //! the world, in which memory falls only where pods are replaced.
 //!
 //! The command `bench demo-oom` and the tests run the same [`Site`] and hold it against the same [`Check`]s; a changed [`Story`] must

@@ -25,6 +25,8 @@ pub enum System {
     Loki,
     Prometheus,
     Slack,
+    Github,
+    Jira,
     Exporter,
 }
 
@@ -121,6 +123,8 @@ fn system_of(path: &str) -> System {
         path if path.starts_with("/loki/") => System::Loki,
         path if path.starts_with("/prometheus/") => System::Prometheus,
         path if path.starts_with("/api/chat.") || path.starts_with("/api/conversations.") => System::Slack,
+        path if path.starts_with("/github/") => System::Github,
+        path if path.starts_with("/jira/") => System::Jira,
         "/metrics" => System::Exporter,
         _ => System::Kubernetes,
     }

@@ -5,7 +5,9 @@
 //!  /metrics                 what those pods use and serve, for a real Prometheus to scrape
 //!  /loki/api/v1             a Loki: push, query_range
 //!  /prometheus/api/v1       a twin of Prometheus for stored series: selectors alone, no functions
-//!  /api/chat.*              Slack's Web API, and /api/conversations.history
+//!  /api/chat.*              Slack's Web API, and /api/conversations.history and .replies
+//!  /github                  GitHub's REST API: compare, deployments, webhooks and their deliveries
+//!  /jira                    a Jira: search, issue
 //!  /_world                  faults, what was asked, what was said, a new scenario
 //! ```
 //!
@@ -20,6 +22,8 @@ mod control;
 pub mod demo;
 mod exporter;
 pub mod faults;
+pub mod github;
+pub mod jira;
 pub mod kubernetes;
 pub mod loki;
 pub mod prometheus;
@@ -44,6 +48,8 @@ pub struct State {
     pub loki: loki::Store,
     pub prometheus: prometheus::Store,
     pub slack: slack::Workspace,
+    pub github: github::Forge,
+    pub jira: jira::Board,
     pub faults: Vec<Fault>,
     /// Requests that reached a stand-in, oldest first.
     pub requests: Vec<Seen>,
@@ -81,6 +87,8 @@ impl World {
             loki: loki::Store::default(),
             prometheus: prometheus::Store::default(),
             slack: slack::Workspace::default(),
+            github: github::Forge::default(),
+            jira: jira::Board::default(),
             faults: Vec::new(),
             requests: Vec::new(),
         })))
@@ -120,6 +128,8 @@ impl World {
             .merge(loki::router())
             .merge(prometheus::router())
             .merge(slack::router())
+            .merge(github::router())
+            .merge(jira::router())
             .layer(axum::middleware::from_fn_with_state(self.clone(), faults::middleware))
             .merge(control::router())
             .with_state(self.clone())

@@ -1,4 +1,4 @@
-//! Slack's Web API, as far as messages go: `chat.postMessage`, `chat.update` and `conversations.history`. Like Slack, it answers 200 with `ok: false`.
+//! Slack's Web API, as far as messages go: `chat.postMessage`, `chat.update`, `conversations.history` and `conversations.replies`. Like Slack, it answers 200 with `ok: false`.
 
 use axum::body::Bytes;
 use axum::extract::{Query, State};
@@ -13,9 +13,19 @@ use serde_json::{Value, json};
 use crate::World;
 
 /// The messages of a workspace, oldest first.
-#[derive(Default)]
 pub struct Workspace {
     pub messages: Vec<Message>,
+    /// Most messages of a page, whatever is asked for.
+    pub page: usize,
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Workspace {
+            messages: Vec::new(),
+            page: 999,
+        }
+    }
 }
 
 /// A message as it reads now.
@@ -44,6 +54,7 @@ pub(crate) fn router() -> Router<World> {
         .route("/api/chat.postMessage", post(post_message))
         .route("/api/chat.update", post(update))
         .route("/api/conversations.history", get(history))
+        .route("/api/conversations.replies", get(replies))
 }
 
 /// The arguments and the content, or Slack's word for what is wrong.
@@ -109,6 +120,11 @@ async fn update(State(world): State<World>, headers: HeaderMap, body: Bytes) -> 
 #[derive(Deserialize)]
 struct Asked {
     channel: Option<String>,
+    /// Of the message that the lines stand below.
+    ts: Option<String>,
+    cursor: Option<String>,
+    #[serde(default)]
+    include_all_metadata: bool,
     oldest: Option<String>,
     latest: Option<String>,
     limit: Option<usize>,
@@ -116,6 +132,31 @@ struct Asked {
 
 /// Messages of a channel, newest first, without the lines below them; both ends are left out, as Slack does.
 async fn history(State(world): State<World>, headers: HeaderMap, Query(asked): Query<Asked>) -> Json<Value> {
+    listed(
+        &world,
+        &headers,
+        &asked,
+        |message| message.content["thread_ts"].is_null(),
+        true,
+    )
+}
+
+/// A message and the lines below it, oldest first.
+async fn replies(State(world): State<World>, headers: HeaderMap, Query(asked): Query<Asked>) -> Json<Value> {
+    let Some(ts) = asked.ts.clone() else {
+        return answer(Err("invalid_arguments"));
+    };
+    let below = |message: &Message| message.ts == ts || message.content["thread_ts"] == ts.as_str();
+    listed(&world, &headers, &asked, below, false)
+}
+
+fn listed(
+    world: &World,
+    headers: &HeaderMap,
+    asked: &Asked,
+    shown: impl Fn(&Message) -> bool,
+    newest_first: bool,
+) -> Json<Value> {
     let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     if authorization
         .and_then(|value| value.strip_prefix("Bearer "))
@@ -131,19 +172,34 @@ async fn history(State(world): State<World>, headers: HeaderMap, Query(asked): Q
     let state = world.state();
     let within = |message: &&Message| {
         let at = seconds(&message.ts).unwrap_or_default();
-        Some(&message.channel) == asked.channel.as_ref()
-            && at > from
-            && at < to
-            && message.content["thread_ts"].is_null()
+        Some(&message.channel) == asked.channel.as_ref() && at > from && at < to && shown(message)
     };
     let mut found: Vec<&Message> = state.slack.messages.iter().filter(within).collect();
-    found.reverse();
-    let limit = asked.limit.unwrap_or(100);
-    let shown = found.iter().take(limit).map(|message| {
-        json!({"type": "message", "user": message.content["user"], "text": message.content["text"], "ts": message.ts})
+    if newest_first {
+        found.reverse();
+    }
+    let limit = asked.limit.unwrap_or(100).min(state.slack.page);
+    let from: usize = asked
+        .cursor
+        .as_deref()
+        .and_then(|cursor| cursor.parse().ok())
+        .unwrap_or(0);
+    let shown = found.iter().skip(from).take(limit).map(|message| {
+        let mut shown =
+            json!({"type": "message", "user": message.content["user"], "text": message.content["text"], "ts": message.ts});
+        if asked.include_all_metadata && message.content["metadata"].is_object() {
+            shown["metadata"] = message.content["metadata"].clone();
+        }
+        shown
     });
     let shown: Vec<Value> = shown.collect();
+    let more = found.len() > from + limit;
+    let next = if more {
+        (from + limit).to_string()
+    } else {
+        String::new()
+    };
     answer(Ok(
-        json!({"ok": true, "messages": shown, "has_more": found.len() > limit}),
+        json!({"ok": true, "messages": shown, "has_more": more, "response_metadata": {"next_cursor": next}}),
     ))
 }

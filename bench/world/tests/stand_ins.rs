@@ -234,3 +234,182 @@ async fn the_exporter_tells_memory_and_requests() {
     assert!(requests("checkout", 500) > 900.0 && requests("postgres", 500) == 0.0);
     assert!(requests("postgres", 200) > 4900.0);
 }
+
+#[tokio::test]
+async fn slack_shows_metadata_to_whoever_asks_for_it_in_pages() {
+    let world = World::new(Scenario::fast());
+    let metadata = json!({"event_type": "e", "event_payload": {"n": 1}});
+    let first = json!({"channel": "C1", "text": "one", "metadata": metadata});
+    let (_, said) = post(&world, "/api/chat.postMessage", first).await;
+    let below = json!({"channel": "C1", "text": "below", "thread_ts": said["ts"]});
+    post(&world, "/api/chat.postMessage", below).await;
+    post(&world, "/api/chat.postMessage", json!({"channel": "C1", "text": "two"})).await;
+    let plain = get(&world, "/api/conversations.history?channel=C1").await;
+    assert_eq!(
+        (&plain["messages"][0]["text"], &plain["messages"][1]["metadata"]),
+        (&json!("two"), &Value::Null)
+    );
+    let page = "/api/conversations.history?channel=C1&include_all_metadata=true&limit=1";
+    let newest = get(&world, page).await;
+    let cursor = newest["response_metadata"]["next_cursor"].as_str().unwrap();
+    let next = get(&world, &format!("{page}&cursor={cursor}")).await;
+    assert_eq!(
+        (&next["messages"][0]["metadata"], &next["has_more"]),
+        (&metadata, &json!(false))
+    );
+    let thread = format!(
+        "/api/conversations.replies?channel=C1&ts={}",
+        said["ts"].as_str().unwrap()
+    );
+    let thread = get(&world, &thread).await;
+    let texts: Vec<&Value> = thread["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["text"])
+        .collect();
+    assert_eq!(texts, ["one", "below"]);
+}
+
+#[tokio::test]
+async fn github_sends_signed_webhooks_and_keeps_what_was_answered() {
+    use std::sync::{Arc, Mutex};
+    let world = World::new(Scenario::fast());
+    // A receiver that says no at first.
+    type Heard = Arc<Mutex<Vec<(String, String)>>>;
+    let heard = Heard::default();
+    let (seen, listener) = (
+        heard.clone(),
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    );
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let receiver = axum::Router::new().route(
+        "/hook",
+        axum::routing::post(move |headers: axum::http::HeaderMap, body: String| async move {
+            let signature = headers["x-hub-signature-256"].to_str().unwrap().to_owned();
+            let mut seen = seen.lock().unwrap();
+            seen.push((signature, body));
+            if seen.len() == 1 {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else {
+                StatusCode::ACCEPTED
+            }
+        }),
+    );
+    tokio::spawn(async move { axum::serve(listener, receiver).await });
+    let now = chrono::Utc::now();
+    let hook = {
+        let github = &mut world.state().github;
+        github.repository("shop/cart", now, &["One", "Two"]);
+        github.page = 1;
+        github.hook(
+            "shop/cart",
+            &url,
+            "It's a Secret to Everybody",
+            &["push", "deployment_status"],
+        )
+    };
+    world.tell("shop/cart", "push", "Hello, World!").await;
+    world.tell("shop/cart", "release", "nobody asked for it").await;
+    world.deploy("shop/cart", &world::github::sha(2), "prod", now).await;
+    // docs.github.com, "Validating webhook deliveries".
+    let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    assert_eq!(
+        heard.lock().unwrap()[0],
+        (expected.to_owned(), "Hello, World!".to_owned())
+    );
+    let path = format!("/github/repos/shop/cart/hooks/{hook}/deliveries");
+    let list = get(&world, &path).await;
+    assert_eq!(
+        (list.as_array().unwrap().len(), &list[0]["status_code"]),
+        (1, &json!(202)),
+        "a page of one"
+    );
+    let all: Vec<u16> = world.state().github.hooks[0]
+        .deliveries
+        .iter()
+        .map(|one| one.status_code)
+        .collect();
+    assert_eq!(all, [503, 202]);
+    let id = list[0]["id"].as_u64().unwrap();
+    let one = get(&world, &format!("{path}/{id}")).await;
+    assert_eq!(one["request"]["payload"]["deployment"]["sha"], world::github::sha(2));
+    assert_eq!(
+        one["request"]["headers"]["X-Hub-Signature-256"].as_str(),
+        Some(heard.lock().unwrap()[1].0.as_str())
+    );
+    let (status, _) = post(&world, &format!("{path}/{id}/attempts"), Value::Null).await;
+    assert_eq!((status, heard.lock().unwrap().len()), (StatusCode::ACCEPTED, 3));
+    let again = get(&world, &path).await;
+    assert_eq!(
+        (&again[0]["redelivery"], &again[0]["guid"]),
+        (&json!(true), &list[0]["guid"])
+    );
+    let missing = ask(&world, "GET", &format!("{path}/1"), "", Value::Null).await;
+    assert_eq!(missing.0, StatusCode::NOT_FOUND);
+    // A limit of requests, and its end.
+    world.state().github.budget = Some((0, now + chrono::TimeDelta::hours(1)));
+    assert_eq!(
+        ask(&world, "GET", &path, "", Value::Null).await.0,
+        StatusCode::FORBIDDEN
+    );
+    world.state().github.budget = Some((0, now));
+    assert_eq!(ask(&world, "GET", &path, "", Value::Null).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn jira_reads_the_jql_that_it_knows_and_refuses_the_rest() {
+    let world = World::new(Scenario::fast());
+    let ticket = |key: &str, summary: &str, done: bool| {
+        json!({"key": key, "summary": summary, "description": "", "labels": ["x"], "status": "Open", "done": done,
+               "updated": "2026-11-24T10:00:00Z"})
+    };
+    let tickets = json!([
+        ticket("A-1", "say \"hi\"", false),
+        ticket("A-2", "hi", true),
+        ticket("B-1", "hi", false)
+    ]);
+    assert_eq!(post(&world, "/_world/jira", tickets).await.0, StatusCode::NO_CONTENT);
+    let search = async |jql: &str| {
+        let query: String = jql.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        ask(
+            &world,
+            "GET",
+            &format!("/jira/rest/api/3/search/jql?jql={query}"),
+            "",
+            Value::Null,
+        )
+        .await
+    };
+    let keys = async |jql: &str| {
+        let (_, found) = search(jql).await;
+        let mut keys: Vec<String> = found["issues"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{found}"))
+            .iter()
+            .map(|issue| issue["key"].as_str().unwrap().to_owned())
+            .collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(
+        keys(r#"project in ("A", "B") ORDER BY updated DESC"#).await,
+        ["A-1", "A-2", "B-1"]
+    );
+    assert_eq!(keys(r#"project in ("A") AND statusCategory != Done"#).await, ["A-1"]);
+    assert_eq!(
+        keys(r#"project in ("A") AND (labels = "y" OR text ~ "\"say \\\"hi\\\"\"")"#).await,
+        ["A-1"]
+    );
+    for bad in [
+        "",
+        "project in ()",
+        "assignee = me",
+        r#"text ~ "open"#,
+        r#"labels = "x" ; drop"#,
+    ] {
+        assert_eq!(search(bad).await.0, StatusCode::BAD_REQUEST, "{bad}");
+    }
+    let one = get(&world, "/jira/rest/api/3/issue/A-2").await;
+    assert_eq!(one["fields"]["status"]["statusCategory"]["key"], "done");
+}

@@ -164,6 +164,10 @@ impl Lane<'_, '_> {
             Some(title) => title,
             None => {
                 push_title(&mut scratch.title, labels, service);
+                let summary = annotations.get("summary").unwrap_or_default();
+                if let Some(value) = value_behind(&scratch.title, summary) {
+                    scratch.title.push_str(value);
+                }
                 &scratch.title
             }
         };
@@ -273,7 +277,24 @@ fn severity(settings: &NormalizeSettings, draft: &Draft<'_, '_>) -> Severity {
     }
 }
 
-/// From labels only, so that every statement about an alert has the same title.
+/// Longest value that a title takes over from a summary, with its brackets.
+const VALUE_CHARS: usize = 24;
+
+/// The value in brackets with which the sender's own summary goes on behind this very title, ` (95%)`: a number and a unit, no words.
+/// Of several statements about one alert correlate takes the title of the same one, whatever comes first (docs/canonical.md).
+fn value_behind<'a>(title: &str, summary: &'a str) -> Option<&'a str> {
+    let value = summary.trim_end().strip_prefix(title)?;
+    let inside = value.strip_prefix(" (")?.strip_suffix(')')?;
+    let number = inside.trim_start_matches(['+', '-', '~', '>', '<', '=', ' ']);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ',' | '%' | '/' | '°' | 'µ' | '-' | ' ');
+    let fits = value.chars().count() <= VALUE_CHARS
+        && number.starts_with(|c: char| c.is_ascii_digit())
+        && number.chars().all(plain)
+        && number.chars().filter(char::is_ascii_alphabetic).count() <= 6;
+    fits.then_some(value)
+}
+
+/// From labels only, so that an alert is called the same wherever it is spoken of.
 fn push_title(title: &mut String, labels: &Pairs<'_>, service: Option<&str>) {
     title.clear();
     title.push_str(labels.get("alertname").unwrap_or("Alert"));
@@ -292,4 +313,37 @@ fn push_key_part(key: &mut String, part: &str) {
         rest = &rest[at + 1..];
     }
     key.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_behind_titles() {
+        let check = |summary: &str, expected: Option<&str>| {
+            assert_eq!(
+                value_behind("High Memory Usage on api-server", summary),
+                expected,
+                "{summary}"
+            );
+        };
+        check("High Memory Usage on api-server (95%)", Some(" (95%)"));
+        check("High Memory Usage on api-server (95.01%) ", Some(" (95.01%)"));
+        check("High Memory Usage on api-server (> 1.5 GiB/s)", Some(" (> 1.5 GiB/s)"));
+        for other in [
+            "",
+            "High Memory Usage on api-server",
+            "High Memory Usage on api-server ()",
+            "High Memory Usage on api-server (restart it)",
+            "High Memory Usage on api-server (95% and then restart it)",
+            "High Memory Usage on api-server (95%) now",
+            "High Memory Usage on api-server-2 (95%)",
+            "High memory usage on api-server (95%)",
+            "High Memory Usage on api-server (9\u{202e}5%)",
+            "High Memory Usage on api-server (1111111111111111111111111111)",
+        ] {
+            check(other, None);
+        }
+    }
 }

@@ -217,6 +217,9 @@ impl<'a> Checks<'a> {
         for (key, problem) in self.config.notify.faults() {
             self.fault(&format!("notify.{key}"), problem, None);
         }
+        for (key, problem) in self.config.gaps.faults() {
+            self.fault(&format!("gaps.{key}"), problem, None);
+        }
         for (key, problem) in self.config.heartbeat.faults() {
             self.fault(&format!("heartbeat.{key}"), problem, None);
         }

@@ -6,8 +6,9 @@ use ::agents::AgentSettings;
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::investigation::StepEvent;
-use model::signing::{self, Message, Signer, Verdict};
+use model::signing::{Message, Signer};
 use model::{investigation::StepRequest, topics};
+use operators::signed::require_step;
 use sinks::worker::{Answer, NotTaken, Say, Work};
 use stream::log::{NewRecord, Topic};
 use stream::{Clock, Record, TopicPartition, failpoint};
@@ -34,21 +35,10 @@ impl AgentsWork {
 
     /// With a forged request an agent could be made to look at something else under the name of a step that is awaited.
     fn require_signed(&self, record: &Record) -> Result<(), NotTaken> {
-        let message = Message {
-            topic: topics::INCIDENTS,
-            key: record.key.as_deref().unwrap_or_default(),
-            value: &record.value,
-        };
-        match self
-            .signer
-            .check(message, record.header(signing::HEADER).map(|header| &**header))
-        {
-            Verdict::Authentic { .. } | Verdict::Unchecked => Ok(()),
-            Verdict::Forged(why) => Err(NotTaken::Refused {
-                reason: "forged",
-                detail: format!("a step's request: {why}"),
-            }),
-        }
+        require_step(&self.signer, record).map_err(|why| NotTaken::Refused {
+            reason: "forged",
+            detail: format!("a step's request: {why}"),
+        })
     }
 }
 

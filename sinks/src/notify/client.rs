@@ -1,5 +1,6 @@
-//! One HTTP POST, and what its answer means for the next try. No redirects.
+//! One HTTP request, and what its answer means for the next try. No redirects.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +16,19 @@ use hyper_util::rt::TokioExecutor;
 /// Of an answer, in bytes. Ours are below one kilobyte; more is somebody else's page.
 const LARGEST_ANSWER: usize = 256 << 10;
 /// Longest wait that a receiver may ask for with `Retry-After`. Longer: one receiver's messages stand for longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Wait before the second try, if the receiver names none; doubled each time.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// Why a message was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// The same may be taken later. It may even have been taken: the answer is what is missing.
-    Later { detail: String, after: Option<Duration> },
+    /// The same may be taken later. `unsure`: it may even have been taken, and the answer is what is missing.
+    Later {
+        detail: String,
+        after: Option<Duration>,
+        unsure: bool,
+    },
     /// It will not be taken as it is.
     Refused(String),
 }
@@ -33,7 +38,22 @@ impl Failed {
         Failed::Later {
             detail: detail.into(),
             after: None,
+            unsure: true,
         }
+    }
+
+    /// It was certainly not taken, and may be later.
+    pub fn turned_away(detail: impl Into<String>, after: Option<Duration>) -> Self {
+        Failed::Later {
+            detail: detail.into(),
+            after,
+            unsure: false,
+        }
+    }
+
+    /// Whether it may have been taken all the same.
+    pub fn unsure(&self) -> bool {
+        matches!(self, Failed::Later { unsure: true, .. })
     }
 
     pub fn detail(&self) -> &str {
@@ -64,6 +84,20 @@ impl Http {
         })
     }
 
+    /// Reads. The body of a 2xx answer; failures as those of [`Http::post`].
+    pub async fn get(
+        &self,
+        url: &str,
+        query: &BTreeMap<&str, &str>,
+        headers: &[(&'static str, String)],
+        timeout: Duration,
+    ) -> Result<Bytes, Failed> {
+        let mut address = url::Url::parse(url).map_err(|_| Failed::Refused("url is no address".to_owned()))?;
+        address.query_pairs_mut().extend_pairs(query);
+        let request = Request::builder().method(Method::GET).uri(address.as_str());
+        self.ask(request, headers, Bytes::new(), timeout).await
+    }
+
     /// Posts JSON. The body of a 2xx answer; 408, 429 and 5xx may be taken later, everything else is refused.
     pub async fn post(
         &self,
@@ -72,24 +106,33 @@ impl Http {
         body: Vec<u8>,
         timeout: Duration,
     ) -> Result<Bytes, Failed> {
-        let mut request = Request::builder()
+        let request = Request::builder()
             .method(Method::POST)
             .uri(url)
-            .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
-            .header(header::USER_AGENT, concat!("aegis/", env!("CARGO_PKG_VERSION")));
+            .header(header::CONTENT_TYPE, "application/json; charset=utf-8");
+        self.ask(request, headers, Bytes::from(body), timeout).await
+    }
+
+    async fn ask(
+        &self,
+        request: http::request::Builder,
+        headers: &[(&'static str, String)],
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, Failed> {
+        let mut request = request.header(header::USER_AGENT, concat!("aegis/", env!("CARGO_PKG_VERSION")));
         for (name, value) in headers {
             request = request.header(*name, value);
         }
         // The builder's error may quote a header, which may be a token; a URL may be a secret too.
         let request = request
-            .body(Full::new(Bytes::from(body)))
+            .body(Full::new(body))
             .map_err(|_| Failed::Refused("url or token cannot be written as HTTP".to_owned()))?;
         let asked = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|e| Failed::later(chain(&e)))?;
+            let response = self.client.request(request).await.map_err(|e| match e.is_connect() {
+                true => Failed::turned_away(chain(&e), None),
+                false => Failed::later(chain(&e)),
+            })?;
             let status = response.status();
             let after = response
                 .headers()
@@ -102,7 +145,12 @@ impl Http {
             }
             let detail = format!("it answered {}", status.as_u16());
             Err(match status.as_u16() {
-                408 | 429 | 500.. => Failed::Later { detail, after },
+                429 => Failed::turned_away(detail, after),
+                408 | 500.. => Failed::Later {
+                    detail,
+                    after,
+                    unsure: true,
+                },
                 _ => Failed::Refused(detail),
             })
         };

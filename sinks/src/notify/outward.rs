@@ -1,16 +1,15 @@
-//! The receivers: what each is sent for a notification, and what its answer means.
+//! The receivers: what each is sent for a notification, and what its answer means. Of Slack the summaries alone: its messages are in `slack`.
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use model::{Notification, Severity};
 use ring::hmac;
 use serde_json::{Value, json};
 
-use super::card::{Card, escaped, told};
+use super::card::escaped;
 use super::client::{Failed, Http, retrying};
 use super::settings::{ReceiverKind, ReceiverSettings};
-use crate::sql::{Held, Thread};
+use crate::sql::Held;
 
 /// Lines of a summary. More: Slack cuts the message.
 const LINES: usize = 15;
@@ -24,45 +23,30 @@ pub struct Outward {
 }
 
 impl Outward {
-    /// What the receiver is to hear of `n`, at most `attempts` tries per call. The thread is the incident's message, where there is such.
-    pub async fn tell(
-        &self,
-        n: &Notification,
-        card: &Card,
-        thread: Option<&Thread>,
-        attempts: u32,
-    ) -> Result<Option<Thread>, Failed> {
+    /// What a receiver other than Slack is to hear of `n`, at most `attempts` tries per call.
+    pub async fn tell(&self, n: &Notification, attempts: u32) -> Result<(), Failed> {
         match self.settings.kind {
-            ReceiverKind::Slack => self.slack(card, thread, attempts).await.map(Some),
-            ReceiverKind::PagerDuty => {
-                if let Some(event) = pager_event(n, self.settings.routing_key.expose()) {
-                    self.page(&event, attempts).await?;
-                }
-                Ok(None)
-            }
+            ReceiverKind::PagerDuty => match pager_event(n, self.settings.routing_key.expose()) {
+                Some(event) => self.page(&event, attempts).await,
+                None => Ok(()),
+            },
             ReceiverKind::Webhook => {
                 let body = json!({"type": "notification", "notification": n});
-                self.hook(&body, attempts).await?;
-                Ok(None)
+                self.hook(&body, attempts).await
             }
+            ReceiverKind::Slack => Ok(()),
         }
     }
 
-    /// A line below the incident's message.
-    pub async fn reply(&self, n: &Notification, thread: &Thread, attempts: u32) -> Result<(), Failed> {
-        let body = json!({"channel": thread.channel, "thread_ts": thread.ts, "text": escaped(&told(n), 1_200),
-                          "unfurl_links": false, "unfurl_media": false});
-        self.slack_call("chat.postMessage", &body, attempts).await.map(drop)
-    }
-
-    /// One message for many.
-    pub async fn summary(&self, held: &[Held], minute: i64) -> Result<(), Failed> {
+    /// One message for many; the first of them names it.
+    pub async fn summary(&self, held: &[Held]) -> Result<(), Failed> {
         let lines: Vec<&str> = held.iter().take(LINES).map(|one| one.line.as_str()).collect();
         let count = held.len();
         let worst = ["critical", "warning", "info"]
             .into_iter()
             .find(|word| held.iter().any(|h| h.severity == *word));
         let worst = worst.unwrap_or("info");
+        let first = held.first().map(|one| one.notification).unwrap_or_default();
         let attempts = self.settings.attempts;
         match self.settings.kind {
             ReceiverKind::Slack => {
@@ -73,14 +57,16 @@ impl Outward {
                 if count > LINES {
                     text.push_str(&format!("\n… and {} more", count - LINES));
                 }
-                let body = json!({"channel": self.settings.channel, "text": text, "unfurl_links": false});
-                self.slack_call("chat.postMessage", &body, attempts).await.map(drop)
+                let body = json!({"channel": self.settings.channel, "text": text, "unfurl_links": false,
+                                  "metadata": self.summary_metadata(first, count)});
+                // Once: whoever tries again looks first.
+                self.slack_call("chat.postMessage", &body, 1).await.map(drop)
             }
             ReceiverKind::PagerDuty => {
                 let event = json!({
                     "routing_key": self.settings.routing_key.expose(),
                     "event_action": "trigger",
-                    "dedup_key": format!("aegis-storm-{}-{minute}", self.name),
+                    "dedup_key": format!("aegis-storm-{}-{first}", self.name),
                     "payload": {"summary": format!("{count} more incidents within a minute"), "source": "aegis",
                                 "severity": worst, "custom_details": {"lines": lines}},
                 });
@@ -93,49 +79,6 @@ impl Outward {
                 self.hook(&body, attempts).await
             }
         }
-    }
-
-    async fn slack(&self, card: &Card, thread: Option<&Thread>, attempts: u32) -> Result<Thread, Failed> {
-        let mut body = json!({"channel": self.settings.channel, "text": card.text(), "blocks": card.blocks(),
-                              "unfurl_links": false, "unfurl_media": false});
-        if let Some(thread) = thread {
-            body["channel"] = json!(thread.channel);
-            body["ts"] = json!(thread.ts);
-            match self.slack_call("chat.update", &body, attempts).await {
-                Ok(_) => return Ok(thread.clone()),
-                // Somebody deleted it, or it is too old to change: a new one takes its place.
-                Err(Failed::Refused(why)) if gone(&why) => {
-                    body["channel"] = json!(self.settings.channel);
-                    if let Some(fields) = body.as_object_mut() {
-                        fields.remove("ts");
-                    }
-                }
-                Err(failed) => return Err(failed),
-            }
-        }
-        let answer = self.slack_call("chat.postMessage", &body, attempts).await?;
-        let text = |name: &str| answer[name].as_str().map(str::to_owned);
-        match (text("channel"), text("ts")) {
-            (Some(channel), Some(ts)) => Ok(Thread {
-                channel,
-                ts,
-                card: Value::Null,
-            }),
-            _ => Err(Failed::Refused("Slack's answer names no message".to_owned())),
-        }
-    }
-
-    async fn slack_call(&self, method: &str, body: &Value, attempts: u32) -> Result<Value, Failed> {
-        let url = format!("{}/{method}", self.base("https://slack.com/api"));
-        let headers = [("authorization", format!("Bearer {}", self.settings.token.expose()))];
-        retrying(attempts, async || {
-            let answer = self
-                .http
-                .post(&url, &headers, body.to_string().into_bytes(), self.timeout())
-                .await?;
-            slack_answer(&answer)
-        })
-        .await
     }
 
     async fn page(&self, event: &Value, attempts: u32) -> Result<(), Failed> {
@@ -164,7 +107,7 @@ impl Outward {
         .map(drop)
     }
 
-    fn base<'a>(&'a self, usual: &'a str) -> &'a str {
+    pub(super) fn base<'a>(&'a self, usual: &'a str) -> &'a str {
         if self.settings.url.is_empty() {
             usual
         } else {
@@ -172,7 +115,7 @@ impl Outward {
         }
     }
 
-    fn timeout(&self) -> Duration {
+    pub(super) fn timeout(&self) -> Duration {
         self.settings.timeout.get()
     }
 }
@@ -186,32 +129,6 @@ pub fn signature(secret: &str, body: &[u8]) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     format!("sha256={hex}")
-}
-
-/// Slack says 200 also when it says no (<https://docs.slack.dev/apis/web-api/#responses>).
-fn slack_answer(body: &Bytes) -> Result<Value, Failed> {
-    let answer: Value =
-        serde_json::from_slice(body).map_err(|e| Failed::later(format!("no answer of Slack's: {e}")))?;
-    if answer["ok"] == true {
-        return Ok(answer);
-    }
-    let error = answer["error"].as_str().unwrap_or("no error named").to_owned();
-    match error.as_str() {
-        "ratelimited"
-        | "rate_limited"
-        | "internal_error"
-        | "fatal_error"
-        | "service_unavailable"
-        | "request_timeout" => Err(Failed::later(error)),
-        _ => Err(Failed::Refused(error)),
-    }
-}
-
-fn gone(error: &str) -> bool {
-    matches!(
-        error,
-        "message_not_found" | "cant_update_message" | "edit_window_closed" | "is_inactive" | "channel_not_found"
-    )
 }
 
 /// `POST /v2/enqueue` (<https://developer.pagerduty.com/docs/send-alert-event>); `None` for what PagerDuty has no word for.

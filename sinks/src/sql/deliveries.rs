@@ -44,6 +44,9 @@ const SAVE_THREAD: Dialects = Dialects {
 };
 const SAVE_DELIVERY: &str = "INSERT INTO notify_deliveries (receiver, notification_id, outcome, severity, line, at) \
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (receiver, notification_id) DO UPDATE SET outcome = excluded.outcome";
+const BEGIN: &str = "INSERT INTO notify_attempts (receiver, notification_id, incident_id, at) VALUES ($1, $2, $3, $4) \
+    ON CONFLICT (receiver, notification_id) DO NOTHING";
+const ENDED: &str = "DELETE FROM notify_attempts WHERE receiver = $1 AND notification_id = $2";
 const SUMMARISED: &str = "UPDATE notify_deliveries SET outcome = 'summarised' \
     WHERE receiver = $1 AND notification_id = $2 AND outcome = 'held'";
 const MAKE_BUTTON: &str = "INSERT INTO notify_buttons (nonce, receiver, remediation_id, plan_hash, made_at) \
@@ -87,6 +90,34 @@ impl Store {
         tx.commit().await
     }
 
+    /// Notes that a message is about to be sent. When the first attempt about the incident began that did not end, if there is one, and
+    /// whether one at this notification is among them.
+    pub async fn begin_message(
+        &self,
+        receiver: &str,
+        incident: IncidentId,
+        notification: Uuid,
+        at: DateTime<Utc>,
+    ) -> Result<(Option<DateTime<Utc>>, bool), StoreError> {
+        let sql =
+            "SELECT notification_id, at FROM notify_attempts WHERE receiver = $1 AND incident_id = $2 ORDER BY at";
+        let args = [Value::text(receiver), Value::Uuid(incident.0)];
+        let rows = self.query("reading notify_attempts", sql, &args).await?;
+        let first = rows.first().map(|row| row.time("at")).transpose()?;
+        let mut again = false;
+        for row in &rows {
+            again |= row.uuid("notification_id")? == notification;
+        }
+        let args = [
+            Value::text(receiver),
+            Value::Uuid(notification),
+            Value::Uuid(incident.0),
+            Value::Time(at),
+        ];
+        self.change("notify_attempts", BEGIN, &args).await?;
+        Ok((first, again))
+    }
+
     /// `sent`, `held` or `summarised`, if `receiver` has had this notification or is to have it.
     pub async fn delivery(&self, receiver: &str, notification: Uuid) -> Result<Option<String>, StoreError> {
         let sql = "SELECT outcome FROM notify_deliveries WHERE receiver = $1 AND notification_id = $2";
@@ -111,7 +142,10 @@ impl Store {
             Value::text(line),
             Value::Time(at),
         ];
-        self.change("notify_deliveries", SAVE_DELIVERY, &args).await.map(|_| ())
+        let mut tx = self.begin().await?;
+        tx.execute("notify_deliveries", SAVE_DELIVERY, &args).await?;
+        tx.execute("notify_attempts", ENDED, &args[..2]).await?;
+        tx.commit().await
     }
 
     /// What waits for a summary, oldest first.
@@ -138,6 +172,7 @@ impl Store {
         for one in held {
             let args = [Value::text(receiver), Value::Uuid(one.notification)];
             tx.execute("notify_deliveries", SUMMARISED, &args).await?;
+            tx.execute("notify_attempts", ENDED, &args).await?;
         }
         tx.commit().await
     }

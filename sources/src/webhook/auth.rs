@@ -25,6 +25,8 @@ pub enum Verdict {
     Bearer,
     /// With a name and a password.
     Basic,
+    /// Asked for at the sender's own API.
+    Fetched,
     /// The endpoint has no credentials.
     Open,
 }
@@ -35,6 +37,7 @@ impl Verdict {
             Verdict::Signed => "signed",
             Verdict::Bearer => "bearer",
             Verdict::Basic => "basic",
+            Verdict::Fetched => "fetched",
             Verdict::Open => "none",
         }
     }

@@ -38,8 +38,8 @@ use super::auth::{Guard, Verdict};
 use super::problem::Refusal;
 use super::redact::{self, Redaction};
 use super::senders::{Sender, delivery_key};
-use super::settings::SMALLEST_SHARE;
-use super::{body, shape};
+use super::settings::{SMALLEST_SHARE, WebhookSettings};
+use super::{WebhookError, body, shape};
 
 /// Where a request came from; an extension that the server sets.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +107,19 @@ pub async fn deliver(State(endpoint): State<Arc<Endpoint>>, request: Request) ->
 }
 
 impl Dispatcher {
+    /// Of checked settings.
+    pub fn new(settings: &WebhookSettings, ingress: Ingress, clock: Arc<dyn Clock>) -> Result<Self, WebhookError> {
+        let redaction = Redaction::new(&settings.redact_headers, &settings.redact_fields);
+        Ok(Dispatcher {
+            ingress,
+            clock,
+            redaction: redaction.map_err(|fault| WebhookError::Settings(vec![fault]))?,
+            max_body_bytes: settings.max_body_bytes,
+            memory: Arc::new(Semaphore::new(settings.max_buffered_bytes)),
+            request_timeout: settings.request_timeout(),
+        })
+    }
+
     /// Everything that is decided on the head alone. Takes its share of the memory, to be held until the answer.
     pub fn admit(
         &self,
@@ -178,7 +191,7 @@ impl Endpoint {
     }
 
     /// The record that will be stored.
-    fn event(
+    pub fn event(
         &self,
         headers: &HeaderMap,
         body: Bytes,
@@ -218,7 +231,7 @@ impl Endpoint {
     }
 
     /// Returns the delivery key once the record is durable.
-    async fn append(&self, event: RawEvent, deadline: Instant) -> Result<String, Refusal> {
+    pub async fn append(&self, event: RawEvent, deadline: Instant) -> Result<String, Refusal> {
         let sender = self.sender.name();
         let record = NewRecord {
             key: None,

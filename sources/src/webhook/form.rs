@@ -27,6 +27,20 @@ pub fn fields(body: &[u8]) -> Option<Vec<(String, String)>> {
     Some(fields)
 }
 
+/// A form with this one field, as Ruby (hence GitHub) writes it.
+pub fn of_payload(value: &str) -> String {
+    let mut out = String::with_capacity(value.len() + 8);
+    out.push_str("payload=");
+    for byte in value.bytes() {
+        match byte {
+            b' ' => out.push('+'),
+            b'*' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => out.push(char::from(byte)),
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
+}
+
 /// One value.
 fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
@@ -60,6 +74,13 @@ mod tests {
         for bad in ["a", "a=1&a=2", "a=1&%61=2", "a=%f", "a=%ff"] {
             assert_eq!(read(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn there_and_back() {
+        let json = r#"{"a":"b c+d&é=%"}"#;
+        assert_eq!(of_payload(json), "payload=%7B%22a%22%3A%22b+c%2Bd%26%C3%A9%3D%25%22%7D");
+        assert_eq!(payload(of_payload(json).as_bytes()).as_deref(), Some(json.as_bytes()));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http_body_util::Empty;
@@ -10,12 +12,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
+use stream::secret::Secret;
 use url::Url;
 
 use super::{Failure, taken_in};
 use crate::ToolError;
 use crate::redact::REDACTED;
-use crate::secret::Secret;
 
 /// Asks one server. It follows no redirect, so the token goes nowhere else, and reads no proxy from the environment.
 pub struct Http {
@@ -55,6 +57,17 @@ impl Http {
         })
     }
 
+    /// The token is a password of `user` (Basic, RFC 7617) instead of a bearer token.
+    pub fn with_user(mut self, tool: &'static str, user: &str) -> Result<Self, ToolError> {
+        let password = self.token.as_ref().map(Secret::expose).unwrap_or_default();
+        let login = STANDARD.encode(format!("{user}:{password}"));
+        let mut value = HeaderValue::try_from(format!("Basic {login}"))
+            .map_err(|_| ToolError::refused(tool, "no header can carry the user and the token"))?;
+        value.set_sensitive(true);
+        self.headers.insert(AUTHORIZATION, value);
+        Ok(self)
+    }
+
     /// A header of every request.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
@@ -63,6 +76,18 @@ impl Http {
 
     /// The JSON at `path` below the configured address.
     pub async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Failure> {
+        let (_, body) = self.bytes(path, query).await;
+        serde_json::from_slice(&body?).map_err(|fault| Failure::Garbled(fault.to_string()))
+    }
+
+    /// The headers of an answer, where there was one, and its body: a server that says "not now" says in a header until when.
+    pub async fn bytes(&self, path: &str, query: &[(&str, &str)]) -> (HeaderMap, Result<Bytes, Failure>) {
+        let mut headers = HeaderMap::new();
+        let body = self.ask(path, query, &mut headers).await;
+        (headers, body)
+    }
+
+    async fn ask(&self, path: &str, query: &[(&str, &str)], headers: &mut HeaderMap) -> Result<Bytes, Failure> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         if !query.is_empty() {
@@ -76,12 +101,12 @@ impl Http {
         let answer = async {
             let response = self.client.request(request).await;
             let response = response.map_err(|fault| Failure::of_client(&fault))?;
+            headers.clone_from(response.headers());
             taken_in(response, self.limit).await
         };
         let answer = tokio::time::timeout(self.deadline, answer).await;
         let late = |_| Failure::NoAnswer(format!("no answer within {} s", self.deadline.as_secs_f32()));
-        let body = answer.map_err(late)?.map_err(|failure| self.without_token(failure))?;
-        serde_json::from_slice(&body).map_err(|fault| Failure::Garbled(fault.to_string()))
+        answer.map_err(late)?.map_err(|failure| self.without_token(failure))
     }
 
     /// A server that repeats what it was sent does not get the token into an error.

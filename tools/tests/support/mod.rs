@@ -48,12 +48,19 @@ pub fn settings(url: &str) -> ToolsSettings {
         "prometheus": {"url": format!("{url}/prometheus"), "token": TOKEN, "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_series": 20},
         "loki": {"url": url, "token": TOKEN, "tenant": "shop", "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_lines": 50, "max_line_chars": 200},
         "slack": {"url": format!("{url}/api"), "token": TOKEN, "channels": ["C1", "C2"], "timeout_s": 1, "max_answer_bytes": 1 << 20},
+        "github": {"url": format!("{url}/github"), "token": TOKEN, "repositories": ["shop/api-server"], "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_commits": 2},
+        "jira": {"url": format!("{url}/jira"), "user": "kim@example.org", "token": TOKEN, "projects": ["OPS"], "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_tickets": 2},
         "kubernetes": {"url": url, "timeout_s": 1, "max_answer_bytes": 1 << 20},
     }))
     .unwrap()
 }
 
 impl Bench {
+    /// Tools that remember nothing.
+    pub async fn fresh_tools(&mut self) {
+        self.observe = connect::observe(&settings(&self.running.url())).await.unwrap();
+    }
+
     pub fn cluster(&self) -> &dyn Cluster {
         self.observe.cluster.as_deref().unwrap()
     }

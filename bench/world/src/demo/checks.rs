@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::look::{Look, text, time};
 use super::stages::{executions, resolved_on_slack};
-use super::story::{MEMORY_ROSE, NAMESPACE, RELEASED, SERVICE, TRAFFIC_ROSE};
+use super::story::{MEMORY_ROSE, NAMESPACE, RELEASED, SERVICE, TICKET, TRAFFIC_ROSE};
 use crate::World;
 use crate::kubernetes::seed::SEEDED;
 
@@ -39,6 +39,11 @@ pub fn checks(look: &Look, world: &World) -> Vec<Check> {
 
     let mut checks = Vec::new();
     let mut check = |name, what, holds| checks.push(Check { name, what, holds });
+    check(
+        "name",
+        "the incident is called by alert, service and value",
+        named(look),
+    );
     check("triage", "triage asks Prometheus, says critical and why", triage(look));
     check(
         "log lines",
@@ -47,6 +52,11 @@ pub fn checks(look: &Look, world: &World) -> Vec<Check> {
     );
     check("traffic", "traffic rose ten minutes before memory did", traffic(look));
     check("suspect", "the release of the service is a suspect", suspect(look));
+    check(
+        "commits",
+        "the commits of the release are evidence of the root cause",
+        commits(look),
+    );
     check(
         "proposal",
         "restart deployment/api-server in production is proposed, with dry run, inverse and evidence",
@@ -68,6 +78,11 @@ pub fn checks(look: &Look, world: &World) -> Vec<Check> {
         "postmortem",
         "root cause, impact, timeline, resolution and follow-ups, each with evidence",
         postmortem(look),
+    );
+    check(
+        "tickets",
+        "the open ticket about the service is a follow-up",
+        tickets(look),
     );
     check(
         "slack",
@@ -92,6 +107,36 @@ fn cites(of: &Value, source: &str) -> bool {
     citations.into_iter().flatten().any(|citation| {
         citation["source"] == source && !text(&citation["query"]).is_empty() && !text(&citation["excerpt"]).is_empty()
     })
+}
+
+/// `High Memory Usage on api-server (95%)`.
+fn named(look: &Look) -> bool {
+    let title = text(&look.incident["title"]);
+    let value = title.split_once(&format!(" on {SERVICE} (")).map(|(_, value)| value);
+    value.is_some_and(|value| value.ends_with("%)") && value.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Cited by the finding, and by the root cause that came of it.
+fn commits(look: &Look) -> bool {
+    let found = look.findings("recent_change").any(|finding| {
+        finding["facts"]["commits"] == 2
+            && cites(finding, "github")
+            && text(&finding["summary"]).contains("whole reports")
+    });
+    let Some(report) = look.postmortem() else { return false };
+    let cited = report["root_cause"]["citations"].as_array().into_iter().flatten();
+    let by_root_cause = cited.filter(|id| text(id).starts_with("github-")).count() == 1;
+    found && by_root_cause && text(&report["root_cause"]["text"]).contains("Keep finished reports in memory")
+}
+
+fn tickets(look: &Look) -> bool {
+    let Some(report) = look.postmortem() else { return false };
+    let mut follow_ups = report["follow_ups"].as_array().into_iter().flatten();
+    let about = |one: &Value| {
+        let cited = one["citations"].as_array().into_iter().flatten();
+        text(&one["text"]).contains(TICKET) && cited.filter(|id| text(id).starts_with("jira-")).count() == 1
+    };
+    follow_ups.any(about) && !report.to_string().contains("OPS-5")
 }
 
 fn triage(look: &Look) -> bool {

@@ -11,15 +11,13 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 const JSON: &str = "application/json";
-/// One event, in structured mode.
-pub const EVENT: &str = "application/cloudevents+json";
 
 /// Status and body.
 pub async fn ask(to: SocketAddr, method: Method, path: &str) -> anyhow::Result<(u16, Bytes)> {
-    send(to, method, path, JSON, String::new()).await
+    send(to, method, path, String::new()).await
 }
 
-async fn send(to: SocketAddr, method: Method, path: &str, kind: &str, body: String) -> anyhow::Result<(u16, Bytes)> {
+async fn send(to: SocketAddr, method: Method, path: &str, body: String) -> anyhow::Result<(u16, Bytes)> {
     let what = format!("{method} http://{to}{path}");
     let stream = TcpStream::connect(to).await.with_context(|| what.clone())?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -28,7 +26,7 @@ async fn send(to: SocketAddr, method: Method, path: &str, kind: &str, body: Stri
         .method(method)
         .uri(path)
         .header("host", to.to_string())
-        .header("content-type", kind)
+        .header("content-type", JSON)
         .body(Full::new(Bytes::from(body)))?;
     let answer = sender.send_request(request).await.with_context(|| what.clone())?;
     let status = answer.status().as_u16();
@@ -39,12 +37,7 @@ async fn send(to: SocketAddr, method: Method, path: &str, kind: &str, body: Stri
 
 /// Posts JSON; anything but success is an error.
 pub async fn post(to: SocketAddr, path: &str, body: &Value) -> anyhow::Result<()> {
-    post_as(JSON, to, path, body).await
-}
-
-/// As [`post`], under another content type.
-pub async fn post_as(kind: &str, to: SocketAddr, path: &str, body: &Value) -> anyhow::Result<()> {
-    let (status, answer) = send(to, Method::POST, path, kind, body.to_string()).await?;
+    let (status, answer) = send(to, Method::POST, path, body.to_string()).await?;
     let answer = String::from_utf8_lossy(&answer);
     ensure!((200..300).contains(&status), "POST {path}: {status} {answer}");
     Ok(())

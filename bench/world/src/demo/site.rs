@@ -14,13 +14,16 @@ use super::client;
 use super::look::Look;
 use super::past;
 use super::programs::{Process, Programs, free_addresses, run};
-use super::story::Story;
+use super::story::{NAMESPACE, REPOSITORY, Story};
 use crate::{Running, World};
 
 /// Longest until a program answers.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What GitHub signs with.
+const HOOK_SECRET: &str = "a-secret-of-the-webhook";
 
 /// Allows what the story needs, in its own namespace.
 const RULE: &str = r#"[[rule]]
@@ -104,7 +107,7 @@ impl Site {
         std::fs::write(folder.join("policy.toml"), policy)?;
         std::fs::write(folder.join("aegis.toml"), site.settings(&options.settings))?;
         tell(&format!(
-            "stand-ins for Kubernetes, Loki and Slack at {}",
+            "stand-ins for Kubernetes, Loki, Slack, GitHub and Jira at {}",
             site._running.url()
         ));
         if let Some(earlier) = &options.earlier {
@@ -130,9 +133,22 @@ impl Site {
             .map(|stream| stream["values"].as_array().map_or(0, Vec::len))
             .sum();
         tell(&format!("{lines} log lines pushed to Loki"));
-        if let Some(release) = story.release(now) {
-            client::post_as(client::EVENT, dispatcher, "/webhooks/events", &release).await?;
-            tell("a release of api-server, 40 min ago");
+        let receiver = format!("http://{dispatcher}/webhooks/github");
+        let hook = {
+            let mut state = site.world.state();
+            story.write_down(&mut state, now);
+            state
+                .github
+                .hook(REPOSITORY, &receiver, HOOK_SECRET, &["deployment_status"])
+        };
+        if let Some((commit, at)) = story.release(now) {
+            site.world.deploy(REPOSITORY, &commit, NAMESPACE, at).await;
+            let state = site.world.state();
+            let sent = state.github.hooks.iter().find(|one| one.id == hook);
+            let answered = sent.and_then(|hook| hook.deliveries.last()).map(|one| one.status_code);
+            drop(state);
+            anyhow::ensure!(answered == Some(202), "GitHub's webhook was answered with {answered:?}");
+            tell("a deployment of api-server, 40 min ago, told by a signed webhook of GitHub");
         }
         let samples = site.backfill(now).await?;
         tell(&format!("{samples} samples of two hours, made into blocks by promtool"));
@@ -229,6 +245,8 @@ impl Site {
 dir = "{folder}/data"
 [dispatcher]
 listen = "{dispatcher}"
+[dispatcher.github]
+secrets = ["{HOOK_SECRET}"]
 [gateway]
 listen = "{gateway}"
 [tools.prometheus]
@@ -237,6 +255,15 @@ url = "http://{prometheus}"
 url = "{world}"
 [tools.kubernetes]
 url = "{world}"
+[tools.github]
+url = "{world}/github"
+token = "a-token-for-the-stand-in"
+repositories = ["{REPOSITORY}"]
+[tools.jira]
+url = "{world}/jira"
+user = "aegis@example.org"
+token = "a-token-for-the-stand-in"
+projects = ["OPS"]
 [policy]
 file = "{folder}/policy.toml"
 [notify.receivers.ops]

@@ -3,11 +3,17 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use crate::Scenario;
+use crate::github::sha;
+use crate::jira::Ticket;
+use crate::{Scenario, State};
 
 /// The service that it is about, and where it runs.
 pub const SERVICE: &str = "api-server";
 pub const NAMESPACE: &str = "production";
+/// Where its code lies.
+pub const REPOSITORY: &str = "shop/api-server";
+/// An open ticket about it.
+pub const TICKET: &str = "OPS-7";
 
 /// Minutes before the alert.
 pub const RELEASED: u32 = 40;
@@ -20,7 +26,7 @@ pub const FAILING: u32 = 4;
 pub struct Story {
     /// Traffic rose to three times the usual, ten minutes before memory did.
     pub traffic_rose: bool,
-    /// A release, and the event about it.
+    /// A release, and GitHub's webhook about it.
     pub released: bool,
     pub trouble: Trouble,
 }
@@ -132,15 +138,39 @@ impl Story {
         json!({ "streams": streams })
     }
 
-    /// The release, as a CI sends it; `None` if there was none.
-    pub fn release(&self, now: DateTime<Utc>) -> Option<Value> {
-        self.released.then(|| {
-            json!({
-                "specversion": "1.0", "id": "release-42", "source": "https://ci.example/api-server", "type": "com.example.deployment",
-                "time": now - TimeDelta::minutes(RELEASED.into()), "subject": SERVICE,
-                "data": {"kind": "change", "title": "Deploy api-server v1.42", "service": SERVICE, "environment": NAMESPACE,
-                         "labels": {"namespace": NAMESPACE, "version": "v1.42"}},
-            })
-        })
+    /// What GitHub and Jira know before the release: three commits, of which the first runs since long, and what people wrote down.
+    pub fn write_down(&self, state: &mut State, now: DateTime<Utc>) {
+        let messages = [
+            "Serve reports",
+            "Keep finished reports in memory",
+            "Load whole reports for their previews",
+        ];
+        let github = &mut state.github;
+        github.repository(
+            REPOSITORY,
+            now - TimeDelta::minutes(i64::from(RELEASED) + 10),
+            &messages,
+        );
+        github.deployed(REPOSITORY, &sha(1), NAMESPACE, "success", now - TimeDelta::days(14));
+        let ticket = |key: &str, summary: &str, label: &str, done: bool| Ticket {
+            key: key.to_owned(),
+            summary: summary.to_owned(),
+            description: String::new(),
+            labels: vec![label.to_owned()],
+            status: if done { "Done" } else { "To Do" }.to_owned(),
+            done,
+            updated: now - TimeDelta::days(3),
+        };
+        state.jira.tickets.extend([
+            ticket(TICKET, "Give reports a memory limit of their own", SERVICE, false),
+            ticket("OPS-5", "api-server: raise the number of replicas", SERVICE, true),
+            ticket("OPS-6", "checkout is slow on Mondays", "checkout", false),
+        ]);
+    }
+
+    /// The commit that was released, and when; `None` if there was no release.
+    pub fn release(&self, now: DateTime<Utc>) -> Option<(String, DateTime<Utc>)> {
+        self.released
+            .then(|| (sha(3), now - TimeDelta::minutes(RELEASED.into())))
     }
 }
