@@ -1,7 +1,10 @@
 //! `[normalize]`: how signals are made from what senders say.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use stream::time::micros;
 
 /// Settings of the normalize stage. Changing one that decides identity (`tenant…`, `environment…`) makes other signals
 /// of what is sent from then on; what is already in `signals` stays as it is.
@@ -34,6 +37,16 @@ pub struct NormalizeSettings {
     /// dead letters as `too_large`. A single extra field of more than an eighth of it is left out and only its size
     /// is kept; its bytes stay in `events.raw`.
     pub max_signal_bytes: u32,
+    /// How long, in seconds, an alert of Alertmanager's API without `endsAt` fires unless it is sent again. 0: until its end is sent.
+    pub resolve_timeout_s: u32,
+}
+
+impl NormalizeSettings {
+    /// The term of an alert that names none, in microseconds.
+    pub(super) fn resolve_at(&self, observed_at: i64) -> Option<i64> {
+        let span = micros(Duration::from_secs(self.resolve_timeout_s.into()));
+        (span > 0).then(|| observed_at.saturating_add(span))
+    }
 }
 
 impl Default for NormalizeSettings {
@@ -58,6 +71,7 @@ impl Default for NormalizeSettings {
             severity_labels: names(&["severity", "priority", "level"]),
             group_labels: names(&["aegis_group"]),
             max_signal_bytes: 262_144,
+            resolve_timeout_s: 300,
         }
     }
 }
