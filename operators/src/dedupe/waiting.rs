@@ -155,8 +155,8 @@ impl Dedupe {
         };
         let same = parked.iter_mut().find(|one| one.0.digest == row.digest);
         if let Some(kept) = same {
-            // Said again: the latest counts, and of equal ones the greater id, so that order does not matter.
-            if (said_at(row), row.id) > (kept.said_at(), kept.0.id) {
+            // Said again: the earliest counts, as it would behind its trigger, and of equal ones the lesser id.
+            if (said_at(row), row.id) < (kept.said_at(), kept.0.id) {
                 *kept = Parked(Box::new(row.to_signal()));
                 self.waiting.until.set((row.dedup_key.to_owned(), row.digest), until);
             }

@@ -16,6 +16,8 @@ use super::group::{Alert, Group};
 use super::json::{Pairs, read_array, read_object};
 
 pub const SOURCE: &str = "alertmanager";
+/// The dispatcher's name for bodies that came to the API.
+pub const API: &str = "alertmanager-api";
 
 /// A notification, or an array of alerts.
 pub fn decode(body: &str, lane: &mut Lane<'_, '_>) -> Result<(), Fault> {

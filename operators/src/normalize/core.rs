@@ -32,7 +32,7 @@ pub struct Draft<'a, 'e> {
     pub prefix: &'a [&'a str],
     /// The parts behind it, each after a colon, with `:` and `%` escaped: a colon in a part does not make it two.
     pub key: &'a [&'a str],
-    pub rule: &'static str,
+    pub rule: &'a str,
     /// Start of the episode, also when it is resolved. Of what is triggered, cleared or acknowledged: when.
     pub event_at: i64,
     /// The end, set when resolved or cleared; of what fires, its term, if it has one.

@@ -243,6 +243,11 @@ impl<'a> Pairs<'a> {
         Pairs(pairs)
     }
 
+    /// Of names that a decoder read from the body; values are short enough, and there are few enough.
+    pub fn owned(pairs: std::collections::BTreeMap<String, String>) -> Self {
+        Pairs(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+
     /// The value of `name`; empty values count as absent, as in Prometheus.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
