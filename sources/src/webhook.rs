@@ -23,7 +23,7 @@ mod logs;
 mod pagerduty;
 mod problem;
 mod rate;
-mod redact;
+pub(crate) mod redact;
 mod senders;
 mod server;
 mod settings;

@@ -96,10 +96,11 @@ impl Dedupe {
         };
         match said {
             Said::Begins(kind) => {
+                let first = kind == TransitionKind::New;
                 forward(&about(row, row.event_at, None), kind, 0, cx);
                 cx.item(Disposition::Forwarded);
                 self.terms.hold(row, row.event_at);
-                self.meet(row, cx);
+                self.meet(row, first, cx);
             }
             Said::About { starts_at, kind, .. } => {
                 self.tell_about(row, said, cx);
@@ -170,13 +171,17 @@ impl Dedupe {
         cx.item(Disposition::Held);
     }
 
-    /// A firing began with `trigger`: what waited for it is about it.
-    fn meet(&mut self, trigger: &SignalRow<'_>, cx: &mut Cx<'_>) {
+    /// A firing began with `trigger`: what waited for it is about it. `first`: nothing was known of the alert before.
+    fn meet(&mut self, trigger: &SignalRow<'_>, first: bool, cx: &mut Cx<'_>) {
         let wait = micros(self.wait);
         let Some(parked) = self.waiting.statements.get(trigger.dedup_key) else {
             return;
         };
-        let near = |one: &&Parked| trigger.event_at <= one.said_at().saturating_add(wait);
+        // As `episodes/unstated.rs` will judge: what it would not take stays.
+        let near = |one: &&Parked| {
+            let slack = if first || one.0.state == SignalState::Acknowledged { wait } else { 0 };
+            trigger.event_at <= one.said_at().saturating_add(slack)
+        };
         let mut met: Vec<Parked> = parked.iter().filter(near).cloned().collect();
         met.sort_by_key(|one| (one.0.state == SignalState::Cleared, one.said_at(), one.0.id));
         for Parked(signal) in met {

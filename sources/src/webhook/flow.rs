@@ -195,7 +195,8 @@ impl Endpoint {
         if let Some(name) = integration {
             event.headers.push((integrations::HEADER.to_owned(), name.to_owned()));
         }
-        let delivery = self.append(event, deadline).await?;
+        let order = self.sender.order_key(&sent);
+        let delivery = self.append(event, order, deadline).await?;
         Ok(Stored { delivery, body: sent })
     }
 
@@ -240,7 +241,7 @@ impl Endpoint {
     }
 
     /// Returns the delivery key once the record is durable.
-    async fn append(&self, event: RawEvent, deadline: Instant) -> Result<String, Refusal> {
+    async fn append(&self, event: RawEvent, order: Option<String>, deadline: Instant) -> Result<String, Refusal> {
         let sender = self.sender.name();
         let record = NewRecord {
             key: None,
@@ -249,11 +250,9 @@ impl Endpoint {
             timestamp: stream::Instant(event.received_at),
         };
         let started = Instant::now();
-        let appended = timeout_at(
-            deadline,
-            self.dispatcher.ingress.append(event.delivery.as_bytes(), record),
-        )
-        .await;
+        let partition_key = order.as_deref().unwrap_or(&event.delivery);
+        let append = self.dispatcher.ingress.append(partition_key.as_bytes(), record);
+        let appended = timeout_at(deadline, append).await;
         metrics::histogram!("aegis_webhook_append_seconds", "sender" => sender).record(started.elapsed().as_secs_f64());
         match appended {
             Ok(Ok(_)) => Ok(event.delivery),

@@ -57,6 +57,11 @@ impl Sender for PagerDuty {
         (name == "user-agent").then(|| "http-user-agent".to_owned())
     }
 
+    /// An event says what happened to its alert since the one before.
+    fn order_key(&self, body: &[u8]) -> Option<String> {
+        Object::read(body).ok()?.string("dedup_key")
+    }
+
     fn accepted(&self, delivery: &str, body: &[u8]) -> Response {
         let stated = Object::read(body).ok().and_then(|event| event.string("dedup_key"));
         // As `operators::normalize::pagerduty` names an alert that its sender did not.

@@ -104,6 +104,11 @@ pub trait Sender: Send + Sync {
         &[]
     }
 
+    /// What its deliveries must stay in order by: equal keys are stored in one partition. `None`: each delivery stands for itself.
+    fn order_key(&self, _body: &[u8]) -> Option<String> {
+        None
+    }
+
     /// The answer to a stored delivery.
     fn accepted(&self, delivery: &str, _body: &[u8]) -> Response {
         let accepted = serde_json::json!({"accepted": true, "delivery": delivery});

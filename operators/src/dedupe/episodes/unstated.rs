@@ -2,16 +2,16 @@
 //! alert's key. Which firing is meant, event time and what is known of the alert decide:
 //!
 //! ```text
-//!               fires since S                    over, until E                 nothing known
-//! triggered     it: repeat or new content        t ≤ E: repeat, overtaken      begins at t
-//!                                                t > E: begins at t
+//!               fires since S                    over, until E ≥ t             nothing known that long
+//! triggered     it: repeat or new content        repeat: overtaken by its end  begins at t
 //! cleared       S ≤ t: ends at t                 repeat: an end told twice     waits for the trigger
-//!               S > t: see below
-//! acknowledged  S ≤ t + wait: it                 t ≤ E: it                     waits for the trigger
+//! acknowledged  S ≤ t: it                        it                            waits for the trigger
 //! ```
 //!
-//! An end older than the start of what fires is about the firing before, if one is known. If none is, it overtook the trigger (which
-//! had no time of its own but ours): both are one firing, over at its start.
+//! What has no time of its own is as old as its receipt, so an end that overtook its trigger may look older than it. Of an alert that was
+//! never heard of before it is taken for that, if the trigger comes within the wait: both are one firing, over at its start. Of an alert that
+//! was on before it is not: a sender that says "over" whenever all is well would end every firing at its start. Acknowledgements do no
+//! harm, and reach a trigger within the wait always.
 
 use model::{SignalRow, TransitionKind};
 
@@ -68,7 +68,8 @@ impl AlertState {
         let before = self.episodes.iter().any(|episode| episode.over_at().is_some());
         if let Some(episode) = self.firing_now() {
             let start = episode.starts_at;
-            if start > at && (before || start > at.saturating_add(wait)) {
+            let slack = if before { 0 } else { wait };
+            if start > at.saturating_add(slack) {
                 return episode.again();
             }
             let ends_at = at.max(start);
@@ -83,7 +84,8 @@ impl AlertState {
                 ends_at: Some(ends_at),
             };
         }
-        self.episodes.last_mut().map_or(Said::Unknown, Episode::again)
+        let told = self.episodes.iter_mut().find(|episode| episode.over_at() >= Some(at));
+        told.map_or(Said::Unknown, Episode::again)
     }
 
     /// `wait` as in [`AlertState::cleared`].
@@ -94,10 +96,8 @@ impl AlertState {
         {
             return episode.hear(row.digest, TransitionKind::Acknowledged);
         }
-        if let Some(episode) = self.episodes.iter_mut().find(|episode| episode.over_at() >= Some(at)) {
-            return episode.hear(row.digest, TransitionKind::Acknowledged);
-        }
-        self.episodes.last_mut().map_or(Said::Unknown, Episode::again)
+        let meant = self.episodes.iter_mut().find(|episode| episode.over_at() >= Some(at));
+        meant.map_or(Said::Unknown, |episode| episode.hear(row.digest, TransitionKind::Acknowledged))
     }
 
     /// The newest firing without an end.
