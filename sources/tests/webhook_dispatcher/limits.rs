@@ -59,7 +59,7 @@ async fn nesting() {
 
 #[tokio::test]
 async fn the_rate_of_one_address_and_what_makes_each_sender_come_again() {
-    // One request in a thousand seconds: the second of each endpoint is too many.
+    // One a second: the second of each endpoint is too many.
     let settings = WebhookSettings {
         rate_per_s: 1,
         rate_burst: 1,
