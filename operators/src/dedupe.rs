@@ -48,7 +48,7 @@ pub struct DedupeSettings {
     /// How long an ended firing stays known, so that a redelivery of it is a repeat. Senders redeliver for up to three
     /// days.
     pub resolved_memory: HumanDuration,
-    /// How long a change or notice stays known.
+    /// How long a change or notice stays known. GitHub lets deliveries be sent again for three days.
     pub event_memory: HumanDuration,
     /// Firings remembered per alert. Beyond it the oldest ended one is forgotten before its time, and late statements
     /// about it are suppressed by rule `episode-forgotten`.
@@ -60,7 +60,7 @@ impl Default for DedupeSettings {
         DedupeSettings {
             early_resolve_wait: HumanDuration::from_secs(300),
             resolved_memory: HumanDuration::from_secs(3 * 86_400),
-            event_memory: HumanDuration::from_secs(86_400),
+            event_memory: HumanDuration::from_secs(4 * 86_400),
             max_episodes: 1_024,
         }
     }

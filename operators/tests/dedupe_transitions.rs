@@ -175,8 +175,8 @@ fn events_pass_once() {
         &["new d@10", "new d@20"],
         1,
     );
-    check("note d @10\n time 86410\n note d @10", &["new d@10", "new d@10"], 0);
-    check("note d @10\n time 86409\n note d @10", &["new d@10"], 1);
+    check("note d @10\n time 345610\n note d @10", &["new d@10", "new d@10"], 0);
+    check("note d @10\n time 345609\n note d @10", &["new d@10"], 1);
 }
 
 #[test]

@@ -319,60 +319,47 @@ fn recordings() -> Vec<(Vec<&'static str>, String, &'static str)> {
 }
 
 #[test]
-fn recordings_of_every_sender_without_a_daemon_and_with_one() {
+fn recordings_of_every_sender_without_a_daemon() {
     let root = tempfile::tempdir().unwrap();
-    for daemon in [false, true] {
-        for (n, (arguments, body, title)) in recordings().into_iter().enumerate() {
-            // A body, and a capture with headers.
-            let capture = json!({"received_at": 1_795_423_800.5, "headers": [["Content-Type", "application/json"], ["Authorization", "Bearer x"]], "raw_body": body});
-            for (form, text) in [("body", body.clone()), ("capture", capture.to_string())] {
-                // One daemon takes all of them; without, each has a folder of its own.
-                let folder = root.path().join(match daemon {
-                    true => "daemon".to_owned(),
-                    false => format!("{n}-{form}"),
-                });
-                let fresh = !folder.exists();
-                let file = root.path().join(format!("{n}-{form}.json"));
-                std::fs::write(&file, text).unwrap();
-                let aegis = if daemon { None } else { Some(Aegis::new(&folder, RULES)) };
-                let Some(aegis) = aegis else {
-                    if fresh {
-                        with_daemon(&folder, root.path());
-                    }
-                    continue;
-                };
-                let mut command = vec!["ingest", "--json"];
-                command.extend(&arguments);
-                let file = file.display().to_string();
-                command.push(&file);
-                let (code, out, err) = aegis.run(&command);
-                assert_eq!(code, 0, "{arguments:?} {form}: {out}{err}");
-                let summary: Value = serde_json::from_str(&out).unwrap();
-                let counted = (&summary["bodies"], &summary["signals"], &summary["dead_lettered"]);
-                assert_eq!(counted, (&json!(1), &json!(1), &json!(0)), "{arguments:?} {form}: {summary}");
-                if !title.is_empty() {
-                    assert_eq!(aegis.incidents(), [(title.to_owned(), "open".to_owned())], "{arguments:?} {form}");
-                }
-                assert!(!holds(&folder.join("data"), ROUTING_KEY.as_bytes()), "{arguments:?} {form}");
+    for (n, (arguments, body, title)) in recordings().into_iter().enumerate() {
+        // A body, and a capture with headers.
+        let headers = json!([["Content-Type", "application/json"], ["Authorization", "Bearer x"]]);
+        let capture = json!({"received_at": 1_795_423_800.5, "headers": headers, "raw_body": body});
+        for (form, text) in [("body", body.clone()), ("capture", capture.to_string())] {
+            let folder = root.path().join(format!("{n}-{form}"));
+            let file = root.path().join(format!("{n}-{form}.json"));
+            std::fs::write(&file, text).unwrap();
+            let aegis = Aegis::new(&folder, RULES);
+            let summary = ingest(&aegis, &arguments, &file);
+            let counted = (&summary["bodies"], &summary["signals"], &summary["dead_lettered"]);
+            assert_eq!(counted, (&json!(1), &json!(1), &json!(0)), "{arguments:?} {form}: {summary}");
+            if !title.is_empty() {
+                assert_eq!(aegis.incidents(), [(title.to_owned(), "open".to_owned())], "{arguments:?} {form}");
             }
+            assert!(!holds(&folder.join("data"), ROUTING_KEY.as_bytes()), "{arguments:?} {form}");
         }
     }
 }
 
-/// All recordings handed to one running daemon; `files` holds them.
-fn with_daemon(folder: &Path, files: &Path) {
-    let mut aegis = Aegis::new(folder, &format!("{RULES}{FAST}"));
+fn ingest(aegis: &Aegis, arguments: &[&str], file: &Path) -> Value {
+    let file = file.display().to_string();
+    let mut command = vec!["ingest", "--json"];
+    command.extend(arguments);
+    command.push(&file);
+    let (code, out, err) = aegis.run(&command);
+    assert_eq!(code, 0, "{arguments:?}: {out}{err}");
+    serde_json::from_str(&out).unwrap()
+}
+
+#[test]
+fn recordings_of_every_sender_with_a_daemon() {
+    let root = tempfile::tempdir().unwrap();
+    let mut aegis = Aegis::new(&root.path().join("aegis"), &format!("{RULES}{FAST}"));
     aegis.start();
     for (n, (arguments, body, title)) in recordings().into_iter().enumerate() {
-        let file = files.join(format!("daemon-{n}.json"));
+        let file = root.path().join(format!("{n}.json"));
         std::fs::write(&file, body).unwrap();
-        let mut command = vec!["ingest", "--json"];
-        command.extend(&arguments);
-        let file = file.display().to_string();
-        command.push(&file);
-        let (code, out, err) = aegis.run(&command);
-        assert_eq!(code, 0, "{arguments:?}: {out}{err}");
-        let summary: Value = serde_json::from_str(&out).unwrap();
+        let summary = ingest(&aegis, &arguments, &file);
         assert_eq!((&summary["daemon"], &summary["bodies"]), (&json!(true), &json!(1)), "{summary}");
         if !title.is_empty() {
             wait_for(title, PATIENCE, || {
