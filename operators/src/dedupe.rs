@@ -123,7 +123,7 @@ impl Dedupe {
         };
         match row.state {
             SignalState::Firing if alert.fires(row.event_at) => self.terms.hold(row, row.event_at),
-            SignalState::Resolved => self.terms.drop(row.dedup_key, row.event_at),
+            SignalState::Resolved => self.terms.forget(row.dedup_key, row.event_at),
             _ => {}
         }
         match verdict {

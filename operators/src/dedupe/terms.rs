@@ -58,7 +58,7 @@ impl Terms {
     }
 
     /// The firing's end was stated.
-    pub fn drop(&mut self, key: &str, starts_at: i64) {
+    pub fn forget(&mut self, key: &str, starts_at: i64) {
         let Some(terms) = self.held.get_mut(key) else { return };
         terms.retain(|term| term.starts_at != starts_at);
         if terms.is_empty() {
@@ -111,7 +111,7 @@ impl Dedupe {
             let terms = self.terms.held.get_mut(key);
             let term = terms.and_then(|terms| terms.iter_mut().find(|term| term.starts_at == *starts_at));
             let (Some(repeats), Some(term)) = (ended, term) else {
-                self.terms.drop(key, *starts_at);
+                self.terms.forget(key, *starts_at);
                 continue;
             };
             term.expired = true;

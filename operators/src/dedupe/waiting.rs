@@ -106,14 +106,11 @@ impl Dedupe {
                 self.tell_about(row, said, cx);
                 cx.item(Disposition::Forwarded);
                 if kind == TransitionKind::Updated {
-                    self.terms.hold(row, starts_at);
+                    self.hold_again(row, starts_at);
                 }
             }
             Said::Repeat { starts_at } => {
-                let fires = self.alerts.get(row.dedup_key).is_some_and(|alert| alert.fires(starts_at));
-                if row.state == SignalState::Triggered && fires {
-                    self.terms.hold(row, starts_at);
-                }
+                self.hold_again(row, starts_at);
                 return cx.item(Disposition::Merged { id: row.id.0.as_u128() });
             }
             Said::Unknown => return self.park(row, cx),
@@ -130,6 +127,14 @@ impl Dedupe {
         self.arm(row.dedup_key);
     }
 
+    /// A trigger that is about a firing which is on states its term.
+    fn hold_again(&mut self, row: &SignalRow<'_>, starts_at: i64) {
+        let fires = self.alerts.get(row.dedup_key).is_some_and(|alert| alert.fires(starts_at));
+        if row.state == SignalState::Triggered && fires {
+            self.terms.hold(row, starts_at);
+        }
+    }
+
     /// Forwards what is news about a known firing.
     fn tell_about(&mut self, row: &SignalRow<'_>, said: Said, cx: &mut Cx<'_>) {
         let Said::About {
@@ -143,7 +148,7 @@ impl Dedupe {
         };
         forward(&about(row, starts_at, ends_at), kind, repeats, cx);
         if kind == TransitionKind::Resolved {
-            self.terms.drop(row.dedup_key, starts_at);
+            self.terms.forget(row.dedup_key, starts_at);
         }
     }
 

@@ -74,12 +74,12 @@ struct Details {
     environment: Option<String>,
 }
 
-fn alert(
+fn alert<'a>(
     state: SignalState,
     about: &About<'_>,
     event: &RawEvent,
-    mut sent: Event<'_>,
-    payload: Payload<'_>,
+    mut sent: Event<'a>,
+    payload: Payload<'a>,
     lane: &mut Lane<'_, '_>,
 ) -> Result<(), Fault> {
     let stated = sent.dedup_key.take().filter(|key| !key.is_empty());
@@ -120,7 +120,12 @@ fn alert(
     lane.emit(draft, &[SOURCE, " ", about.integration])
 }
 
-fn change(about: &About<'_>, mut sent: Event<'_>, payload: Payload<'_>, lane: &mut Lane<'_, '_>) -> Result<(), Fault> {
+fn change<'a>(
+    about: &About<'_>,
+    mut sent: Event<'a>,
+    payload: Payload<'a>,
+    lane: &mut Lane<'_, '_>,
+) -> Result<(), Fault> {
     let Some(summary) = payload.summary.as_deref().filter(|text| !text.is_empty()) else {
         return Err(Fault::missing(
             "/payload/summary",

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!               fires since S                    over, until E ≥ t             nothing known that long
-//! triggered     it: repeat or new content        repeat: overtaken by its end  begins at t
+//! triggered     it: repeat or new content        it, as while it fired         begins at t
 //! cleared       S ≤ t: ends at t                 repeat: an end told twice     waits for the trigger
 //! acknowledged  S ≤ t: it                        it                            waits for the trigger
 //! ```
@@ -43,8 +43,9 @@ impl AlertState {
             return episode.hear(row.digest, TransitionKind::Updated);
         }
         let at = row.event_at;
+        // Overtaken by its end: content is news, firing again is not.
         if let Some(episode) = self.episodes.iter_mut().find(|episode| episode.over_at() >= Some(at)) {
-            return episode.again();
+            return episode.hear(row.digest, TransitionKind::Updated);
         }
         if self.forgotten(at) {
             return Said::Forgotten;
