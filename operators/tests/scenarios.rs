@@ -157,12 +157,15 @@ fn script(dice: &mut Dice) -> String {
     lines.join("\n")
 }
 
+/// Each runs in a hundred ways.
+const SCRIPTS: u64 = 10;
+
 #[test]
 fn what_is_said_of_a_firing_may_come_in_any_order() {
     let mut incidents = 0;
-    for seed in 0..40 {
+    for seed in 0..SCRIPTS {
         incidents += scenario::agree(&script(&mut Dice(seed)), Chain::new).len();
     }
-    println!("{incidents} incidents of 40 scripts");
-    assert!(incidents > 100, "{incidents}");
+    println!("{incidents} incidents of {SCRIPTS} scripts");
+    assert!(incidents > 40, "{incidents}");
 }
