@@ -34,9 +34,9 @@ use stream::{Context, Disposition, Operator, Reject, Table, Timers};
 use crate::signals_out::{SignalsOut, decode_signals};
 pub(crate) use episodes::end_of;
 use episodes::{AlertState, Evicted, Memory, Verdict};
+pub use projection::Deployment;
 use terms::Terms;
 use waiting::Waiting;
-pub use projection::Deployment;
 
 /// Settings of `[dedupe]`. All spans are event time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -108,8 +108,14 @@ fn an_acknowledged_incident_is_being_investigated() {
 fn what_was_taken_up_where_it_came_from_is_acknowledged() {
     // Before its trigger, behind it, and behind the end: said once of the incident.
     for (input, names) in [
-        ("ack a @15\n trigger a @10 svc=s\n ack a @16 text=2", &["opened", "acknowledged"][..]),
-        ("trigger a @10 svc=s\n ack a @15\n ack a @16", &["opened", "acknowledged"]),
+        (
+            "ack a @15\n trigger a @10 svc=s\n ack a @16 text=2",
+            &["opened", "acknowledged"][..],
+        ),
+        (
+            "trigger a @10 svc=s\n ack a @15\n ack a @16",
+            &["opened", "acknowledged"],
+        ),
         (
             "clear a @20\n trigger a @10 svc=s\n ack a @15",
             &["opened", "member_changed", "resolved", "acknowledged"],
@@ -135,7 +141,15 @@ fn what_expired_and_is_said_again_opens_its_incident_again() {
     pair.hear("fire a @10 svc=s until=100\n time 100\n fire a @10 svc=s until=300\n end a @10 until=250");
     assert_eq!(
         pair.names(),
-        ["opened", "member_changed", "resolved", "member_changed", "reopened", "member_changed", "resolved"]
+        [
+            "opened",
+            "member_changed",
+            "resolved",
+            "member_changed",
+            "reopened",
+            "member_changed",
+            "resolved"
+        ]
     );
     assert_eq!(pair.last().incident.resolved_at, Some(seconds(250)));
 }

@@ -272,7 +272,11 @@ fn late_rows_are_taken_in_and_counted() {
 fn what_names_no_firing_is_about_the_one_that_fires() {
     check(
         "trigger a @10\n trigger a @20\n ack a @25\n ack a @26\n clear a @30",
-        &["new a@10", "acknowledged a@10 after 1 repeats", "resolved a@10..30 after 2 repeats"],
+        &[
+            "new a@10",
+            "acknowledged a@10 after 1 repeats",
+            "resolved a@10..30 after 2 repeats",
+        ],
         2,
     );
     check(
@@ -345,7 +349,12 @@ fn what_waited_in_vain_lies_on_the_late_topic() {
             .flat_map(|(_, record)| signals(std::slice::from_ref(record)))
             .collect();
         let said: Vec<(&str, &str)> = lost.iter().map(|s| (s.dedup_key.as_str(), s.state.as_str())).collect();
-        let expected = [("a", "acknowledged"), ("a", "cleared"), ("b", "acknowledged"), ("c", "cleared")];
+        let expected = [
+            ("a", "acknowledged"),
+            ("a", "cleared"),
+            ("b", "acknowledged"),
+            ("c", "cleared"),
+        ];
         assert_eq!(said, expected, "whole, as they came");
         assert_eq!(run(&mut rig, "trigger a @400"), ["new a@400"]);
     }
@@ -364,7 +373,11 @@ fn nobody_floods_one_alert_with_what_waits() {
 #[test]
 fn a_term_ends_what_is_not_said_again() {
     check("fire a @10 until=100\n time 99", &["new a@10"], 0);
-    check("fire a @10 until=100\n time 100", &["new a@10", "resolved a@10..100"], 0);
+    check(
+        "fire a @10 until=100\n time 100",
+        &["new a@10", "resolved a@10..100"],
+        0,
+    );
     check(
         "fire a @10 until=100\n fire a @10 until=160\n fire a @10 until=130\n time 159\n time 160",
         &["new a@10", "resolved a@10..160 after 2 repeats"],
@@ -392,14 +405,23 @@ fn a_term_ends_what_is_not_said_again() {
         &["new a@10", "reopened a@50", "resolved a@10..100", "resolved a@50..200"],
         0,
     );
-    check("trigger a @10 until=100\n trigger a @40 until=140\n time 140", &["new a@10", "resolved a@10..140 after 1 repeats"], 1);
+    check(
+        "trigger a @10 until=100\n trigger a @40 until=140\n time 140",
+        &["new a@10", "resolved a@10..140 after 1 repeats"],
+        1,
+    );
 }
 
 #[test]
 fn what_expired_and_is_said_again_was_on_all_along() {
     check(
         "fire a @10 until=100\n time 100\n fire a @10 until=160\n time 160",
-        &["new a@10", "resolved a@10..100", "revived a@10", "resolved a@10..160 after 1 repeats"],
+        &[
+            "new a@10",
+            "resolved a@10..100",
+            "revived a@10",
+            "resolved a@10..160 after 1 repeats",
+        ],
         0,
     );
     // No later term, or none: it says nothing new.
@@ -424,11 +446,17 @@ fn what_expired_and_is_said_again_was_on_all_along() {
 #[test]
 fn terms_are_forgotten_with_their_alerts() {
     let mut rig = dedupe();
-    run(&mut rig, "fire a @10 until=100\n fire b @10 until=100\n end b @10 until=50\n time 100");
+    run(
+        &mut rig,
+        "fire a @10 until=100\n fire b @10 until=100\n end b @10 until=50\n time 100",
+    );
     assert!(rig.entries() > 0);
     run(&mut rig, "time 259300\n time 259301");
     assert_eq!(rig.entries(), 0);
-    assert_eq!(rig.total(|counts| counts.produced.get("expiry").copied().unwrap_or(0)), 1);
+    assert_eq!(
+        rig.total(|counts| counts.produced.get("expiry").copied().unwrap_or(0)),
+        1
+    );
 }
 
 #[test]

@@ -132,7 +132,12 @@ fn script(dice: &mut Dice) -> String {
             };
             match alert % 3 {
                 0 => {
-                    say(&mut lines, 80, dice, format!("trigger {name} @{at} critical svc=s{service}"));
+                    say(
+                        &mut lines,
+                        80,
+                        dice,
+                        format!("trigger {name} @{at} critical svc=s{service}"),
+                    );
                     for who in 0..dice.below(3) {
                         let by = at + dice.below(end - at);
                         lines.push(format!("ack {name} @{by} text={who}"));
@@ -144,11 +149,26 @@ fn script(dice: &mut Dice) -> String {
                         let until = end + dice.below(400);
                         lines.push(format!("fire {name} @{at} warning svc=s{service} until={until}"));
                     }
-                    say(&mut lines, 40, dice, format!("end {name} @{at} until={end} svc=s{service}"));
+                    say(
+                        &mut lines,
+                        40,
+                        dice,
+                        format!("end {name} @{at} until={end} svc=s{service}"),
+                    );
                 }
                 _ => {
-                    say(&mut lines, 80, dice, format!("fire {name} @{at} warning svc=s{service}"));
-                    say(&mut lines, 80, dice, format!("end {name} @{at} until={end} svc=s{service}"));
+                    say(
+                        &mut lines,
+                        80,
+                        dice,
+                        format!("fire {name} @{at} warning svc=s{service}"),
+                    );
+                    say(
+                        &mut lines,
+                        80,
+                        dice,
+                        format!("end {name} @{at} until={end} svc=s{service}"),
+                    );
                 }
             }
         }

@@ -79,7 +79,9 @@ fn monitoring(folder: &Path, doors: &[u16], receiver: Option<&str>) -> Option<Mo
         folder,
     );
     for (port, name) in ready {
-        wait_for(name, PATIENCE, || http_get(port, "/-/ready").filter(|(status, _)| *status == 200));
+        wait_for(name, PATIENCE, || {
+            http_get(port, "/-/ready").filter(|(status, _)| *status == 200)
+        });
     }
     Some(Monitoring {
         pushgateway,
@@ -107,7 +109,9 @@ fn await_incidents(aegis: &Aegis, wanted: &[(&str, &str)]) {
 
 #[test]
 fn prometheus_and_amtool_send_straight_to_us() {
-    let Some(amtool) = required("AEGIS_TEST_AMTOOL_BIN") else { return };
+    let Some(amtool) = required("AEGIS_TEST_AMTOOL_BIN") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let mut aegis = Aegis::new(
         folder.path(),
@@ -124,8 +128,14 @@ fn prometheus_and_amtool_send_straight_to_us() {
     };
     monitoring.push("checkout", 0.4);
     await_incidents(&aegis, &[("HighErrorRate on checkout", "open")]);
-    let taken = |sender: &str| aegis.metric(&format!("aegis_webhook_requests_total{{sender=\"{sender}\",status=\"20"));
-    wait_for("both doors", PATIENCE, || (taken("alertmanager") >= 3.0 && taken("alertmanager-api") >= 5.0).then_some(()));
+    let taken = |sender: &str| {
+        aegis.metric(&format!(
+            "aegis_webhook_requests_total{{sender=\"{sender}\",status=\"20"
+        ))
+    };
+    wait_for("both doors", PATIENCE, || {
+        (taken("alertmanager") >= 3.0 && taken("alertmanager-api") >= 5.0).then_some(())
+    });
     await_incidents(&aegis, &[("HighErrorRate on checkout", "open")]);
     monitoring.push("checkout", 0.01);
     await_incidents(&aegis, &[("HighErrorRate on checkout", "resolved")]);
@@ -146,7 +156,9 @@ fn prometheus_and_amtool_send_straight_to_us() {
         let mut command = Command::new(&amtool);
         command.arg(format!("--alertmanager.url=http://127.0.0.1:{}", aegis.dispatcher));
         command.arg(format!("--http.config.file={}", config.display()));
-        command.args(["alert", "add", "ByHand", "severity=critical", "service=cli"]).args(more);
+        command
+            .args(["alert", "add", "ByHand", "severity=critical", "service=cli"])
+            .args(more);
         let output = command.output().expect("amtool");
         assert!(output.status.success(), "{output:?}");
     };
@@ -190,7 +202,8 @@ fn what_was_meant_for_pagerduty() {
     monitoring.push("checkout", 0.4);
     let title = wait_for("Alertmanager's event", PATIENCE, || {
         let rows = aegis.incidents();
-        rows.into_iter().find(|(title, status)| title.contains("HighErrorRate") && status == "open")
+        rows.into_iter()
+            .find(|(title, status)| title.contains("HighErrorRate") && status == "open")
     });
     monitoring.push("checkout", 0.0);
     await_incidents(&aegis, &[(&title.0, "resolved")]);
@@ -228,7 +241,10 @@ fn what_was_meant_for_pagerduty() {
     aegis.kill();
     let log = std::fs::read_to_string(folder.path().join("aegis.log")).unwrap();
     assert!(!log.contains(ROUTING_KEY));
-    assert!(!holds(&folder.path().join("data"), ROUTING_KEY.as_bytes()), "the routing key lies in the data folder");
+    assert!(
+        !holds(&folder.path().join("data"), ROUTING_KEY.as_bytes()),
+        "the routing key lies in the data folder"
+    );
     let (code, out, err) = aegis.run(&["audit", "conservation"]);
     assert_eq!(code, 0, "{out}{err}");
 }
@@ -290,7 +306,8 @@ fn recordings() -> Vec<(Vec<&'static str>, String, &'static str)> {
     let start = "2026-11-23T08:48:26.002Z";
     let labels = |name: &str| json!({"alertname": name, "severity": "critical", "service": "s"});
     let grafana = json!({"version": "1", "orgId": 1, "alerts": [{"status": "firing", "labels": labels("ByGrafana"), "startsAt": start, "fingerprint": "f"}]});
-    let am = json!({"version": "4", "alerts": [{"status": "firing", "labels": labels("ByWebhook"), "startsAt": start}]});
+    let am =
+        json!({"version": "4", "alerts": [{"status": "firing", "labels": labels("ByWebhook"), "startsAt": start}]});
     let cloud = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "disk",
         "data": {"title": "ByEvent", "status": "firing", "severity": "critical", "starts_at": start, "dedup_key": "k", "service": "t"}});
     let github = json!({"action": "created", "repository": {"id": 7, "name": "cart", "full_name": "shop/cart", "default_branch": "main"},
@@ -309,10 +326,18 @@ fn recordings() -> Vec<(Vec<&'static str>, String, &'static str)> {
             "ByApi on s",
         ),
         (vec!["--from", "grafana"], grafana.to_string(), "ByGrafana on s"),
-        (vec!["--from", "github", "--event", "code_scanning_alert"], github.to_string(), ""),
+        (
+            vec!["--from", "github", "--event", "code_scanning_alert"],
+            github.to_string(),
+            "",
+        ),
         (vec!["--from", "pagerduty"], pagerduty.to_string(), "ByPagerDuty"),
         (vec!["--from", "events"], cloud.to_string(), "ByEvent"),
-        (vec!["--from", "json", "--mapper", "checks"], checks("down"), "Ping fails"),
+        (
+            vec!["--from", "json", "--mapper", "checks"],
+            checks("down"),
+            "Ping fails",
+        ),
         (vec!["--from", "json"], r#"{"no":"rules"}"#.to_owned(), ""),
         (vec!["--from", "flat"], flat.to_string(), "ByFlat"),
     ]
@@ -332,11 +357,22 @@ fn recordings_of_every_sender_without_a_daemon() {
             let aegis = Aegis::new(&folder, RULES);
             let summary = ingest(&aegis, &arguments, &file);
             let counted = (&summary["bodies"], &summary["signals"], &summary["dead_lettered"]);
-            assert_eq!(counted, (&json!(1), &json!(1), &json!(0)), "{arguments:?} {form}: {summary}");
+            assert_eq!(
+                counted,
+                (&json!(1), &json!(1), &json!(0)),
+                "{arguments:?} {form}: {summary}"
+            );
             if !title.is_empty() {
-                assert_eq!(aegis.incidents(), [(title.to_owned(), "open".to_owned())], "{arguments:?} {form}");
+                assert_eq!(
+                    aegis.incidents(),
+                    [(title.to_owned(), "open".to_owned())],
+                    "{arguments:?} {form}"
+                );
             }
-            assert!(!holds(&folder.join("data"), ROUTING_KEY.as_bytes()), "{arguments:?} {form}");
+            assert!(
+                !holds(&folder.join("data"), ROUTING_KEY.as_bytes()),
+                "{arguments:?} {form}"
+            );
         }
     }
 }
@@ -360,7 +396,11 @@ fn recordings_of_every_sender_with_a_daemon() {
         let file = root.path().join(format!("{n}.json"));
         std::fs::write(&file, body).unwrap();
         let summary = ingest(&aegis, &arguments, &file);
-        assert_eq!((&summary["daemon"], &summary["bodies"]), (&json!(true), &json!(1)), "{summary}");
+        assert_eq!(
+            (&summary["daemon"], &summary["bodies"]),
+            (&json!(true), &json!(1)),
+            "{summary}"
+        );
         if !title.is_empty() {
             wait_for(title, PATIENCE, || {
                 let rows = aegis.sql("select title from incident_members");
@@ -374,9 +414,23 @@ fn recordings_of_every_sender_with_a_daemon() {
 #[test]
 fn completions_list_every_sender() {
     for shell in ["bash", "zsh", "fish"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_aegis")).args(["completions", shell]).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_aegis"))
+            .args(["completions", shell])
+            .output()
+            .unwrap();
         let script = String::from_utf8(output.stdout).unwrap();
-        for sender in ["alertmanager-api", "grafana", "github", "pagerduty", "events", "json", "flat", "otlp", "loki", "lines"] {
+        for sender in [
+            "alertmanager-api",
+            "grafana",
+            "github",
+            "pagerduty",
+            "events",
+            "json",
+            "flat",
+            "otlp",
+            "loki",
+            "lines",
+        ] {
             assert!(script.contains(sender), "{shell} does not know {sender}");
         }
     }

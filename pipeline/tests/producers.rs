@@ -61,7 +61,8 @@ async fn plain_bodies_on_the_raw_topic_become_incidents_and_rubbish_a_dead_lette
 fn bodies() -> Vec<(&'static [(&'static str, &'static str)], Value, &'static str)> {
     let start = "2026-11-01T00:00:00Z";
     let labels = |name: &str| json!({"alertname": name, "severity": "critical", "service": name});
-    let webhook = |name| json!({"version": "4", "alerts": [{"status": "firing", "labels": labels(name), "startsAt": start}]});
+    let webhook =
+        |name| json!({"version": "4", "alerts": [{"status": "firing", "labels": labels(name), "startsAt": start}]});
     let api = |name| json!([{"labels": labels(name), "startsAt": start}]);
     let grafana = |name: &str| {
         json!({"version": "1", "orgId": 1, "state": "alerting",
@@ -71,11 +72,11 @@ fn bodies() -> Vec<(&'static [(&'static str, &'static str)], Value, &'static str
         json!({"routing_key": "k", "event_action": "trigger", "dedup_key": name,
             "payload": {"summary": name, "source": "h", "severity": "critical", "timestamp": start}})
     };
-    let event = |name: &str| {
-        json!({"title": name, "status": "firing", "severity": "critical", "starts_at": start, "dedup_key": name, "service": name})
-    };
-    let cloud = |name: &str| json!({"specversion": "1.0", "id": name, "source": "/s", "type": "alert", "data": event(name)});
-    let flat = |name: &str| json!({"ts": start, "fingerprint": name, "severity": "critical", "title": name, "service": name});
+    let event = |name: &str| json!({"title": name, "status": "firing", "severity": "critical", "starts_at": start, "dedup_key": name, "service": name});
+    let cloud =
+        |name: &str| json!({"specversion": "1.0", "id": name, "source": "/s", "type": "alert", "data": event(name)});
+    let flat =
+        |name: &str| json!({"ts": start, "fingerprint": name, "severity": "critical", "title": name, "service": name});
     let github = |name: &str| {
         json!({"action": "created", "repository": {"id": 7, "name": "cart", "full_name": "shop/cart", "default_branch": "main"},
             "sender": {"login": "kim"}, "ref": "refs/heads/main", "commit_oid": "c",
@@ -96,7 +97,12 @@ fn bodies() -> Vec<(&'static [(&'static str, &'static str)], Value, &'static str
         (&[("aegis-sender", "events")], cloud("H5"), "H5"),
         (&[], cloud("S5"), "S5"),
         (
-            &[("ce_specversion", "1.0"), ("ce_id", "b"), ("ce_source", "/s"), ("ce_type", "alert")],
+            &[
+                ("ce_specversion", "1.0"),
+                ("ce_id", "b"),
+                ("ce_source", "/s"),
+                ("ce_type", "alert"),
+            ],
             event("B5"),
             "B5",
         ),
@@ -141,7 +147,11 @@ async fn bodies_of_every_sender_by_header_and_by_shape() {
         let partition = TopicPartition::new("events.raw", n as u32 % 2);
         producer.append(&partition, vec![record]).await.unwrap();
     }
-    let mut wanted: Vec<&str> = bodies().iter().map(|(.., title)| *title).filter(|title| !title.is_empty()).collect();
+    let mut wanted: Vec<&str> = bodies()
+        .iter()
+        .map(|(.., title)| *title)
+        .filter(|title| !title.is_empty())
+        .collect();
     wanted.sort_unstable();
     wait_for("an alert of each", Duration::from_secs(90), || {
         let rows = aegis.sql("select distinct title from incident_members order by title");

@@ -76,14 +76,21 @@ const ROUTING_KEY: &str = "routing_key";
 
 fn without_key(event: &mut RawEvent) {
     let names = ["", "pagerduty", "pagerduty-change"].contains(&event.sender.as_str());
-    if !names || !event.body.windows(ROUTING_KEY.len()).any(|part| part == ROUTING_KEY.as_bytes()) {
+    if !names
+        || !event
+            .body
+            .windows(ROUTING_KEY.len())
+            .any(|part| part == ROUTING_KEY.as_bytes())
+    {
         return;
     }
     let redaction = Redaction::new(&[], &[format!("/{ROUTING_KEY}")]);
     // What is no JSON holds no field.
     if let Ok(Ok(Some(redacted))) = redaction.map(|redaction| redaction.body(&event.body)) {
         event.body = redacted.body.into();
-        event.headers.push((redact::HEADER.to_owned(), redacted.rules.join(",")));
+        event
+            .headers
+            .push((redact::HEADER.to_owned(), redacted.rules.join(",")));
     }
 }
 
@@ -174,7 +181,11 @@ mod tests {
         let cut = r#"{"routing_key":"[redacted]","event_action":"trigger"}"#;
         check(r#"{"routing_key":"k","event_action":"trigger"}"#, "pagerduty", cut);
         check(r#"{"routing_key":"k","event_action":"trigger"}"#, "", cut);
-        check(r#"{"raw_body":"{\"routing_key\":\"k\",\"event_action\":\"trigger\"}"}"#, "", cut);
+        check(
+            r#"{"raw_body":"{\"routing_key\":\"k\",\"event_action\":\"trigger\"}"}"#,
+            "",
+            cut,
+        );
         check(r#"{"routing_key":"k"}"#, "json/n", r#"{"routing_key":"k"}"#);
     }
 

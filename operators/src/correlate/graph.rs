@@ -185,8 +185,11 @@ impl Graph {
 
     /// What counted as ended fires after all.
     pub fn revive(&mut self, id: EpisodeId) {
-        let Some(episode) = self.episodes.get_mut(&id) else { return };
-        if episode.quiet_at.is_none() && episode.ends_at.take().is_some()
+        let Some(episode) = self.episodes.get_mut(&id) else {
+            return;
+        };
+        if episode.quiet_at.is_none()
+            && episode.ends_at.take().is_some()
             && let Some(component) = self.components.get_mut(&episode.component)
         {
             component.firing += 1;

@@ -107,7 +107,10 @@ impl Dedupe {
     pub(super) fn expire(&mut self, watermark: Instant, cx: &mut Cx<'_>) {
         while let Some((at, name)) = self.terms.expiry.pop_due(watermark) {
             let (key, starts_at) = &name;
-            let ended = self.alerts.get_mut(key).and_then(|alert| alert.expire(*starts_at, at.0));
+            let ended = self
+                .alerts
+                .get_mut(key)
+                .and_then(|alert| alert.expire(*starts_at, at.0));
             let terms = self.terms.held.get_mut(key);
             let term = terms.and_then(|terms| terms.iter_mut().find(|term| term.starts_at == *starts_at));
             let (Some(repeats), Some(term)) = (ended, term) else {

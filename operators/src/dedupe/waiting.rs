@@ -129,7 +129,10 @@ impl Dedupe {
 
     /// A trigger that is about a firing which is on states its term.
     fn hold_again(&mut self, row: &SignalRow<'_>, starts_at: i64) {
-        let fires = self.alerts.get(row.dedup_key).is_some_and(|alert| alert.fires(starts_at));
+        let fires = self
+            .alerts
+            .get(row.dedup_key)
+            .is_some_and(|alert| alert.fires(starts_at));
         if row.state == SignalState::Triggered && fires {
             self.terms.hold(row, starts_at);
         }
@@ -184,7 +187,11 @@ impl Dedupe {
         };
         // As `episodes/unstated.rs` will judge: what it would not take stays.
         let near = |one: &&Parked| {
-            let slack = if first || one.0.state == SignalState::Acknowledged { wait } else { 0 };
+            let slack = if first || one.0.state == SignalState::Acknowledged {
+                wait
+            } else {
+                0
+            };
             trigger.event_at <= one.said_at().saturating_add(slack)
         };
         let mut met: Vec<Parked> = parked.iter().filter(near).cloned().collect();

@@ -258,7 +258,11 @@ fn digest(content: &str, draft: &Draft<'_, '_>) -> u64 {
     said[..8].copy_from_slice(&XxHash3_64::oneshot(content.as_bytes()).to_le_bytes());
     // No sender's time is this early.
     let named = draft.names_its_start();
-    let (start, end) = if named { (draft.event_at, draft.end()) } else { (i64::MIN, None) };
+    let (start, end) = if named {
+        (draft.event_at, draft.end())
+    } else {
+        (i64::MIN, None)
+    };
     said[8..16].copy_from_slice(&start.to_le_bytes());
     said[16..24].copy_from_slice(&end.unwrap_or(i64::MIN).to_le_bytes());
     (said[24], said[25]) = (draft.kind as u8, draft.state as u8);

@@ -291,8 +291,9 @@ fn kind_of(word: Option<&str>, kind_of_event: &str, data: &str) -> Result<Signal
 /// The data's word; without one it is something that happened. A change has no end to wait for.
 fn state_of(word: Option<&str>, kind: SignalKind, data: &str) -> Result<SignalState, Fault> {
     let said = match word {
-        Some(word) => stated(word)
-            .ok_or_else(|| unknown_word(&format!("{data}/status"), word, "firing, resolved or event"))?,
+        Some(word) => {
+            stated(word).ok_or_else(|| unknown_word(&format!("{data}/status"), word, "firing, resolved or event"))?
+        }
         None => SignalState::Event,
     };
     Ok(if kind == SignalKind::Change {

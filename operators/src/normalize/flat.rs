@@ -125,9 +125,7 @@ impl Flat<'_> {
     fn emit_alert(&mut self, ts: i64, lane: &mut Lane<'_, '_>) -> Result<(), Fault> {
         let state = match self.status.as_deref() {
             None => SignalState::Firing,
-            Some(word) => {
-                stated(word).ok_or_else(|| unknown_word("/status", word, "firing, resolved or event"))?
-            }
+            Some(word) => stated(word).ok_or_else(|| unknown_word("/status", word, "firing, resolved or event"))?,
         };
         let event_at = match self.starts_at {
             Some(at) => at,

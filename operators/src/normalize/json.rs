@@ -245,7 +245,12 @@ impl<'a> Pairs<'a> {
 
     /// Of names that a decoder read from the body; values are short enough, and there are few enough.
     pub fn owned(pairs: std::collections::BTreeMap<String, String>) -> Self {
-        Pairs(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Pairs(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
     }
 
     /// The value of `name`; empty values count as absent, as in Prometheus.

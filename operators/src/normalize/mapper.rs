@@ -16,8 +16,8 @@ use super::core::{Draft, Lane};
 use super::extra::Extra;
 use super::fault::Fault;
 use super::json::Pairs;
-pub use rules::{MapperSettings, Mappers, TimeUnit};
 use rules::Mapper;
+pub use rules::{MapperSettings, Mappers, TimeUnit};
 
 pub const SOURCE: &str = "json";
 
@@ -80,13 +80,7 @@ pub fn notice(name: &str, body: &str, lane: &mut Lane<'_, '_>) -> Result<(), Fau
     lane.emit(draft, &[SOURCE, " ", name])
 }
 
-fn mapped(
-    name: &str,
-    mapper: &Mapper,
-    element: &Value,
-    text: &str,
-    lane: &mut Lane<'_, '_>,
-) -> Result<(), Fault> {
+fn mapped(name: &str, mapper: &Mapper, element: &Value, text: &str, lane: &mut Lane<'_, '_>) -> Result<(), Fault> {
     let state = mapper.state(element)?;
     let at = mapper.time("at", element)?.unwrap_or(lane.observed_at);
     let starts_at = mapper.time("starts_at", element)?;
@@ -107,7 +101,11 @@ fn mapped(
     let parts: Vec<String> = if by_body { vec![hash(text)] } else { identity };
     let mut key: Vec<&str> = vec![name];
     key.extend(parts.iter().map(String::as_str));
-    let rule = if by_body { "json/body@1".to_owned() } else { mapper.rule(name) };
+    let rule = if by_body {
+        "json/body@1".to_owned()
+    } else {
+        mapper.rule(name)
+    };
     let said = |field| mapper.text(field, element);
     let title = said("title").unwrap_or_else(|| match by_body {
         true => format!("JSON of {name}"),

@@ -274,7 +274,12 @@ impl Payload<'_> {
         let Ok(serde_json::Value::Object(said)) = serde_json::from_str(json) else {
             return Details::default();
         };
-        let text = |name: &str| said.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let text = |name: &str| {
+            said.get(name)?
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
         Details {
             service: text("service"),
             environment: text("environment"),

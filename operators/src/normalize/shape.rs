@@ -50,8 +50,9 @@ pub fn sender_of(event: &RawEvent, body: &str) -> Result<Sender, Fault> {
         "" => {}
         other => {
             let shown: String = other.chars().take(40).collect();
-            let detail =
-                format!("header aegis-sender is {shown:?}; known are alertmanager, grafana, github, pagerduty, events, flat, json/NAME");
+            let detail = format!(
+                "header aegis-sender is {shown:?}; known are alertmanager, grafana, github, pagerduty, events, flat, json/NAME"
+            );
             return Err(Fault::new("unknown_sender", "", detail));
         }
     }

@@ -11,7 +11,10 @@ use crate::support::run_with;
 
 /// Name, `aegis-sender`, further headers, body.
 fn samples() -> Vec<(&'static str, &'static str, Vec<(&'static str, &'static str)>, Value)> {
-    let delivery = ("aegis-delivery", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
+    let delivery = (
+        "aegis-delivery",
+        "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+    );
     let pagerduty = vec![("aegis-integration", "checkout"), delivery];
     let labels = json!({"alertname": "HighErrorRate", "service": "cart", "severity": "critical", "empty": ""});
     let stated = json!({"labels": labels, "annotations": {"summary": "s"}, "startsAt": "2026-11-23T08:48:26.002Z",
@@ -57,7 +60,12 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<(&'static str, &'static str
             json!({"items": [{"id": "i", "state": "down", "sev": "P2", "t": 1_795_423_700}, {"id": "i", "state": "up", "t": 1_795_423_750.5}]}),
         ),
         ("json-body-1", "json", vec![], json!({"any": ["thing", 1, null]})),
-        ("grafana-template-1", "grafana", vec![], json!({"text": "3 alerts are firing"})),
+        (
+            "grafana-template-1",
+            "grafana",
+            vec![],
+            json!({"text": "3 alerts are firing"}),
+        ),
     ]
 }
 

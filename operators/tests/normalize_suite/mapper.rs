@@ -51,18 +51,32 @@ fn by_rules() {
     ]});
     let outcome = mapped(rules(), &body);
     assert_eq!(outcome.rejects, []);
-    let [down, up, ack] = &outcome.signals[..] else { panic!("{outcome:?}") };
+    let [down, up, ack] = &outcome.signals[..] else {
+        panic!("{outcome:?}")
+    };
     assert_eq!((down.kind, down.state), (SignalKind::Alert, SignalState::Triggered));
-    assert_eq!((down.dedup_key.as_str(), down.dedup_rule.as_str()), ("json:n:12:h1", "json/n@1"));
+    assert_eq!(
+        (down.dedup_key.as_str(), down.dedup_rule.as_str()),
+        ("json:n:12:h1", "json/n@1")
+    );
     assert_eq!((down.event_at, down.ends_at), (when * 1_000, None));
     assert_eq!((down.severity, down.title.as_str()), (Severity::Critical, "ping"));
     assert_eq!(down.description.as_deref(), Some("no answer"));
-    assert_eq!((down.service.as_deref(), down.environment.as_str()), (Some("shop"), "prod"));
+    assert_eq!(
+        (down.service.as_deref(), down.environment.as_str()),
+        (Some("shop"), "prod")
+    );
     assert_eq!(down.labels, r#"{"env":"prod","host":"h1","n":"1.5","team":"payments"}"#);
     let extra: Value = serde_json::from_str(down.extra.as_deref().unwrap()).unwrap();
     assert_eq!(extra["body"], body["checks"][0], "the whole element is kept");
-    assert_eq!((up.state, up.ends_at, up.title.as_str()), (SignalState::Cleared, Some(when * 1_000), "n 12 h2"));
-    assert_eq!((ack.state, ack.dedup_key.as_str()), (SignalState::Acknowledged, "json:n:13:h1"));
+    assert_eq!(
+        (up.state, up.ends_at, up.title.as_str()),
+        (SignalState::Cleared, Some(when * 1_000), "n 12 h2")
+    );
+    assert_eq!(
+        (ack.state, ack.dedup_key.as_str()),
+        (SignalState::Acknowledged, "json:n:13:h1")
+    );
     // What the rules do not name is no content.
     let mut other = body.clone();
     other["checks"][0]["other"] = json!("changed");
@@ -81,9 +95,15 @@ fn a_stated_start_names_the_firing() {
     let body = |state: &str| json!({"id": 1, "host": "h", "state": state, "since": "2026-11-23T08:40:00Z", "until": "2026-11-23T08:45:00Z"});
     let (start, end) = (at("2026-11-23T08:40:00Z"), at("2026-11-23T08:45:00Z"));
     let firing = mapped(rules.clone(), &body("open")).one();
-    assert_eq!((firing.state, firing.event_at, firing.ends_at), (SignalState::Firing, start, None));
+    assert_eq!(
+        (firing.state, firing.event_at, firing.ends_at),
+        (SignalState::Firing, start, None)
+    );
     let resolved = mapped(rules, &body("closed")).one();
-    assert_eq!((resolved.state, resolved.event_at, resolved.ends_at), (SignalState::Resolved, start, Some(end)));
+    assert_eq!(
+        (resolved.state, resolved.event_at, resolved.ends_at),
+        (SignalState::Resolved, start, Some(end))
+    );
     assert_eq!(firing.dedup_key, resolved.dedup_key);
 }
 
@@ -99,7 +119,10 @@ fn without_a_state_it_happened() {
     };
     let signal = mapped(rules, &json!({"what": "Deployed 7", "service": "cart", "build": 7})).one();
     assert_eq!((signal.kind, signal.state), (SignalKind::Change, SignalState::Event));
-    assert_eq!((signal.dedup_key.as_str(), signal.dedup_rule.as_str()), ("json:n:7", "json/n@3"));
+    assert_eq!(
+        (signal.dedup_key.as_str(), signal.dedup_rule.as_str()),
+        ("json:n:7", "json/n@3")
+    );
     assert_eq!(signal.event_at, RECEIVED_AT);
 }
 
@@ -109,7 +132,10 @@ fn without_rules_it_is_an_info_signal_with_the_whole_body() {
     for sender in ["json", "json/nobody"] {
         let signal = run_as(sender, body).one();
         assert_eq!((signal.state, signal.severity), (SignalState::Event, Severity::Info));
-        assert_eq!(signal.extra.as_deref(), Some(r#"{"body":{"a":"x","b":[1,{"c":null}]}}"#));
+        assert_eq!(
+            signal.extra.as_deref(),
+            Some(r#"{"body":{"a":"x","b":[1,{"c":null}]}}"#)
+        );
         assert_eq!(signal.dedup_rule, "json/body@1");
         assert_eq!(signal, run_as(sender, body).one());
         assert_ne!(signal.dedup_key, run_as(sender, "[1]").one().dedup_key);
@@ -139,8 +165,15 @@ fn custom_payloads_of_grafana() {
     };
     let body = r#"{"alerts":[{"name":"x","is":"firing"},{"name":"y","is":"resolved"}]}"#;
     let outcome = run_with(settings("grafana", rules.clone()), body, &[("aegis-sender", "grafana")]);
-    let found: Vec<_> = outcome.signals.iter().map(|signal| (signal.dedup_key.as_str(), signal.state)).collect();
-    let wanted = [("json:grafana:x", SignalState::Triggered), ("json:grafana:y", SignalState::Cleared)];
+    let found: Vec<_> = outcome
+        .signals
+        .iter()
+        .map(|signal| (signal.dedup_key.as_str(), signal.state))
+        .collect();
+    let wanted = [
+        ("json:grafana:x", SignalState::Triggered),
+        ("json:grafana:y", SignalState::Cleared),
+    ];
     assert_eq!(found, wanted);
     // Grafana's own payload is read as such all the same.
     let own = run_with(settings("grafana", rules), mixed, &[("aegis-sender", "grafana")]);
@@ -155,13 +188,25 @@ fn faults_of_elements() {
         assert_eq!(outcome.signals.len(), 1, "the neighbour is taken");
         assert_eq!(outcome.rejects[0].reason, reason);
         assert_eq!(outcome.rejects[0].index, Some(0));
-        assert!(outcome.rejects[0].detail.contains(says), "{}", outcome.rejects[0].detail);
+        assert!(
+            outcome.rejects[0].detail.contains(says),
+            "{}",
+            outcome.rejects[0].detail
+        );
     };
     check(json!({"id": 1, "host": "h"}), "missing_field", "`state` hits nothing");
     check(json!({"id": 1, "host": "h", "state": "odd"}), "bad_value", "\"odd\"");
     check(json!({"id": 1, "state": "ok"}), "missing_field", "\"$.host\"");
-    check(json!({"id": 1, "host": "h", "state": "ok", "when": "soon"}), "bad_time", "`at` \"$.when\"");
-    check(json!({"id": 1, "host": "h", "state": "ok", "when": 1e300}), "bad_time", "Milliseconds");
+    check(
+        json!({"id": 1, "host": "h", "state": "ok", "when": "soon"}),
+        "bad_time",
+        "`at` \"$.when\"",
+    );
+    check(
+        json!({"id": 1, "host": "h", "state": "ok", "when": 1e300}),
+        "bad_time",
+        "Milliseconds",
+    );
 }
 
 #[test]
@@ -182,7 +227,10 @@ fn faults_of_rules() {
     check(&|rules| rules.state = "firing".into(), &["json.n.state"]);
     check(&|rules| rules.kind = "incident".into(), &["json.n.kind"]);
     check(&|rules| rules.identity.clear(), &["json.n.identity"]);
-    check(&|rules| rules.labels_from = vec!["tags".into()], &["json.n.labels_from"]);
+    check(
+        &|rules| rules.labels_from = vec!["tags".into()],
+        &["json.n.labels_from"],
+    );
     check(
         &|rules| drop(rules.labels.insert("x".into(), "$..[".into())),
         &["json.n.labels.x"],

@@ -19,7 +19,10 @@ fn sent(body: Value) -> Outcome {
 
 fn trigger(more: Value) -> Value {
     let mut payload = json!({"summary": "Disk full", "source": "db-7", "severity": "error"});
-    payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    payload
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     json!({"routing_key": "SECRET", "event_action": "trigger", "dedup_key": "disk:7", "payload": payload})
 }
 
@@ -33,16 +36,31 @@ fn a_trigger() {
     assert_eq!((signal.kind, signal.state), (SignalKind::Alert, SignalState::Triggered));
     assert_eq!(signal.dedup_key, "pd:checkout:disk%3A7");
     assert_eq!(signal.dedup_rule, "pagerduty/dedup_key@1");
-    assert_eq!((signal.event_at, signal.ends_at), (at("2026-11-23T08:48:26.002Z"), None));
-    assert_eq!((signal.severity, signal.title.as_str()), (Severity::Critical, "Disk full"));
-    assert_eq!((signal.service.as_deref(), signal.environment.as_str()), (Some("checkout"), "prod"));
+    assert_eq!(
+        (signal.event_at, signal.ends_at),
+        (at("2026-11-23T08:48:26.002Z"), None)
+    );
+    assert_eq!(
+        (signal.severity, signal.title.as_str()),
+        (Severity::Critical, "Disk full")
+    );
+    assert_eq!(
+        (signal.service.as_deref(), signal.environment.as_str()),
+        (Some("checkout"), "prod")
+    );
     assert_eq!(
         signal.labels,
         r#"{"class":"disk","component":"postgres","group":"storage","integration":"checkout","source":"db-7"}"#
     );
     let extra: Value = serde_json::from_str(signal.extra.as_deref().unwrap()).unwrap();
-    assert_eq!(extra, json!({"custom_details": {"free": "1%", "environment": "prod"}, "unknown": 1}));
-    assert!(!format!("{signal:?}").contains("SECRET"), "the routing key stays outside");
+    assert_eq!(
+        extra,
+        json!({"custom_details": {"free": "1%", "environment": "prod"}, "unknown": 1})
+    );
+    assert!(
+        !format!("{signal:?}").contains("SECRET"),
+        "the routing key stays outside"
+    );
 }
 
 #[test]
@@ -53,7 +71,10 @@ fn what_follows_names_the_same_alert() {
     ] {
         let signal = sent(json!({"event_action": action, "dedup_key": "disk:7"})).one();
         assert_eq!((signal.state, signal.ends_at), (state, end));
-        assert_eq!((signal.dedup_key.as_str(), signal.event_at), ("pd:checkout:disk%3A7", RECEIVED_AT));
+        assert_eq!(
+            (signal.dedup_key.as_str(), signal.event_at),
+            ("pd:checkout:disk%3A7", RECEIVED_AT)
+        );
         assert_eq!(signal.effective_at, RECEIVED_AT);
     }
 }
@@ -76,8 +97,12 @@ fn without_a_key_the_delivery_is_the_alert() {
 #[test]
 fn said_again_it_is_the_same_content() {
     let digest = |body: Value| sent(body).one().digest;
-    let first = digest(trigger(json!({"timestamp": "2026-11-23T08:48:26Z", "custom_details": {"load": 1}})));
-    let again = digest(trigger(json!({"timestamp": "2026-11-23T08:49:26Z", "custom_details": {"load": 2}})));
+    let first = digest(trigger(
+        json!({"timestamp": "2026-11-23T08:48:26Z", "custom_details": {"load": 1}}),
+    ));
+    let again = digest(trigger(
+        json!({"timestamp": "2026-11-23T08:49:26Z", "custom_details": {"load": 2}}),
+    ));
     assert_eq!(first, again, "neither the time nor what was measured is content");
     assert_ne!(first, digest(trigger(json!({"severity": "warning"}))));
     assert_ne!(first, digest(trigger(json!({"summary": "Disk fuller"}))));
@@ -97,9 +122,15 @@ fn a_change() {
     for outcome in [run(body.to_string()), run_as("pagerduty-change", body.to_string())] {
         let signal = outcome.one();
         assert_eq!((signal.kind, signal.state), (SignalKind::Change, SignalState::Event));
-        assert_eq!((signal.title.as_str(), signal.service.as_deref()), ("Build 7 deployed", Some("cart")));
+        assert_eq!(
+            (signal.title.as_str(), signal.service.as_deref()),
+            ("Build 7 deployed", Some("cart"))
+        );
         assert_eq!(signal.event_at, at("2026-11-23T08:48:26Z"));
-        assert_eq!((signal.dedup_rule.as_str(), signal.severity), ("pagerduty/change@1", Severity::Info));
+        assert_eq!(
+            (signal.dedup_rule.as_str(), signal.severity),
+            ("pagerduty/change@1", Severity::Info)
+        );
     }
 }
 
@@ -111,9 +142,21 @@ fn faults() {
     }
     check(json!({"event_action": "snooze"}), "bad_value", "/event_action");
     check(json!({"event_action": "resolve"}), "missing_field", "/dedup_key");
-    check(json!({"event_action": "trigger", "dedup_key": "k"}), "missing_field", "/payload/summary");
-    check(json!({"payload": {"source": "ci"}}), "missing_field", "/payload/summary");
-    check(trigger(json!({"timestamp": "yesterday"})), "bad_time", "/payload/timestamp");
+    check(
+        json!({"event_action": "trigger", "dedup_key": "k"}),
+        "missing_field",
+        "/payload/summary",
+    );
+    check(
+        json!({"payload": {"source": "ci"}}),
+        "missing_field",
+        "/payload/summary",
+    );
+    check(
+        trigger(json!({"timestamp": "yesterday"})),
+        "bad_time",
+        "/payload/timestamp",
+    );
     check(trigger(json!({"timestamp": 7})), "wrong_type", "/payload/timestamp");
     check(trigger(json!({"summary": ["x"]})), "wrong_type", "/payload/summary");
 }
@@ -122,7 +165,10 @@ fn faults() {
 #[test]
 fn captured() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pagerduty");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
     files.sort();
     assert_eq!(files.len(), 12);
     let mut states = [0; 2];

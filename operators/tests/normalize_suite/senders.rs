@@ -155,11 +155,20 @@ fn terms_are_no_content_and_empty_labels_none() {
         run_as("alertmanager-api", body).one()
     };
     let labels = r#"{"alertname":"A"}"#;
-    let (first, again) = (alert(labels, "2026-11-23T08:54:00Z"), alert(labels, "2026-11-23T08:55:00Z"));
-    assert_eq!((first.id, first.digest, first.effective_at), (again.id, again.digest, at(START)));
+    let (first, again) = (
+        alert(labels, "2026-11-23T08:54:00Z"),
+        alert(labels, "2026-11-23T08:55:00Z"),
+    );
+    assert_eq!(
+        (first.id, first.digest, first.effective_at),
+        (again.id, again.digest, at(START))
+    );
     let empty = alert(r#"{"alertname":"A","pod":""}"#, "2026-11-23T08:54:00Z");
     assert_eq!(empty.dedup_key, first.dedup_key);
-    assert_eq!((&*first.dedup_rule, &*empty.dedup_rule), ("alertmanager/labels@1", "alertmanager/labels@2"));
+    assert_eq!(
+        (&*first.dedup_rule, &*empty.dedup_rule),
+        ("alertmanager/labels@1", "alertmanager/labels@2")
+    );
     let none = run_as("alertmanager-api", r#"[{"labels":{"a":""}}]"#);
     assert_eq!(none.faults(), [("missing_field", Some("/0/labels"))]);
 }

@@ -118,7 +118,9 @@ impl Spec {
         };
         let digest = SignalId::of(&[format!("{content:?}").as_bytes()]);
         let event_at = self.at * SECOND;
-        let until = self.until.or(Some(self.at).filter(|_| self.state == SignalState::Cleared));
+        let until = self
+            .until
+            .or(Some(self.at).filter(|_| self.state == SignalState::Cleared));
         let ends_at = until.map(|until| until * SECOND);
         let end = ends_at.filter(|_| matches!(self.state, SignalState::Resolved | SignalState::Cleared));
         Signal {

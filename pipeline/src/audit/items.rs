@@ -46,7 +46,9 @@ pub fn items(record: &Record) -> Option<u64> {
 
 /// Grafana's own payload lists its alerts and is of version 1; another may be of a template, for which there may be rules.
 fn grafana(text: &str) -> Option<u64> {
-    let Some(Shape::Object(members)) = read(text) else { return None };
+    let Some(Shape::Object(members)) = read(text) else {
+        return None;
+    };
     let own = |(name, shape): &(String, Shape)| name == "version" && matches!(shape, Shape::Text(text) if text == "1");
     alerts(&members).filter(|_| members.iter().any(own))
 }

@@ -65,7 +65,10 @@ impl Integrations {
     pub fn new(settings: &BTreeMap<String, Integration>) -> Self {
         let mut keys = Vec::new();
         for (name, integration) in settings {
-            let digests = integration.routing_keys.iter().map(|key| digest(key.expose().as_bytes()));
+            let digests = integration
+                .routing_keys
+                .iter()
+                .map(|key| digest(key.expose().as_bytes()));
             keys.extend(digests.map(|digest| (name.clone(), digest)));
         }
         Integrations(keys)
@@ -107,7 +110,10 @@ mod tests {
             routing_keys: keys.iter().map(|key| Secret::from(*key)).collect(),
         };
         PagerdutySettings {
-            integrations: keys.iter().map(|(name, keys)| ((*name).to_owned(), integration(keys))).collect(),
+            integrations: keys
+                .iter()
+                .map(|(name, keys)| ((*name).to_owned(), integration(keys)))
+                .collect(),
         }
     }
 
@@ -119,7 +125,10 @@ mod tests {
         }
         let integrations = Integrations::new(&settings(keys).integrations);
         let found = integrations.find(&headers, body.as_bytes());
-        assert_eq!(found.as_ref().map(|name| *name).map_err(|refusal| refusal.reason), expected);
+        assert_eq!(
+            found.as_ref().map(|name| *name).map_err(|refusal| refusal.reason),
+            expected
+        );
     }
 
     #[test]

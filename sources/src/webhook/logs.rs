@@ -110,7 +110,14 @@ impl LogEndpoint {
         let dispatcher = &self.dispatcher;
         let deadline = Instant::now() + dispatcher.request_timeout;
         let (head, body) = request.into_parts();
-        let admitted = dispatcher.admit(self.protocol.name(), StatusCode::TOO_MANY_REQUESTS, &self.guard, &head, &body, peer);
+        let admitted = dispatcher.admit(
+            self.protocol.name(),
+            StatusCode::TOO_MANY_REQUESTS,
+            &self.guard,
+            &head,
+            &body,
+            peer,
+        );
         let (_, _memory) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {

@@ -65,7 +65,9 @@ impl Sender for PagerDuty {
     fn accepted(&self, delivery: &str, body: &[u8]) -> Response {
         let stated = Object::read(body).ok().and_then(|event| event.string("dedup_key"));
         // As `operators::normalize::pagerduty` names an alert that its sender did not.
-        let key = stated.filter(|key| !key.is_empty()).unwrap_or_else(|| delivery.chars().take(32).collect());
+        let key = stated
+            .filter(|key| !key.is_empty())
+            .unwrap_or_else(|| delivery.chars().take(32).collect());
         let said = json!({"status": "success", "message": "Event processed", "dedup_key": key});
         (StatusCode::ACCEPTED, Json(said)).into_response()
     }
@@ -126,10 +128,17 @@ impl Sender for PagerDutyChanges {
 fn invalid(refusal: Refusal) -> Response {
     let (status, message) = match refusal.status {
         StatusCode::BAD_REQUEST => ("invalid event", "Event object is invalid"),
-        StatusCode::TOO_MANY_REQUESTS => ("throttle exceeded", "Requests are arriving too quickly. Please retry later."),
+        StatusCode::TOO_MANY_REQUESTS => (
+            "throttle exceeded",
+            "Requests are arriving too quickly. Please retry later.",
+        ),
         _ => ("error", "The event was not processed"),
     };
-    let mut errors: Vec<&str> = refusal.detail.split(shape::BETWEEN).filter(|error| !error.is_empty()).collect();
+    let mut errors: Vec<&str> = refusal
+        .detail
+        .split(shape::BETWEEN)
+        .filter(|error| !error.is_empty())
+        .collect();
     errors.extend(refusal.place.as_deref());
     let said = json!({"status": status, "message": message, "errors": errors});
     let mut response = (refusal.status, Json(said)).into_response();

@@ -45,7 +45,11 @@ impl Buckets {
             self.swept_at = Some(now);
             self.full_at.retain(|_, at| *at > now);
         }
-        if self.full_at.len() < BUCKETS { key } else { (sender, shared) }
+        if self.full_at.len() < BUCKETS {
+            key
+        } else {
+            (sender, shared)
+        }
     }
 }
 
@@ -89,13 +93,19 @@ mod tests {
     fn a_burst_and_then_the_rate() {
         let (rates, start) = (Rates::new(10, 3), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
-        assert_eq!([0; 4].map(|ms| rates.take("x", A, at(ms))), [Ok(()), Ok(()), Ok(()), Err(1)]);
+        assert_eq!(
+            [0; 4].map(|ms| rates.take("x", A, at(ms))),
+            [Ok(()), Ok(()), Ok(()), Err(1)]
+        );
         assert_eq!(rates.take("x", B, at(0)), Ok(()), "another address has its own");
         assert_eq!(rates.take("y", A, at(0)), Ok(()), "and another endpoint");
         assert_eq!(rates.take("x", A, at(99)), Err(1));
         assert_eq!(rates.take("x", A, at(100)), Ok(()));
         assert_eq!(rates.take("x", A, at(100)), Err(1));
-        assert_eq!([5_000; 4].map(|ms| rates.take("x", A, at(ms))), [Ok(()), Ok(()), Ok(()), Err(1)]);
+        assert_eq!(
+            [5_000; 4].map(|ms| rates.take("x", A, at(ms))),
+            [Ok(()), Ok(()), Ok(()), Err(1)]
+        );
     }
 
     #[test]
@@ -108,11 +118,17 @@ mod tests {
     fn many_addresses_are_bounded() {
         let (rates, now) = (Rates::new(1, 1), Instant::now());
         let address = |n: u32| Some(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n)));
-        let taken = (0..2 * BUCKETS as u32).filter(|n| rates.take("x", address(*n), now).is_ok()).count();
+        let taken = (0..2 * BUCKETS as u32)
+            .filter(|n| rates.take("x", address(*n), now).is_ok())
+            .count();
         assert_eq!(taken, BUCKETS + 1, "the rest share one bucket");
         assert_eq!(rates.buckets.lock().unwrap().full_at.len(), BUCKETS + 1);
         let later = now + Duration::from_secs(2);
         assert_eq!(rates.take("x", address(9_000_000), later), Ok(()));
-        assert_eq!(rates.buckets.lock().unwrap().full_at.len(), 1, "full buckets are forgotten");
+        assert_eq!(
+            rates.buckets.lock().unwrap().full_at.len(),
+            1,
+            "full buckets are forgotten"
+        );
     }
 }

@@ -245,7 +245,10 @@ impl WebhookSettings {
             let open = integrations.is_none_or(BTreeMap::is_empty);
             (registered.sender.name().to_owned(), (registered.keys)(self), open)
         });
-        let json = self.json.iter().map(|(name, settings)| (format!("json.{name}"), settings.keys(), true));
+        let json = self
+            .json
+            .iter()
+            .map(|(name, settings)| (format!("json.{name}"), settings.keys(), true));
         let logs = PROTOCOLS
             .iter()
             .map(|(protocol, settings)| (protocol.name().to_owned(), settings(self).keys(), true));

@@ -31,7 +31,8 @@ async fn alertmanager_s_api_answers_as_alertmanager_does() {
     };
     let app = app(&log, &settings).await;
     let (json, bearer) = (("content-type", "application/json"), ("authorization", "Bearer t"));
-    let body = r#"[{"labels":{"alertname":"A"},"startsAt":"2026-11-23T08:48:26.002Z","endsAt":"2026-11-23T08:54:00Z"}]"#;
+    let body =
+        r#"[{"labels":{"alertname":"A"},"startsAt":"2026-11-23T08:48:26.002Z","endsAt":"2026-11-23T08:54:00Z"}]"#;
     let answer = send(&app, "POST", API, &[json, bearer], body).await;
     assert_eq!((answer.status, answer.body), (StatusCode::OK, Value::Null));
     let answer = send(&app, "POST", API, &[json, bearer], body).await;
@@ -46,7 +47,10 @@ async fn alertmanager_s_api_answers_as_alertmanager_does() {
     assert!(said.starts_with("the body is an object, it must be an array"), "{said}");
     let stored = log.events().await;
     let [event] = &stored[..] else { panic!("{stored:?}") };
-    assert_eq!((event.sender.as_str(), event.verdict.as_str()), ("alertmanager-api", "bearer"));
+    assert_eq!(
+        (event.sender.as_str(), event.verdict.as_str()),
+        ("alertmanager-api", "bearer")
+    );
 }
 
 fn integrations() -> WebhookSettings {
@@ -91,25 +95,46 @@ async fn pagerduty_s_events_are_answered_as_pagerduty_does() {
     let answer = post(CHANGES, change).await;
     assert_eq!(
         (answer.status, answer.body),
-        (StatusCode::ACCEPTED, json!({"status": "success", "message": "Change event processed"}))
+        (
+            StatusCode::ACCEPTED,
+            json!({"status": "success", "message": "Change event processed"})
+        )
     );
     let mut invalid = trigger(KEY);
     invalid["payload"]["severity"] = json!("page");
     invalid["payload"]["source"] = json!("");
     let answer = post(ALERTS, invalid).await;
-    let errors = json!(["'source' is missing or blank", "'severity' is none of critical, error, warning, info"]);
+    let errors = json!([
+        "'source' is missing or blank",
+        "'severity' is none of critical, error, warning, info"
+    ]);
     let expected = json!({"status": "invalid event", "message": "Event object is invalid", "errors": errors});
     assert_eq!((answer.status, answer.body), (StatusCode::BAD_REQUEST, expected));
 
     let stored = log.events().await;
     assert_eq!(stored.len(), 6);
     let shown = format!("{stored:?}");
-    assert!(!shown.contains(KEY) && !shown.contains("other"), "a key was stored: {shown}");
+    assert!(
+        !shown.contains(KEY) && !shown.contains("other"),
+        "a key was stored: {shown}"
+    );
     assert!(stored.iter().all(|event| event.verdict == "bearer"));
-    let from = |name: &str| stored.iter().filter(|event| header(event, "aegis-integration") == Some(name)).count();
+    let from = |name: &str| {
+        stored
+            .iter()
+            .filter(|event| header(event, "aegis-integration") == Some(name))
+            .count()
+    };
     assert_eq!((from("cart"), from("ledger")), (5, 1));
-    let unnamed = stored.iter().find(|event| header(event, "aegis-integration") == Some("ledger")).unwrap();
-    assert_eq!(named, unnamed.delivery[..32], "the key that dedupe will know the alert by");
+    let unnamed = stored
+        .iter()
+        .find(|event| header(event, "aegis-integration") == Some("ledger"))
+        .unwrap();
+    assert_eq!(
+        named,
+        unnamed.delivery[..32],
+        "the key that dedupe will know the alert by"
+    );
     let body: Value = serde_json::from_slice(&unnamed.body).unwrap();
     assert_eq!(body["routing_key"], "[redacted]");
 }
@@ -118,17 +143,34 @@ async fn pagerduty_s_events_are_answered_as_pagerduty_does() {
 async fn strangers_learn_that_and_no_more() {
     let log = FaultyLog::new([]);
     let app = app(&log, &integrations()).await;
-    let silent = json!({"status": "invalid event", "message": "Event object is invalid", "errors": ["Invalid routing key"]});
+    let silent =
+        json!({"status": "invalid event", "message": "Event object is invalid", "errors": ["Invalid routing key"]});
     let mut bad = trigger("nobody's");
     bad["event_action"] = json!("snooze");
-    for body in [trigger("nobody's"), bad, json!({"event_action": "trigger"}), json!({"routing_key": [KEY]})] {
+    for body in [
+        trigger("nobody's"),
+        bad,
+        json!({"event_action": "trigger"}),
+        json!({"routing_key": [KEY]}),
+    ] {
         for path in [ALERTS, CHANGES] {
             let answer = send(&app, "POST", path, &[], body.to_string()).await;
-            assert_eq!((answer.status, &answer.body), (StatusCode::BAD_REQUEST, &silent), "{body}");
+            assert_eq!(
+                (answer.status, &answer.body),
+                (StatusCode::BAD_REQUEST, &silent),
+                "{body}"
+            );
         }
     }
     // The key may come in a header instead.
-    let answer = send(&app, "POST", ALERTS, &[("x-routing-key", KEY)], trigger("nobody's").to_string()).await;
+    let answer = send(
+        &app,
+        "POST",
+        ALERTS,
+        &[("x-routing-key", KEY)],
+        trigger("nobody's").to_string(),
+    )
+    .await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
     assert_eq!(log.events().await.len(), 1);
 }
@@ -139,10 +181,19 @@ async fn what_is_said_of_one_alert_stays_in_order() {
     let app = app(&log, &integrations()).await;
     for (path, body) in [
         (ALERTS, trigger(KEY)),
-        (ALERTS, json!({"routing_key": KEY, "event_action": "acknowledge", "dedup_key": "disk-7"})),
-        (ALERTS, json!({"routing_key": KEY, "event_action": "resolve", "dedup_key": "disk-7"})),
+        (
+            ALERTS,
+            json!({"routing_key": KEY, "event_action": "acknowledge", "dedup_key": "disk-7"}),
+        ),
+        (
+            ALERTS,
+            json!({"routing_key": KEY, "event_action": "resolve", "dedup_key": "disk-7"}),
+        ),
     ] {
-        assert_eq!(send(&app, "POST", path, &[], body.to_string()).await.status, StatusCode::ACCEPTED);
+        assert_eq!(
+            send(&app, "POST", path, &[], body.to_string()).await.status,
+            StatusCode::ACCEPTED
+        );
     }
     // `events` reads partition after partition.
     let actions: Vec<Value> = log
@@ -187,13 +238,31 @@ async fn json_of_anybody() {
     let app = app(&log, &settings).await;
     let bearer = ("authorization", "Bearer t");
     let path = "/webhooks/json/statuspage";
-    assert_eq!(send(&app, "POST", path, &[bearer], "[1,\"x\"]").await.status, StatusCode::ACCEPTED);
-    assert_eq!(send(&app, "PUT", path, &[bearer], "{}").await.status, StatusCode::ACCEPTED);
-    assert_eq!(send(&app, "POST", path, &[bearer], "{").await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(send(&app, "POST", path, &[], "{}").await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(send(&app, "POST", "/webhooks/json/other", &[bearer], "{}").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        send(&app, "POST", path, &[bearer], "[1,\"x\"]").await.status,
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(
+        send(&app, "PUT", path, &[bearer], "{}").await.status,
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(
+        send(&app, "POST", path, &[bearer], "{").await.status,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        send(&app, "POST", path, &[], "{}").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        send(&app, "POST", "/webhooks/json/other", &[bearer], "{}").await.status,
+        StatusCode::NOT_FOUND
+    );
     let stored = log.events().await;
-    assert!(stored.iter().all(|event| event.sender == "json/statuspage"), "{stored:?}");
+    assert!(
+        stored.iter().all(|event| event.sender == "json/statuspage"),
+        "{stored:?}"
+    );
     assert_eq!(stored.len(), 2);
 }
 
@@ -205,6 +274,9 @@ async fn custom_payloads_of_grafana_are_taken() {
         let answer = send(&app, "POST", "/webhooks/grafana", &[], body).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{body}: {answer:?}");
     }
-    assert_eq!(send(&app, "POST", "/webhooks/grafana", &[], "3 alerts").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        send(&app, "POST", "/webhooks/grafana", &[], "3 alerts").await.status,
+        StatusCode::BAD_REQUEST
+    );
     assert_eq!(log.events().await.len(), 3);
 }

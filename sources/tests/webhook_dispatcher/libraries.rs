@@ -79,7 +79,10 @@ async fn the_senders_own_libraries_are_understood() {
         .map(|line| line.text)
         .collect();
     assert_eq!(lines.len(), 3, "{lines:?}");
-    assert!(lines.iter().all(|line| line.starts_with("division by zero")), "{lines:?}");
+    assert!(
+        lines.iter().all(|line| line.starts_with("division by zero")),
+        "{lines:?}"
+    );
     assert_eq!(*asked.0.lock().unwrap(), 0);
     stop.cancel();
     within(running).await.unwrap().unwrap();

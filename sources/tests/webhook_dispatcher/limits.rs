@@ -34,7 +34,10 @@ async fn header_lines() {
         let running = start(&log, settings).await;
         let more: String = (0..lines).map(|n| format!("x-{n}: 1\r\n")).collect();
         let answer = sent(&running, &request("/webhooks/alertmanager", &more, BODY)).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{most} {lines}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{most} {lines}: {answer}"
+        );
         running.stop().await;
     }
 }
@@ -83,13 +86,18 @@ async fn the_rate_of_one_address_and_what_makes_each_sender_come_again() {
             answers.push(sent(&running, &text).await);
         }
         assert!(answers[0].starts_with("HTTP/1.1 20"), "{path}: {}", answers[0]);
-        let refused = answers.iter().find(|answer| answer.starts_with(&format!("HTTP/1.1 {status} ")));
+        let refused = answers
+            .iter()
+            .find(|answer| answer.starts_with(&format!("HTTP/1.1 {status} ")));
         let refused = refused.unwrap_or_else(|| panic!("{path}: {answers:?}"));
         assert!(refused.contains("retry-after: 1"), "{refused}");
     }
     // Another address has a bucket of its own.
     let mut other = from(Ipv4Addr::new(127, 0, 0, 2), &running).await;
-    other.write_all(request("/webhooks/alertmanager", "", BODY).as_bytes()).await.unwrap();
+    other
+        .write_all(request("/webhooks/alertmanager", "", BODY).as_bytes())
+        .await
+        .unwrap();
     assert!(answer(other).await.starts_with("HTTP/1.1 202 "));
     running.stop().await;
 }
@@ -128,7 +136,10 @@ async fn slow_strangers_of_one_address_do_not_hold_up_the_others() {
     let _ = within(ninth.read_to_end(&mut rest)).await;
     assert!(rest.is_empty(), "{rest:?}");
     let mut honest = from(Ipv4Addr::new(127, 0, 0, 2), &running).await;
-    honest.write_all(request("/webhooks/alertmanager", "", BODY).as_bytes()).await.unwrap();
+    honest
+        .write_all(request("/webhooks/alertmanager", "", BODY).as_bytes())
+        .await
+        .unwrap();
     assert!(answer(honest).await.starts_with("HTTP/1.1 202 "));
     // Those that leave make room.
     drop(slow);

@@ -335,7 +335,14 @@ async fn redaction_comes_before_the_log() {
         ..settings
     };
     let deep = format!(r#"{{"alerts":[{}{}]}}"#, "[".repeat(500), "]".repeat(500));
-    let answer = send(&super::support::app(&log, &settings).await, "POST", ALERTMANAGER, &[], deep).await;
+    let answer = send(
+        &super::support::app(&log, &settings).await,
+        "POST",
+        ALERTMANAGER,
+        &[],
+        deep,
+    )
+    .await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(
         answer.body["detail"],

@@ -98,7 +98,9 @@ impl AlertState {
             return episode.hear(row.digest, TransitionKind::Acknowledged);
         }
         let meant = self.episodes.iter_mut().find(|episode| episode.over_at() >= Some(at));
-        meant.map_or(Said::Unknown, |episode| episode.hear(row.digest, TransitionKind::Acknowledged))
+        meant.map_or(Said::Unknown, |episode| {
+            episode.hear(row.digest, TransitionKind::Acknowledged)
+        })
     }
 
     /// The newest firing without an end.

@@ -79,7 +79,16 @@ impl Default for MapperSettings {
             kind: "alert".to_owned(),
             state: String::new(),
             firing: words(&["firing", "alerting", "triggered", "trigger", "open", "down", "problem"]),
-            resolved: words(&["resolved", "resolve", "ok", "closed", "close", "up", "recovered", "recovery"]),
+            resolved: words(&[
+                "resolved",
+                "resolve",
+                "ok",
+                "closed",
+                "close",
+                "up",
+                "recovered",
+                "recovery",
+            ]),
             acknowledged: words(&["acknowledged", "acknowledge", "ack"]),
             event: words(&["event", "info"]),
             identity: Vec::new(),
@@ -185,8 +194,12 @@ impl Mapper {
         };
         let filled = |text: &str| !text.is_empty();
         let path = |rule: &Option<Rule>| matches!(rule, Some(Rule::Path(_)) | None);
-        let each = Some(&settings.each).filter(|text| filled(text)).map(|text| read("each".into(), text));
-        let state = Some(&settings.state).filter(|text| filled(text)).map(|text| read("state".into(), text));
+        let each = Some(&settings.each)
+            .filter(|text| filled(text))
+            .map(|text| read("each".into(), text));
+        let state = Some(&settings.state)
+            .filter(|text| filled(text))
+            .map(|text| read("state".into(), text));
         let texts = [
             ("severity", &settings.severity),
             ("title", &settings.title),
@@ -232,7 +245,10 @@ impl Mapper {
             fault("kind", "is none of alert, change, security, cluster_event, log_pattern");
         }
         if filled(&settings.state) && settings.identity.is_empty() {
-            fault("identity", "is empty, so nobody could tell which alert a state is about: name what makes it one");
+            fault(
+                "identity",
+                "is empty, so nobody could tell which alert a state is about: name what makes it one",
+            );
         }
         if filled(&settings.state) && settings.kind == "change" {
             fault("state", "is set, and a change has none: leave it empty");
@@ -266,7 +282,11 @@ impl Mapper {
             return Ok(SignalState::Event);
         };
         let Some(word) = rule.text(element) else {
-            return Err(Fault::new("missing_field", "", "the rule `state` hits nothing in the element"));
+            return Err(Fault::new(
+                "missing_field",
+                "",
+                "the rule `state` hits nothing in the element",
+            ));
         };
         let lower = word.to_lowercase();
         let known = self.words.iter().find(|(_, words)| words.contains(&lower));
@@ -281,7 +301,13 @@ impl Mapper {
     pub fn identity(&self, element: &Value) -> Result<Vec<String>, Fault> {
         let part = |(text, rule): &(String, Rule)| {
             let hit = rule.text(element);
-            hit.ok_or_else(|| Fault::new("missing_field", "", format!("the rule `identity` {text:?} hits nothing in the element")))
+            hit.ok_or_else(|| {
+                Fault::new(
+                    "missing_field",
+                    "",
+                    format!("the rule `identity` {text:?} hits nothing in the element"),
+                )
+            })
         };
         self.identity.iter().map(part).collect()
     }
@@ -318,7 +344,10 @@ impl Mapper {
         }
         let bad = || {
             let shown: String = value.to_string().chars().take(40).collect();
-            let detail = format!("the rule `{field}` {written:?} found {shown}, which is neither RFC 3339 nor a number of {:?}", self.unit);
+            let detail = format!(
+                "the rule `{field}` {written:?} found {shown}, which is neither RFC 3339 nor a number of {:?}",
+                self.unit
+            );
             Fault::new("bad_time", "", detail)
         };
         at.map(Some).ok_or_else(bad)

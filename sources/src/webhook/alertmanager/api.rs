@@ -46,7 +46,11 @@ impl Sender for AlertmanagerApi {
     }
 
     fn refused(&self, refusal: Refusal) -> Response {
-        let said = [Some(refusal.detail.as_str()), refusal.place.as_deref(), refusal.remedy.as_deref()];
+        let said = [
+            Some(refusal.detail.as_str()),
+            refusal.place.as_deref(),
+            refusal.remedy.as_deref(),
+        ];
         let said: Vec<&str> = said.into_iter().flatten().filter(|part| !part.is_empty()).collect();
         let mut response = (refusal.status, Json(said.join("; "))).into_response();
         // With the headers that say when to come again.

@@ -17,7 +17,10 @@ pub fn alert(body: &[u8]) -> Result<(), Refusal> {
     let mut errors = Vec::new();
     routing_key(&event, &mut errors);
     let key = event.string("dedup_key");
-    if event.get("dedup_key").is_some_and(|raw| key.is_none() && raw.get() != "null") {
+    if event
+        .get("dedup_key")
+        .is_some_and(|raw| key.is_none() && raw.get() != "null")
+    {
         errors.push("'dedup_key' is not a string".to_owned());
     }
     if key.as_deref().is_some_and(|key| key.chars().count() > MAX_KEY) {
@@ -63,7 +66,9 @@ fn routing_key(event: &Object<'_>, errors: &mut Vec<String>) {
 }
 
 fn payload(event: &Object<'_>, errors: &mut Vec<String>) -> Value {
-    let read = event.get("payload").and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let read = event
+        .get("payload")
+        .and_then(|raw| serde_json::from_str(raw.get()).ok());
     match read {
         Some(Value::Object(payload)) => Value::Object(payload),
         _ => {

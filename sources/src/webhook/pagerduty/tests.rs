@@ -16,7 +16,11 @@ fn alerts() {
     let trigger = r#"{"event_action":"trigger","payload":{"summary":"s","source":"h","severity":"error"}}"#;
     check(&PagerDuty, trigger, &[]);
     check(&PagerDuty, r#"{"event_action":"resolve","dedup_key":"k"}"#, &[]);
-    check(&PagerDuty, r#"{"event_action":"acknowledge","dedup_key":"k","payload":null}"#, &[]);
+    check(
+        &PagerDuty,
+        r#"{"event_action":"acknowledge","dedup_key":"k","payload":null}"#,
+        &[],
+    );
     check(
         &PagerDuty,
         r#"{"routing_key":7,"event_action":"trigger","dedup_key":1,"payload":{"summary":" ","severity":"page"}}"#,
