@@ -220,6 +220,7 @@ impl Operator for Dedupe {
             ("parked", &mut self.parked),
             ("forget", &mut self.forget),
             ("terms", &mut self.terms.held),
+            ("ends", &mut self.terms.ends),
             ("expiry", &mut self.terms.expiry),
             ("waiting", &mut self.waiting.statements),
             ("waits", &mut self.waiting.until),

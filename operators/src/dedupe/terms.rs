@@ -16,18 +16,19 @@ use super::{Cx, Dedupe, forward};
 pub struct Terms {
     /// By dedup key, in order of start.
     pub held: Table<String, Vec<Term>>,
+    /// What the end will be told with, by (dedup key, start). Apart from the terms, which move with every repetition: a snapshot costs
+    /// what changed.
+    pub ends: Table<(String, i64), Signal>,
     /// (Dedup key, start) → when the term is over; of one that expired, when that is forgotten.
     pub expiry: Timers<(String, i64)>,
 }
 
 /// One firing's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Term {
     starts_at: i64,
     until: i64,
     expired: bool,
-    /// What the end will be told with.
-    signal: Box<Signal>,
 }
 
 impl Terms {
@@ -52,7 +53,16 @@ impl Terms {
         match terms.binary_search_by_key(&starts_at, |term| term.starts_at) {
             Ok(at) if terms[at].until >= until => return,
             Ok(at) => (terms[at].until, terms[at].expired) = (until, false),
-            Err(at) => terms.insert(at, Term::of(row, starts_at, until)),
+            Err(at) => {
+                let term = Term {
+                    starts_at,
+                    until,
+                    expired: false,
+                };
+                terms.insert(at, term);
+                let name = (row.dedup_key.to_owned(), starts_at);
+                self.ends.insert(name, end(row, starts_at, until));
+            }
         }
         self.expiry.set((row.dedup_key.to_owned(), starts_at), Instant(until));
     }
@@ -64,7 +74,9 @@ impl Terms {
         if terms.is_empty() {
             self.held.remove(key);
         }
-        self.expiry.cancel(&(key.to_owned(), starts_at));
+        let name = (key.to_owned(), starts_at);
+        self.ends.remove(&name);
+        self.expiry.cancel(&name);
     }
 
     /// Takes over what belongs to the keys that are `mine`.
@@ -72,6 +84,11 @@ impl Terms {
         for (key, terms) in from.held.sorted() {
             if mine(key.as_bytes()) {
                 self.held.insert(key.clone(), terms.clone());
+            }
+        }
+        for (name, signal) in from.ends.sorted() {
+            if mine(name.0.as_bytes()) {
+                self.ends.insert(name.clone(), signal.clone());
             }
         }
         while let Some((at, key)) = from.expiry.pop_due(Instant::MAX) {
@@ -82,24 +99,17 @@ impl Terms {
     }
 }
 
-impl Term {
-    fn of(row: &SignalRow<'_>, starts_at: i64, until: i64) -> Self {
-        let signal = SignalRow {
-            state: SignalState::Resolved,
-            event_at: starts_at,
-            ends_at: Some(until),
-            // The end repeats who fires, not what was said of it.
-            annotations: "{}",
-            extra: None,
-            ..*row
-        };
-        Term {
-            starts_at,
-            until,
-            expired: false,
-            signal: Box::new(signal.to_signal()),
-        }
-    }
+/// The end of the firing, as far as the row says who fires; what was said of it is not repeated.
+fn end(row: &SignalRow<'_>, starts_at: i64, until: i64) -> Signal {
+    let end = SignalRow {
+        state: SignalState::Resolved,
+        event_at: starts_at,
+        ends_at: Some(until),
+        annotations: "{}",
+        extra: None,
+        ..*row
+    };
+    end.to_signal()
 }
 
 impl Dedupe {
@@ -113,7 +123,8 @@ impl Dedupe {
                 .and_then(|alert| alert.expire(*starts_at, at.0));
             let terms = self.terms.held.get_mut(key);
             let term = terms.and_then(|terms| terms.iter_mut().find(|term| term.starts_at == *starts_at));
-            let (Some(repeats), Some(term)) = (ended, term) else {
+            let signal = self.terms.ends.get(&name);
+            let (Some(repeats), Some(term), Some(signal)) = (ended, term, signal) else {
                 self.terms.forget(key, *starts_at);
                 continue;
             };
@@ -121,7 +132,7 @@ impl Dedupe {
             let end = SignalRow {
                 ends_at: Some(at.0),
                 effective_at: at.0,
-                ..term.signal.row()
+                ..signal.row()
             };
             forward(&end, TransitionKind::Resolved, repeats, cx);
             cx.accounting().produce("expiry");

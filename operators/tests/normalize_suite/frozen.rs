@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use crate::support::run_with;
 
+type Headers = Vec<(&'static str, &'static str)>;
 /// Name, `aegis-sender`, further headers, body.
-fn samples() -> Vec<(&'static str, &'static str, Vec<(&'static str, &'static str)>, Value)> {
+type Sample = (&'static str, &'static str, Headers, Value);
+
+fn samples() -> Vec<Sample> {
     let delivery = (
         "aegis-delivery",
         "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
