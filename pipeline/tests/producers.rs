@@ -57,8 +57,11 @@ async fn plain_bodies_on_the_raw_topic_become_incidents_and_rubbish_a_dead_lette
     });
 }
 
+/// Names and values.
+type Headers = Vec<(&'static str, &'static str)>;
+
 /// Every sender's body as a producer may write it: with the header that names the decoder, and without where the shape tells.
-fn bodies() -> Vec<(&'static [(&'static str, &'static str)], Value, &'static str)> {
+fn bodies() -> Vec<(Headers, Value, &'static str)> {
     let start = "2026-11-01T00:00:00Z";
     let labels = |name: &str| json!({"alertname": name, "severity": "critical", "service": name});
     let webhook =
@@ -86,18 +89,18 @@ fn bodies() -> Vec<(&'static [(&'static str, &'static str)], Value, &'static str
     };
     let checks = json!({"checks": [{"id": 7, "state": "down", "prio": "P1", "name": "ByRules"}]});
     vec![
-        (&[("aegis-sender", "alertmanager")], webhook("H1"), "H1 on H1"),
-        (&[], webhook("S1"), "S1 on S1"),
-        (&[("aegis-sender", "alertmanager-api")], api("H2"), "H2 on H2"),
-        (&[], api("S2"), "S2 on S2"),
-        (&[("aegis-sender", "grafana")], grafana("H3"), "H3 on H3"),
-        (&[], grafana("S3"), "S3 on S3"),
-        (&[("aegis-sender", "pagerduty")], pagerduty("H4"), "H4"),
-        (&[], pagerduty("S4"), "S4"),
-        (&[("aegis-sender", "events")], cloud("H5"), "H5"),
-        (&[], cloud("S5"), "S5"),
+        (vec![("aegis-sender", "alertmanager")], webhook("H1"), "H1 on H1"),
+        (vec![], webhook("S1"), "S1 on S1"),
+        (vec![("aegis-sender", "alertmanager-api")], api("H2"), "H2 on H2"),
+        (vec![], api("S2"), "S2 on S2"),
+        (vec![("aegis-sender", "grafana")], grafana("H3"), "H3 on H3"),
+        (vec![], grafana("S3"), "S3 on S3"),
+        (vec![("aegis-sender", "pagerduty")], pagerduty("H4"), "H4"),
+        (vec![], pagerduty("S4"), "S4"),
+        (vec![("aegis-sender", "events")], cloud("H5"), "H5"),
+        (vec![], cloud("S5"), "S5"),
         (
-            &[
+            vec![
                 ("ce_specversion", "1.0"),
                 ("ce_id", "b"),
                 ("ce_source", "/s"),
@@ -106,11 +109,11 @@ fn bodies() -> Vec<(&'static [(&'static str, &'static str)], Value, &'static str
             event("B5"),
             "B5",
         ),
-        (&[("aegis-sender", "flat")], flat("H6"), "H6"),
-        (&[], flat("S6"), "S6"),
-        (&[("aegis-sender", "github")], github("H7"), ""),
-        (&[("aegis-sender", "json/checks")], checks, "ByRules"),
-        (&[("aegis-sender", "json")], json!({"no": "rules"}), ""),
+        (vec![("aegis-sender", "flat")], flat("H6"), "H6"),
+        (vec![], flat("S6"), "S6"),
+        (vec![("aegis-sender", "github")], github("H7"), ""),
+        (vec![("aegis-sender", "json/checks")], checks, "ByRules"),
+        (vec![("aegis-sender", "json")], json!({"no": "rules"}), ""),
     ]
 }
 
@@ -139,7 +142,7 @@ async fn bodies_of_every_sender_by_header_and_by_shape() {
             value: body.to_string().into(),
             headers: headers
                 .iter()
-                .map(|(name, value)| ((*name).to_owned(), Bytes::from_static(value.as_bytes())))
+                .map(|(name, value)| ((*name).to_owned(), Bytes::copy_from_slice(value.as_bytes())))
                 .collect(),
             timestamp: WallClock.now(),
             ..NewRecord::default()

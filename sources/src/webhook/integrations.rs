@@ -125,10 +125,7 @@ mod tests {
         }
         let integrations = Integrations::new(&settings(keys).integrations);
         let found = integrations.find(&headers, body.as_bytes());
-        assert_eq!(
-            found.as_ref().copied().map_err(|refusal| refusal.reason),
-            expected
-        );
+        assert_eq!(found.as_ref().copied().map_err(|refusal| refusal.reason), expected);
     }
 
     #[test]

@@ -39,10 +39,15 @@ pub struct MapperSettings {
     pub identity: Vec<String>,
     /// Stands in `dedup_rule`; to be raised when `identity` changes.
     pub version: u32,
+    /// How bad it is: any common word (`critical`, `P1`, `warning`, …). Empty, or no hit: label `severity`, `priority` or `level`.
     pub severity: String,
+    /// The signal's title. Empty, or no hit: the mapper's name and the identity.
     pub title: String,
+    /// More words about it.
     pub description: String,
+    /// The service that it is about. Empty, or no hit: from the labels.
     pub service: String,
+    /// The environment that it is about. Empty, or no hit: from the labels.
     pub environment: String,
     /// A group that the sender declared.
     pub group: String,
