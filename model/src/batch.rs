@@ -91,13 +91,22 @@ const KINDS: [SignalKind; 5] = [
     SignalKind::LogPattern,
     SignalKind::Security,
 ];
-const STATES: [SignalState; 3] = [SignalState::Firing, SignalState::Resolved, SignalState::Event];
+const STATES: [SignalState; 6] = [
+    SignalState::Firing,
+    SignalState::Resolved,
+    SignalState::Event,
+    SignalState::Triggered,
+    SignalState::Cleared,
+    SignalState::Acknowledged,
+];
 const SEVERITIES: [Severity; 3] = [Severity::Info, Severity::Warning, Severity::Critical];
-const TRANSITIONS: [TransitionKind; 4] = [
+const TRANSITIONS: [TransitionKind; 6] = [
     TransitionKind::New,
     TransitionKind::Updated,
     TransitionKind::Resolved,
     TransitionKind::Reopened,
+    TransitionKind::Acknowledged,
+    TransitionKind::Revived,
 ];
 
 /// A typed view over a record batch of [`schema`].

@@ -46,6 +46,14 @@ words! {
         Resolved = "resolved",
         /// It happened; there is no end to wait for (changes, notices).
         Event = "event",
+        /// The condition holds at `event_at`; since when, the sender does not say. Ends in dedupe, which knows whether it held
+        /// already: behind it stands `Firing`.
+        Triggered = "triggered",
+        /// The condition holds no more since `ends_at`; since when it held, the sender does not say. Behind dedupe stands
+        /// `Resolved`.
+        Cleared = "cleared",
+        /// Somebody took up at `event_at` what holds then.
+        Acknowledged = "acknowledged",
     }
 }
 
@@ -57,6 +65,10 @@ words! {
         Resolved = "resolved",
         /// A new episode of an alert that had ended.
         Reopened = "reopened",
+        /// Somebody took the firing up.
+        Acknowledged = "acknowledged",
+        /// The firing was over because nobody said it again, and now somebody did: it is not over.
+        Revived = "revived",
     }
 }
 
@@ -100,7 +112,7 @@ pub struct SignalRow<'a> {
     pub observed_at: i64,
     /// `event_at` after the skew clamp: what moves watermarks.
     pub effective_at: i64,
-    /// When the condition ended.
+    /// When the condition ended. On `signals` also, of one that holds, its term: until then it holds unless it is said again.
     pub ends_at: Option<i64>,
     pub severity: Severity,
     pub title: &'a str,
@@ -186,6 +198,12 @@ impl SignalRow<'_> {
     /// The correlation domain: `tenant/environment`.
     pub fn domain(&self) -> String {
         format!("{}/{}", self.tenant, self.environment)
+    }
+
+    /// When the condition is stated to have ended; `None` while it holds, whatever its term.
+    pub fn end(&self) -> Option<i64> {
+        self.ends_at
+            .filter(|_| matches!(self.state, SignalState::Resolved | SignalState::Cleared))
     }
 
     /// Which firing of the alert this is about.

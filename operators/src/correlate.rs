@@ -127,8 +127,15 @@ impl Correlate {
             TransitionKind::Resolved if !known => cx.item(Disposition::Suppressed { rule: "orphan-resolve" }),
             TransitionKind::Updated if !known => cx.item(Disposition::Suppressed { rule: "incident-final" }),
             TransitionKind::Resolved => self.end(id, row, cx),
-            TransitionKind::New | TransitionKind::Reopened if !known => self.begin(id, row, cx),
+            TransitionKind::Acknowledged => self.acknowledge(id, row, cx),
+            TransitionKind::New | TransitionKind::Reopened | TransitionKind::Revived if !known => {
+                self.begin(id, row, cx)
+            }
             TransitionKind::New | TransitionKind::Reopened | TransitionKind::Updated => self.update(id, row, cx),
+            TransitionKind::Revived => {
+                self.graph.revive(id);
+                self.update(id, row, cx);
+            }
         }
     }
 

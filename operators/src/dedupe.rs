@@ -6,17 +6,22 @@
 //!   `Resolved` (again if a later end is stated); everything else about it is a repeat, counted and not forwarded;
 //! * `New` precedes `Resolved`: an end that comes before its firing is parked until the firing arrives, or until the
 //!   watermark says that it will not; then the end goes out alone;
-//! * a firing that arrives after its end (a retry, a peer that lags) does not fire again: event time decides.
+//! * a firing that arrives after its end (a retry, a peer that lags) does not fire again: event time decides;
+//! * what is said of an alert without naming a firing (`waiting.rs`) is about the one that event time points to; an end or an acknowledgement
+//!   that comes before its trigger waits for it, and lies on topic `late` when the wait is over;
+//! * a firing with a term (`terms.rs`) is over at the latest term that was stated, unless its end is stated.
 //!
-//! Memory: an episode that fires is known until it ends; ended ones and events until [`DedupeSettings`] says. While a
-//! resolve is parked the output watermark stays at or before it. Nothing is ever dropped for being late.
+//! Memory: an episode that fires is known until it ends; ended ones and events until [`DedupeSettings`] says. While something
+//! is parked the output watermark stays at or before it. Nothing is ever dropped for being late.
 
 mod episodes;
 mod projection;
+mod terms;
+mod waiting;
 
 use std::time::Duration;
 
-use model::{Signal, SignalBatch, SignalRow, Transition, TransitionKind};
+use model::{Signal, SignalBatch, SignalRow, SignalState, Transition, TransitionKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::human::HumanDuration;
@@ -30,18 +35,20 @@ use crate::signals_out::{SignalsOut, decode_signals};
 pub(crate) use episodes::end_of;
 use episodes::{AlertState, Evicted, Memory, Verdict};
 pub use projection::Deployment;
+use terms::Terms;
+use waiting::Waiting;
 
 /// Settings of `[dedupe]`. All spans are event time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DedupeSettings {
-    /// How long a resolve that came before its firing waits for it. Shorter, and a sender whose retries take longer
+    /// How long a resolve or an acknowledgement that came before its firing waits for it. Shorter, and a sender whose retries take longer
     /// shows as an end without a beginning; longer, and event time downstream lags by as much while one waits.
     pub early_resolve_wait: HumanDuration,
     /// How long an ended firing stays known, so that a redelivery of it is a repeat. Senders redeliver for up to three
     /// days.
     pub resolved_memory: HumanDuration,
-    /// How long a change or notice stays known.
+    /// How long a change or notice stays known. GitHub lets deliveries be sent again for three days.
     pub event_memory: HumanDuration,
     /// Firings remembered per alert. Beyond it the oldest ended one is forgotten before its time, and late statements
     /// about it are suppressed by rule `episode-forgotten`.
@@ -53,7 +60,7 @@ impl Default for DedupeSettings {
         DedupeSettings {
             early_resolve_wait: HumanDuration::from_secs(300),
             resolved_memory: HumanDuration::from_secs(3 * 86_400),
-            event_memory: HumanDuration::from_secs(86_400),
+            event_memory: HumanDuration::from_secs(4 * 86_400),
             max_episodes: 1_024,
         }
     }
@@ -71,6 +78,8 @@ pub struct Dedupe {
     parked: Timers<(String, i64)>,
     /// Dedup key → when its next episode may be forgotten.
     forget: Timers<String>,
+    terms: Terms,
+    waiting: Waiting,
 }
 
 type Cx<'a> = Context<'a, SignalsOut>;
@@ -88,10 +97,15 @@ impl Dedupe {
             alerts: Table::default(),
             parked: Timers::default(),
             forget: Timers::default(),
+            terms: Terms::default(),
+            waiting: Waiting::default(),
         }
     }
 
     fn on_row(&mut self, row: &SignalRow<'_>, cx: &mut Cx<'_>) {
+        if waiting::names_no_firing(row.state) {
+            return self.on_unstated(row, cx);
+        }
         let wait_until = Instant(row.effective_at).saturating_add(self.wait);
         let overdue = wait_until <= cx.watermark();
         // Repeats are the bulk: they must not copy the key.
@@ -99,7 +113,20 @@ impl Dedupe {
             Some(alert) => alert,
             None => self.alerts.entry(row.dedup_key.to_owned()).or_default(),
         };
-        match alert.judge(row, overdue) {
+        let revived = self.terms.revives(row) && alert.revive(row.event_at);
+        let verdict = match alert.judge(row, overdue) {
+            Verdict::Repeat | Verdict::Forward { .. } if revived => Verdict::Forward {
+                kind: TransitionKind::Revived,
+                repeats: 0,
+            },
+            verdict => verdict,
+        };
+        match row.state {
+            SignalState::Firing if alert.fires(row.event_at) => self.terms.hold(row, row.event_at),
+            SignalState::Resolved => self.terms.forget(row.dedup_key, row.event_at),
+            _ => {}
+        }
+        match verdict {
             Verdict::Repeat => return cx.item(Disposition::Merged { id: row.id.0.as_u128() }),
             Verdict::Forgotten => {
                 return cx.item(Disposition::Suppressed {
@@ -164,7 +191,18 @@ impl Operator for Dedupe {
     }
 
     fn logic_version(&self) -> u32 {
-        1
+        2
+    }
+
+    /// Version 1 knew neither terms nor what names no firing; all else is as it was.
+    fn migrate(&mut self, from: u32, cells: &SavedCells) -> Result<(), MigrateError> {
+        if from != 1 {
+            return Err(MigrateError::NoWay { from });
+        }
+        cells.read("alerts", &mut self.alerts)?;
+        cells.read("parked", &mut self.parked)?;
+        cells.read("forget", &mut self.forget)?;
+        Ok(())
     }
 
     fn settings(&self) -> String {
@@ -181,6 +219,11 @@ impl Operator for Dedupe {
             ("alerts", &mut self.alerts),
             ("parked", &mut self.parked),
             ("forget", &mut self.forget),
+            ("terms", &mut self.terms.held),
+            ("ends", &mut self.terms.ends),
+            ("expiry", &mut self.terms.expiry),
+            ("waiting", &mut self.waiting.statements),
+            ("waits", &mut self.waiting.until),
         ]
     }
 
@@ -205,12 +248,14 @@ impl Operator for Dedupe {
                 self.forget.set(key, at);
             }
         }
+        self.terms.carry(from.terms, mine);
+        self.waiting.carry(from.waiting, mine);
         Ok(())
     }
 
-    /// The parked resolves.
+    /// What is parked.
     fn held(&self) -> u64 {
-        self.parked.len() as u64
+        (self.parked.len() + self.waiting.until.len()) as u64
     }
 
     fn on_batch(&mut self, batch: &SignalBatch, cx: &mut Cx<'_>) {
@@ -230,6 +275,8 @@ impl Operator for Dedupe {
                 self.arm(&key);
             }
         }
+        self.give_up_waiting(watermark, cx);
+        self.expire(watermark, cx);
         while let Some((_, key)) = self.forget.pop_due(watermark) {
             let Some(alert) = self.alerts.get_mut(&key) else {
                 continue;
@@ -243,14 +290,18 @@ impl Operator for Dedupe {
         }
     }
 
-    /// The earliest parked resolve.
+    /// The earliest of what is parked.
     fn owes(&self) -> Option<Instant> {
-        self.parked.earliest().map(|at| at.saturating_sub(self.wait))
+        let parked = [self.parked.earliest(), self.waiting.until.earliest()];
+        let earliest = parked.into_iter().flatten().min();
+        earliest.map(|at| at.saturating_sub(self.wait))
     }
 }
 
 fn forward(row: &SignalRow<'_>, kind: TransitionKind, repeats: u64, cx: &mut Cx<'_>) {
     let row = SignalRow {
+        // A term is dedupe's business: what goes on fires until it is said to be over.
+        ends_at: row.ends_at.filter(|_| row.state != SignalState::Firing),
         transition: Some(Transition {
             kind,
             episode: row.episode(),

@@ -12,12 +12,32 @@ use stream::{Context, Disposition, Reject, RowBuffer};
 
 /// Sends `row` there and accounts for it.
 pub fn send<B: RowBuffer>(stage: &'static str, cause: &'static str, row: &SignalRow<'_>, cx: &mut Context<'_, B>) {
+    match write(stage, cause, row, cx) {
+        Ok(()) => cx.item(Disposition::Late { cause }),
+        Err(reject) => cx.reject(reject),
+    }
+}
+
+/// The same for one that was held until now. It was read from a batch, so it can be written as one.
+pub fn release<B: RowBuffer>(stage: &'static str, cause: &'static str, row: &SignalRow<'_>, cx: &mut Context<'_, B>) {
+    match write(stage, cause, row, cx) {
+        Ok(()) => cx.accounting().release(Disposition::Late { cause }),
+        Err(_) => cx.accounting().release(Disposition::Suppressed { rule: "unencodable" }),
+    }
+}
+
+fn write<B: RowBuffer>(
+    stage: &'static str,
+    cause: &'static str,
+    row: &SignalRow<'_>,
+    cx: &mut Context<'_, B>,
+) -> Result<(), Reject> {
     let mut one = SignalBatchBuilder::new();
     one.push(row);
     let value = match one.finish().and_then(|batch| batch.encode()) {
         Ok(value) => value,
         Err(error) => {
-            return cx.reject(Reject {
+            return Err(Reject {
                 reason: "unencodable",
                 detail: error.to_string(),
                 field: None,
@@ -40,5 +60,5 @@ pub fn send<B: RowBuffer>(stage: &'static str, cause: &'static str, row: &Signal
         Bytes::copy_from_slice(row.dedup_key.as_bytes()),
         record,
     );
-    cx.item(Disposition::Late { cause });
+    Ok(())
 }

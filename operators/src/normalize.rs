@@ -26,6 +26,8 @@ mod grafana;
 mod group;
 mod json;
 mod kubernetes;
+mod mapper;
+mod pagerduty;
 mod settings;
 mod shape;
 mod time;
@@ -38,12 +40,16 @@ use self::fault::Fault;
 use self::shape::Sender;
 use crate::signals_out::SignalsOut;
 
+pub use mapper::{MapperSettings, TimeUnit};
 pub use settings::NormalizeSettings;
+
+use mapper::Mappers;
 
 /// The first stage. Reads `events.raw`, writes `signals` keyed by dedup key.
 #[derive(Debug, Default)]
 pub struct Normalize {
     settings: NormalizeSettings,
+    mappers: Mappers,
     scratch: Scratch,
 }
 
@@ -59,6 +65,7 @@ pub struct RawInput {
 impl Normalize {
     pub fn new(settings: NormalizeSettings) -> Self {
         Normalize {
+            mappers: Mappers::new(&settings.json),
             settings,
             scratch: Scratch::default(),
         }
@@ -104,21 +111,23 @@ impl Operator for Normalize {
             Ok(body) => body,
             Err(fault) => return lane.cx.reject(fault.into_reject(None, "", "", "")),
         };
-        if let Err(fault) = decode(&input.event, body, &mut lane) {
+        if let Err(fault) = decode(&input.event, body, &self.mappers, &mut lane) {
             lane.cx.reject(fault.into_reject(None, "", body, body));
         }
     }
 }
 
 /// A fault is one of the whole body: no element of it was emitted.
-fn decode(event: &RawEvent, body: &str, lane: &mut Lane<'_, '_>) -> Result<(), Fault> {
+fn decode(event: &RawEvent, body: &str, mappers: &Mappers, lane: &mut Lane<'_, '_>) -> Result<(), Fault> {
     match shape::sender_of(event, body)? {
         Sender::Alertmanager => alertmanager::decode(body, lane),
-        Sender::Grafana => grafana::decode(body, lane),
+        Sender::Grafana => grafana::decode(body, mappers, lane),
         Sender::Github => github::decode(event, body, lane),
         Sender::Kubernetes => kubernetes::decode(event, body, lane),
         Sender::Events => events::decode(event, body, lane),
         Sender::Flat => flat::decode(body, lane),
+        Sender::Pagerduty => pagerduty::decode(event, body, lane),
+        Sender::Json => mapper::decode(mapper::name_of(event), mappers, body, lane),
     }
 }
 

@@ -105,6 +105,56 @@ fn an_acknowledged_incident_is_being_investigated() {
 }
 
 #[test]
+fn what_was_taken_up_where_it_came_from_is_acknowledged() {
+    // Before its trigger, behind it, and behind the end: said once of the incident.
+    for (input, names) in [
+        (
+            "ack a @15\n trigger a @10 svc=s\n ack a @16 text=2",
+            &["opened", "acknowledged"][..],
+        ),
+        (
+            "trigger a @10 svc=s\n ack a @15\n ack a @16",
+            &["opened", "acknowledged"],
+        ),
+        (
+            "clear a @20\n trigger a @10 svc=s\n ack a @15",
+            &["opened", "member_changed", "resolved", "acknowledged"],
+        ),
+    ] {
+        let mut pair = Pair::new();
+        pair.hear(input);
+        assert_eq!(pair.names(), names, "{input}");
+        let by = pair.facts.iter().find_map(|event| match &event.fact {
+            Fact::Acknowledged { by } => Some((by.as_str(), event.at)),
+            _ => None,
+        });
+        assert_eq!(by, Some(("sender:test", seconds(15))));
+    }
+    let mut pair = Pair::new();
+    pair.hear("trigger a @10 info svc=s\n ack a @15");
+    assert_eq!((pair.names(), pair.suppressed()), (vec![], 1), "there is no incident");
+}
+
+#[test]
+fn what_expired_and_is_said_again_opens_its_incident_again() {
+    let mut pair = Pair::new();
+    pair.hear("fire a @10 svc=s until=100\n time 100\n fire a @10 svc=s until=300\n end a @10 until=250");
+    assert_eq!(
+        pair.names(),
+        [
+            "opened",
+            "member_changed",
+            "resolved",
+            "member_changed",
+            "reopened",
+            "member_changed",
+            "resolved"
+        ]
+    );
+    assert_eq!(pair.last().incident.resolved_at, Some(seconds(250)));
+}
+
+#[test]
 fn a_closed_incident_opens_again_when_something_fires_since() {
     let mut pair = Pair::new();
     pair.hear("fire a @10 svc=s");

@@ -175,8 +175,8 @@ fn events_pass_once() {
         &["new d@10", "new d@20"],
         1,
     );
-    check("note d @10\n time 86410\n note d @10", &["new d@10", "new d@10"], 0);
-    check("note d @10\n time 86409\n note d @10", &["new d@10"], 1);
+    check("note d @10\n time 345610\n note d @10", &["new d@10", "new d@10"], 0);
+    check("note d @10\n time 345609\n note d @10", &["new d@10"], 1);
 }
 
 #[test]
@@ -266,6 +266,197 @@ fn late_rows_are_taken_in_and_counted() {
         ["new a@10", "new b@500"]
     );
     assert_eq!(rig.total(|counts| counts.amended), 1);
+}
+
+#[test]
+fn what_names_no_firing_is_about_the_one_that_fires() {
+    check(
+        "trigger a @10\n trigger a @20\n ack a @25\n ack a @26\n clear a @30",
+        &[
+            "new a@10",
+            "acknowledged a@10 after 1 repeats",
+            "resolved a@10..30 after 2 repeats",
+        ],
+        2,
+    );
+    check(
+        "trigger a @10 text=1\n trigger a @20 text=2",
+        &["new a@10", "updated a@10"],
+        0,
+    );
+    check(
+        "trigger a @10\n clear a @20\n trigger a @30\n clear a @40",
+        &["new a@10", "resolved a@10..20", "reopened a@30", "resolved a@30..40"],
+        0,
+    );
+    // Overtaken by its end; and told twice.
+    check(
+        "trigger a @10\n clear a @20\n trigger a @15\n clear a @20",
+        &["new a@10", "resolved a@10..20"],
+        2,
+    );
+    check(
+        "trigger a @10\n clear a @20\n ack a @15",
+        &["new a@10", "resolved a@10..20", "acknowledged a@10"],
+        0,
+    );
+}
+
+#[test]
+fn what_comes_before_its_trigger_waits_for_it() {
+    check("clear a @20\n ack a @15", &[], 0);
+    check(
+        "clear a @20\n ack a @15\n trigger a @10",
+        &["new a@10", "acknowledged a@10", "resolved a@10..20"],
+        0,
+    );
+    // By receipt the trigger looks younger than its end.
+    check("clear a @10\n trigger a @12", &["new a@12", "resolved a@12..12"], 0);
+    check("ack a @10\n trigger a @12", &["new a@12", "acknowledged a@12"], 0);
+    check("trigger a @12\n clear a @10", &["new a@12", "resolved a@12..12"], 0);
+    // Too old for that, and not of an alert that was on before: then it is about nothing that is known.
+    check("clear a @10\n trigger a @311", &["new a@311"], 0);
+    check(
+        "trigger a @10\n clear a @20\n clear a @30\n trigger a @31",
+        &["new a@10", "resolved a@10..20", "reopened a@31"],
+        0,
+    );
+    check(
+        "trigger a @10\n clear a @20\n clear a @40\n trigger a @31",
+        &["new a@10", "resolved a@10..20", "reopened a@31", "resolved a@31..40"],
+        0,
+    );
+    check(
+        "clear a @20\n clear a @22\n clear a @18\n trigger a @10",
+        &["new a@10", "resolved a@10..18"],
+        2,
+    );
+}
+
+#[test]
+fn what_waited_in_vain_lies_on_the_late_topic() {
+    for mut rig in [dedupe(), dedupe().mortal()] {
+        run(&mut rig, "clear a @20\n ack a @15\n ack b @30\n time 314");
+        assert_eq!((rig.held, rig.released, rig.side.len()), (3, 0, 0));
+        assert_eq!(rig.progress().0, 15_000_000, "event time waits with them");
+        run(&mut rig, "time 330\n clear c @20");
+        let late = |rig: &Rig<Dedupe>| rig.total(|counts| counts.late_by.get("no-trigger").copied().unwrap_or(0));
+        assert_eq!((rig.held, rig.released, late(&rig)), (3, 3, 4));
+        let lost: Vec<Signal> = rig
+            .side
+            .iter()
+            .inspect(|(topic, _)| assert_eq!(**topic, *topics::LATE))
+            .flat_map(|(_, record)| signals(std::slice::from_ref(record)))
+            .collect();
+        let said: Vec<(&str, &str)> = lost.iter().map(|s| (s.dedup_key.as_str(), s.state.as_str())).collect();
+        let expected = [
+            ("a", "acknowledged"),
+            ("a", "cleared"),
+            ("b", "acknowledged"),
+            ("c", "cleared"),
+        ];
+        assert_eq!(said, expected, "whole, as they came");
+        assert_eq!(run(&mut rig, "trigger a @400"), ["new a@400"]);
+    }
+}
+
+#[test]
+fn nobody_floods_one_alert_with_what_waits() {
+    let mut rig = dedupe();
+    let flood: Vec<String> = (0..40).map(|n| format!("ack a @10 text={n}")).collect();
+    run(&mut rig, &flood.join("\n"));
+    assert_eq!((rig.held, rig.total(|counts| counts.late)), (16, 24));
+    let told = run(&mut rig, "trigger a @10");
+    assert_eq!(told.len(), 17, "{told:?}");
+}
+
+#[test]
+fn a_term_ends_what_is_not_said_again() {
+    check("fire a @10 until=100\n time 99", &["new a@10"], 0);
+    check(
+        "fire a @10 until=100\n time 100",
+        &["new a@10", "resolved a@10..100"],
+        0,
+    );
+    check(
+        "fire a @10 until=100\n fire a @10 until=160\n fire a @10 until=130\n time 159\n time 160",
+        &["new a@10", "resolved a@10..160 after 2 repeats"],
+        2,
+    );
+    // By a door that states no term, too; and a stated end is stronger.
+    check(
+        "fire a @10\n fire a @10 until=100\n fire a @10\n time 100",
+        &["new a@10", "resolved a@10..100 after 2 repeats"],
+        2,
+    );
+    check(
+        "fire a @10 until=100\n end a @10 until=50\n time 200",
+        &["new a@10", "resolved a@10..50"],
+        0,
+    );
+    check(
+        "end a @10 until=50\n fire a @10 until=100\n time 400",
+        &["new a@10", "resolved a@10..50"],
+        0,
+    );
+    // Terms of two firings of one alert.
+    check(
+        "fire a @10 until=100\n fire a @50 until=200\n time 300",
+        &["new a@10", "reopened a@50", "resolved a@10..100", "resolved a@50..200"],
+        0,
+    );
+    check(
+        "trigger a @10 until=100\n trigger a @40 until=140\n time 140",
+        &["new a@10", "resolved a@10..140 after 1 repeats"],
+        1,
+    );
+}
+
+#[test]
+fn what_expired_and_is_said_again_was_on_all_along() {
+    check(
+        "fire a @10 until=100\n time 100\n fire a @10 until=160\n time 160",
+        &[
+            "new a@10",
+            "resolved a@10..100",
+            "revived a@10",
+            "resolved a@10..160 after 1 repeats",
+        ],
+        0,
+    );
+    // No later term, or none: it says nothing new.
+    check(
+        "fire a @10 until=100\n time 100\n fire a @10 until=100\n fire a @10",
+        &["new a@10", "resolved a@10..100"],
+        2,
+    );
+    // Its end was stated after that.
+    check(
+        "fire a @10 until=100\n time 100\n end a @10 until=90\n fire a @10 until=300",
+        &["new a@10", "resolved a@10..100"],
+        2,
+    );
+    check(
+        "fire a @10 until=100\n time 100\n end a @10 until=120\n fire a @10 until=300",
+        &["new a@10", "resolved a@10..100", "resolved a@10..120"],
+        1,
+    );
+}
+
+#[test]
+fn terms_are_forgotten_with_their_alerts() {
+    let mut rig = dedupe();
+    run(
+        &mut rig,
+        "fire a @10 until=100\n fire b @10 until=100\n end b @10 until=50\n time 100",
+    );
+    assert!(rig.entries() > 0);
+    run(&mut rig, "time 259300\n time 259301");
+    assert_eq!(rig.entries(), 0);
+    assert_eq!(
+        rig.total(|counts| counts.produced.get("expiry").copied().unwrap_or(0)),
+        1
+    );
 }
 
 #[test]

@@ -137,9 +137,12 @@ async fn ingest_command(session: Session, arguments: IngestArgs) -> anyhow::Resu
         .iter()
         .map(|file| std::fs::metadata(file).map(|m| m.len()).ok());
     let bar = Progress::bytes("ingest", sizes.sum::<Option<u64>>(), &session.screen);
+    let stored_as = arguments
+        .stored_as()
+        .map_err(|problem| Exit::Usage.because(problem.to_owned()))?;
     let summary = ingest::ingest(
         &session.config,
-        arguments.from.decoder(),
+        &stored_as,
         arguments.event.as_deref().unwrap_or_default(),
         arguments.service.as_deref().unwrap_or_default(),
         &arguments.files,

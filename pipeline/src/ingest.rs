@@ -172,7 +172,7 @@ pub fn read_input(path: &str) -> anyhow::Result<Bytes> {
         .into())
 }
 
-/// Runs an ingest. `from`: `alertmanager`, `grafana`, `github`, `kubernetes`, `events`, or empty for "the body's shape decides"; `otlp`, `loki`, or `lines`
+/// Runs an ingest. `from`: what the bodies are stored under (`alertmanager`, `pagerduty`, `json/NAME`, …), or empty for "the body's shape decides"; `otlp`, `loki`, or `lines`
 /// with the `service` whose lines they are. `event`: what GitHub called the bodies, where it is known. `progress` is told the number of bytes of every file that is in.
 pub async fn ingest(
     config: &Config,

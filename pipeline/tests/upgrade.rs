@@ -110,8 +110,8 @@ fn the_previous_programs_folder_starts_and_its_state_is_known() {
     let folder = tempfile::tempdir().unwrap();
     let aegis = previous(folder.path(), FORMAT_2);
     let (code, rows) = verdicts(&aegis);
-    // Its correlate knew no commands; it had no templates, no crew and no gate.
-    let first = vec!["as_is", "from_log", "as_is", "migrates", "from_log", "from_log"];
+    // Its dedupe knew no terms, its correlate no commands; it had no templates, no crew and no gate.
+    let first = vec!["as_is", "from_log", "migrates", "migrates", "from_log", "from_log"];
     assert_eq!((code, words(&rows)), (0, first), "{rows:?}");
     let file = notification(folder.path());
     let (code, out, err) = aegis.run(&["ingest", "--json", &file]);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prometheus with promtool, Alertmanager and the pushgateway: only the programs. The end-to-end tests and the demo start them
+# Prometheus with promtool, Alertmanager with amtool, and the pushgateway: only the programs. The end-to-end tests and the demo start them
 # themselves, with settings and ports of their own, because they have to stop and restart them.
 #
 #   prometheus.sh install   programs already on the PATH are used; the others are unpacked from Debian's packages
@@ -11,9 +11,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
 unpacked="$AEGIS_TEST_CACHE/prometheus"
-# Package and program have the same name in Debian and Ubuntu; promtool comes with Prometheus.
+# Package and program have the same name in Debian and Ubuntu; promtool comes with Prometheus, amtool with Alertmanager.
 packages=(prometheus prometheus-alertmanager prometheus-pushgateway)
-programs=("${packages[@]}" promtool)
+programs=("${packages[@]}" promtool amtool)
 
 path_of() { command -v "$1" || { [ -x "$unpacked/usr/bin/$1" ] && echo "$unpacked/usr/bin/$1"; }; }
 
@@ -24,6 +24,7 @@ install() {
     done
     # A Prometheus from elsewhere may have come without it.
     path_of promtool >/dev/null || [[ " ${missing[*]} " == *" prometheus "* ]] || missing+=(prometheus)
+    path_of amtool >/dev/null || [[ " ${missing[*]} " == *" prometheus-alertmanager "* ]] || missing+=(prometheus-alertmanager)
     [ ${#missing[@]} -gt 0 ] || { install_template; return 0; }
     apt_update_if_empty "${missing[@]}"
     have dpkg-deb || die "dpkg-deb is missing"
@@ -43,7 +44,7 @@ install() {
     for package in "$scratch"/*.deb; do dpkg-deb -x "$package" "$unpacked"; done
     rm -rf "$scratch"
     install_template
-    for program in "${missing[@]}" promtool; do
+    for program in "${missing[@]}" promtool amtool; do
         "$(path_of "$program")" --version >/dev/null 2>&1 || die "$unpacked/usr/bin/$program does not run"
     done
 }
@@ -66,6 +67,7 @@ print_env() {
     printf "export AEGIS_TEST_PROMETHEUS_BIN='%s'\n" "$(path_of prometheus)"
     printf "export AEGIS_TEST_PROMTOOL_BIN='%s'\n" "$(path_of promtool)"
     printf "export AEGIS_TEST_ALERTMANAGER_BIN='%s'\n" "$(path_of prometheus-alertmanager)"
+    printf "export AEGIS_TEST_AMTOOL_BIN='%s'\n" "$(path_of amtool)"
     printf "export AEGIS_TEST_PUSHGATEWAY_BIN='%s'\n" "$(path_of prometheus-pushgateway)"
 }
 

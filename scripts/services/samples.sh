@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Recorded payloads that senders' own makers publish, and their own signing libraries, from npm.
+# Recorded payloads that senders' own makers publish, and the libraries that they send and sign with, from npm.
 #
 #   samples.sh install        Node 18 or newer with npm, and the packages, each only where missing
 #   samples.sh env            prints where they lie
@@ -15,7 +15,7 @@ modules=$(npm_folder "$here/samples/package.json" samples)
 case "${1:-}" in
 install)
     node_is_there
-    npm_install "$here/samples/package.json" "$modules" "GitHub's example payloads and Slack's Bolt"
+    npm_install "$here/samples/package.json" "$modules" "GitHub's example payloads and the senders' libraries"
     ;;
 env)
     printf 'export AEGIS_TEST_GITHUB_EXAMPLES=%q\n' "$modules/node_modules/@octokit/webhooks-examples/api.github.com/index.json"

@@ -2,11 +2,14 @@
 //!
 //! A file holds one body; or one capture, an object with `raw_body` and, as recorded, `headers` and `received_at`
 //! (seconds since the epoch); or several of either, one per line. Nothing is judged here: what is not a capture is a body,
-//! and a body that no decoder understands becomes a dead letter like any other.
+//! and a body that no decoder understands becomes a dead letter like any other. PagerDuty's routing keys are taken out: what is recorded may
+//! be anybody's, and credentials never enter the log.
 
 use bytes::Bytes;
 use model::RawEvent;
 use serde::Deserialize;
+
+use crate::webhook::redact::{self, Redaction};
 
 /// A recorded request. Fields that other recorders add are ignored; the raw body is what counts.
 #[derive(Deserialize)]
@@ -25,6 +28,9 @@ const EVENT: (&str, &str) = ("x-github-event", "http-x-github-event");
 /// (empty: unknown, or as captured); `now` (microseconds since the epoch) is the receive time where none was recorded.
 pub fn read(bytes: &[u8], sender: &str, event: &str, now: i64) -> Vec<RawEvent> {
     let mut events = bodies(bytes, sender, now);
+    for event in &mut events {
+        without_key(event);
+    }
     if !event.is_empty() {
         for body in &mut events {
             body.headers.retain(|(name, _)| name != EVENT.1);
@@ -63,6 +69,29 @@ fn bodies(bytes: &[u8], sender: &str, now: i64) -> Vec<RawEvent> {
             Err(_) => body_event(line, sender, now),
         })
         .collect()
+}
+
+/// Where PagerDuty's credential stands.
+const ROUTING_KEY: &str = "routing_key";
+
+fn without_key(event: &mut RawEvent) {
+    let names = ["", "pagerduty", "pagerduty-change"].contains(&event.sender.as_str());
+    if !names
+        || !event
+            .body
+            .windows(ROUTING_KEY.len())
+            .any(|part| part == ROUTING_KEY.as_bytes())
+    {
+        return;
+    }
+    let redaction = Redaction::new(&[], &[format!("/{ROUTING_KEY}")]);
+    // What is no JSON holds no field.
+    if let Ok(Ok(Some(redacted))) = redaction.map(|redaction| redaction.body(&event.body)) {
+        event.body = redacted.body.into();
+        event
+            .headers
+            .push((redact::HEADER.to_owned(), redacted.rules.join(",")));
+    }
 }
 
 fn body_event(body: &[u8], sender: &str, now: i64) -> RawEvent {
@@ -141,6 +170,23 @@ mod tests {
             (1_500_000, "text/x", &b"{}"[..])
         );
         assert_eq!(event.headers, [("ce-id".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn routing_keys_are_taken_out() {
+        let check = |text: &str, sender: &str, expected: &str| {
+            let event = &read(text.as_bytes(), sender, "", 7)[0];
+            assert_eq!(event.body, expected, "{text}");
+        };
+        let cut = r#"{"routing_key":"[redacted]","event_action":"trigger"}"#;
+        check(r#"{"routing_key":"k","event_action":"trigger"}"#, "pagerduty", cut);
+        check(r#"{"routing_key":"k","event_action":"trigger"}"#, "", cut);
+        check(
+            r#"{"raw_body":"{\"routing_key\":\"k\",\"event_action\":\"trigger\"}"}"#,
+            "",
+            cut,
+        );
+        check(r#"{"routing_key":"k"}"#, "json/n", r#"{"routing_key":"k"}"#);
     }
 
     #[test]

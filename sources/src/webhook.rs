@@ -1,8 +1,8 @@
 //! The dispatcher: takes webhooks and stores their raw bytes on `events.raw`, and log lines, which it stores on `logs`.
 //!
 //! Guarantees: a 2xx is sent only after the bytes are durable; what is refused is said with field, place and remedy
-//! (`application/problem+json`); credentials and configured fields never reach the log. On overload, and when the log
-//! fails, the answer is 503 with `Retry-After`, never 429 or 408. After a restart nothing is remembered and nothing
+//! (`application/problem+json`, or as the sender is used to); credentials and configured fields never reach the log. On overload, and when the
+//! log fails, the answer is 503 with `Retry-After`, never 429 or 408; who alone comes too fast gets what makes it slow down. After a restart nothing is remembered and nothing
 //! needs to be: a repeated delivery is stored again, and the dedupe stage recognises it by content.
 //!
 //! It does not decode alerts (that is `operators::normalize`), keeps no cache of deliveries, and speaks plain
@@ -18,10 +18,14 @@ mod flow;
 mod form;
 mod github;
 mod grafana;
+mod integrations;
+mod json;
 mod kubernetes;
 mod logs;
+mod pagerduty;
 mod problem;
-mod redact;
+mod rate;
+pub(crate) mod redact;
 mod senders;
 mod server;
 mod settings;
@@ -46,11 +50,15 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use auth::Guard;
 use flow::{Dispatcher, Endpoint};
+use integrations::Integrations;
+use json::AnyJson;
 use logs::{LogEndpoint, PROTOCOLS};
 use problem::Refusal;
-use senders::SENDERS;
+use redact::Redaction;
+use senders::{SENDERS, Sender};
 
 pub use fetched::{Fetched, NotTaken, Taken};
+pub use integrations::{Integration, PagerdutySettings};
 pub use settings::{EndpointSettings, GithubSettings, GrafanaSettings, WebhookSettings};
 
 /// Added to the request timeout when stopping: the time to write an answer.
@@ -139,6 +147,8 @@ impl Source for WebhookSource {
         let router = slack.merge(router);
         let limits = server::Limits {
             connections: self.settings.max_connections,
+            per_address: self.settings.max_connections_per_address,
+            headers: self.settings.max_headers,
             head: Duration::from_secs(self.settings.header_timeout_s),
             grace: self.settings.request_timeout() + ANSWER_TIME,
         };
@@ -163,10 +173,12 @@ pub fn router(
     let mut routes = Router::new().route("/healthz", get(async || Json(serde_json::json!({"status": "ok"}))));
     for registered in SENDERS {
         let sender = registered.sender;
-        let guard = Guard::new(&(registered.keys)(settings));
         let endpoint = Arc::new(Endpoint {
             sender,
-            guard,
+            stored_as: sender.name().to_owned(),
+            guard: Guard::new(&(registered.keys)(settings)),
+            integrations: sender.integrations(settings).map(Integrations::new),
+            redaction: redaction_of(settings, sender.credentials())?,
             dispatcher: Arc::clone(&dispatcher),
         });
         let mut methods = MethodRouter::new().on(sender.methods(), flow::deliver);
@@ -174,6 +186,18 @@ pub fn router(
             methods = methods.on(MethodFilter::OPTIONS, async move |headers: HeaderMap| answer(&headers));
         }
         routes = routes.route(sender.path(), methods.with_state(endpoint));
+    }
+    for (name, endpoint) in &settings.json {
+        let endpoint = Arc::new(Endpoint {
+            sender: &AnyJson,
+            stored_as: AnyJson::stored_as(name),
+            guard: Guard::new(&endpoint.keys()),
+            integrations: None,
+            redaction: redaction_of(settings, &[])?,
+            dispatcher: Arc::clone(&dispatcher),
+        });
+        let methods = MethodRouter::new().on(AnyJson.methods(), flow::deliver);
+        routes = routes.route(&AnyJson::path_of(name), methods.with_state(endpoint));
     }
     for (protocol, endpoint) in PROTOCOLS {
         let Some(ingress) = logs.clone() else { break };
@@ -193,8 +217,17 @@ pub fn router(
         .layer(CatchPanicLayer::new()))
 }
 
+/// The settings' redaction, and that of `more` fields.
+fn redaction_of(settings: &WebhookSettings, more: &[&str]) -> Result<Redaction, WebhookError> {
+    let mut fields = settings.redact_fields.clone();
+    fields.extend(more.iter().map(|field| (*field).to_owned()));
+    let redaction = Redaction::new(&settings.redact_headers, &fields);
+    redaction.map_err(|fault| WebhookError::Settings(vec![fault]))
+}
+
 async fn unknown_path(OriginalUri(uri): OriginalUri) -> Refusal {
     let mut known: Vec<&str> = SENDERS.iter().map(|registered| registered.sender.path()).collect();
+    known.push(AnyJson.path());
     known.extend(PROTOCOLS.iter().map(|(protocol, _)| protocol.path()));
     Refusal::new(
         StatusCode::NOT_FOUND,

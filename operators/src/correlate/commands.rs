@@ -4,7 +4,7 @@
 //! incident that is final, or that never was, is suppressed and counted.
 
 use model::command::{IncidentCommand, Order};
-use model::{EpisodeId, Fact, IncidentId};
+use model::{EpisodeId, Fact, IncidentId, SignalRow};
 use stream::Disposition;
 
 use super::facts::{Cause, tell};
@@ -36,6 +36,36 @@ impl Correlate {
             opened.resolved |= matches!(command.order, Order::Resolve { .. });
         }
         tell(&mut self.graph, name, fact, cause, cx);
+        cx.item(Disposition::Forwarded);
+        self.arm(name);
+    }
+
+    /// Somebody took a member up where it came from: that is said of its incident, by `sender:SOURCE`, once.
+    pub(super) fn acknowledge(&mut self, id: EpisodeId, row: &SignalRow<'_>, cx: &mut Cx<'_>) {
+        let name = self.component_of(id);
+        let incident = self
+            .graph
+            .components
+            .get(&name)
+            .and_then(|component| Some(component.incident.as_ref()?.id));
+        let Some(incident) = incident else {
+            let rule = match self.graph.episodes.contains(&id) {
+                true => "acknowledged-no-incident",
+                false => "orphan-acknowledge",
+            };
+            return cx.item(Disposition::Suppressed { rule });
+        };
+        let spoken = self.graph.spoken.entry(incident).or_default();
+        if std::mem::replace(&mut spoken.acknowledged, true) {
+            return cx.item(Disposition::Merged { id: row.id.0.as_u128() });
+        }
+        let cause = Cause {
+            at: row.effective_at,
+            observed_at: row.observed_at,
+            watermark: cx.watermark(),
+        };
+        let by = format!("sender:{}", row.source);
+        tell(&mut self.graph, name, Fact::Acknowledged { by }, cause, cx);
         cx.item(Disposition::Forwarded);
         self.arm(name);
     }

@@ -183,6 +183,19 @@ impl Graph {
         true
     }
 
+    /// What counted as ended fires after all.
+    pub fn revive(&mut self, id: EpisodeId) {
+        let Some(episode) = self.episodes.get_mut(&id) else {
+            return;
+        };
+        if episode.quiet_at.is_none()
+            && episode.ends_at.take().is_some()
+            && let Some(component) = self.components.get_mut(&episode.component)
+        {
+            component.firing += 1;
+        }
+    }
+
     /// Components other than its own that `links` of an episode reach, each with the first link found.
     pub fn reach(&self, id: EpisodeId, links: &[Link], gap: i64) -> Vec<(EpisodeId, Evidence)> {
         let Some(episode) = self.episodes.get(&id) else {

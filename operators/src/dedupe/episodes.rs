@@ -4,8 +4,12 @@
 //! in which statements about an episode arrive, its end is the latest end stated, and it fires only until then. What a
 //! decision depends on the order for is only the word (`New` or `Reopened`) and how many statements counted as repeats.
 
+mod unstated;
+
 use model::{Signal, SignalRow, SignalState, TransitionKind};
 use serde::{Deserialize, Serialize};
+
+pub use unstated::Said;
 
 /// Contents remembered per episode, so that A, B, A is one update and not two. With fewer, a sender that alternates
 /// among more texts is heard each time; with more, each episode costs eight bytes for each.
@@ -89,7 +93,38 @@ impl AlertState {
             SignalState::Firing => self.firing(row),
             SignalState::Resolved => self.resolved(row, overdue),
             SignalState::Event => self.event(row),
+            // These name no firing: see `unstated.rs`.
+            SignalState::Triggered | SignalState::Cleared | SignalState::Acknowledged => Verdict::Repeat,
         }
+    }
+
+    /// Whether the firing that began then has no end yet.
+    pub fn fires(&self, starts_at: i64) -> bool {
+        matches!(self.find(starts_at), Ok(at) if self.episodes[at].phase == Phase::Firing)
+    }
+
+    /// The term of a firing is over: it ended then. Returns its repeats; `None` where it does not fire (any more).
+    pub fn expire(&mut self, starts_at: i64, until: i64) -> Option<u64> {
+        let at = self.find(starts_at).ok()?;
+        let episode = &mut self.episodes[at];
+        if episode.phase != Phase::Firing {
+            return None;
+        }
+        episode.phase = Phase::Resolved {
+            ends_at: until,
+            stated_at: until,
+        };
+        Some(episode.repeats)
+    }
+
+    /// What expired was said again: it fires, as it did all along.
+    pub fn revive(&mut self, starts_at: i64) -> bool {
+        let Ok(at) = self.find(starts_at) else { return false };
+        let over = matches!(self.episodes[at].phase, Phase::Resolved { .. });
+        if over {
+            self.episodes[at].phase = Phase::Firing;
+        }
+        over
     }
 
     /// The wait for the firing of a parked resolve is over. `None` if nothing is parked there (any more).

@@ -32,10 +32,10 @@ pub struct Draft<'a, 'e> {
     pub prefix: &'a [&'a str],
     /// The parts behind it, each after a colon, with `:` and `%` escaped: a colon in a part does not make it two.
     pub key: &'a [&'a str],
-    pub rule: &'static str,
-    /// Start of the episode, also when it is resolved.
+    pub rule: &'a str,
+    /// Start of the episode, also when it is resolved. Of what is triggered, cleared or acknowledged: when.
     pub event_at: i64,
-    /// Set when and only when resolved.
+    /// The end, set when resolved or cleared; of what fires, its term, if it has one.
     pub ends_at: Option<i64>,
     pub severity: Option<&'a str>,
     pub title: Option<&'a str>,
@@ -46,6 +46,22 @@ pub struct Draft<'a, 'e> {
     pub labels: &'a Pairs<'a>,
     pub annotations: &'a Pairs<'a>,
     pub extra: &'a mut Extra<'e>,
+}
+
+impl Draft<'_, '_> {
+    /// The stated end. A term is none: it moves with every sending, and says nothing new about the alert.
+    fn end(&self) -> Option<i64> {
+        self.ends_at
+            .filter(|_| matches!(self.state, SignalState::Resolved | SignalState::Cleared))
+    }
+
+    /// Whether the sender names the firing that it speaks of. One that does not says the same at another time.
+    fn names_its_start(&self) -> bool {
+        !matches!(
+            self.state,
+            SignalState::Triggered | SignalState::Cleared | SignalState::Acknowledged
+        )
+    }
 }
 
 /// Buffers used again for every element. Nothing in them outlives the element: they are not state.
@@ -179,7 +195,7 @@ impl Lane<'_, '_> {
                 &event_at.to_le_bytes(),
                 draft.state.as_str().as_bytes(),
                 draft
-                    .ends_at
+                    .end()
                     .map(i64::to_le_bytes)
                     .as_ref()
                     .map_or(&[], <[u8; 8]>::as_slice),
@@ -218,7 +234,7 @@ impl Lane<'_, '_> {
             origin: self.origin,
             transition: None,
         };
-        if row.ends_at.is_some_and(|end| end < row.event_at) {
+        if row.end().is_some_and(|end| end < row.event_at) {
             counter!("aegis_ends_before_start_total", "source" => draft.source).increment(1);
         }
         let effective_at = Instant(row.effective_at);
@@ -244,19 +260,23 @@ impl Lane<'_, '_> {
 /// said: the same body later is the same statement.
 fn digest(content: &str, draft: &Draft<'_, '_>) -> u64 {
     let timeless = draft.extra.items.iter().any(|item| item.name == "time_from");
-    let event_at = if timeless { i64::MIN } else { draft.event_at };
     let mut said = [0; 26];
     said[..8].copy_from_slice(&XxHash3_64::oneshot(content.as_bytes()).to_le_bytes());
-    said[8..16].copy_from_slice(&event_at.to_le_bytes());
     // No sender's time is this early.
-    said[16..24].copy_from_slice(&draft.ends_at.unwrap_or(i64::MIN).to_le_bytes());
+    let (start, end) = match (draft.names_its_start(), timeless) {
+        (false, _) => (i64::MIN, None),
+        (true, true) => (i64::MIN, draft.end()),
+        (true, false) => (draft.event_at, draft.end()),
+    };
+    said[8..16].copy_from_slice(&start.to_le_bytes());
+    said[16..24].copy_from_slice(&end.unwrap_or(i64::MIN).to_le_bytes());
     (said[24], said[25]) = (draft.kind as u8, draft.state as u8);
     XxHash3_64::oneshot(&said)
 }
 
 /// What moves watermarks: the end when resolved, else the start, but never far after we received it.
 fn effective(settings: &NormalizeSettings, observed_at: i64, draft: &Draft<'_, '_>) -> i64 {
-    let said = draft.ends_at.unwrap_or(draft.event_at);
+    let said = draft.end().unwrap_or(draft.event_at);
     let limit = observed_at.saturating_add(micros(Duration::from_secs(settings.max_future_skew_s.into())));
     if said > limit {
         counter!("aegis_far_future_total", "source" => draft.source).increment(1);

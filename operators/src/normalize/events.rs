@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::core::{Draft, Lane};
 use super::extra::{Extra, Item, Json};
 use super::fault::Fault;
-use super::group::unknown_word;
+use super::group::{stated, unknown_word};
 use super::json::{self, Fields, Member, Pairs, Text, read_array, read_object};
 use super::time;
 
@@ -291,8 +291,9 @@ fn kind_of(word: Option<&str>, kind_of_event: &str, data: &str) -> Result<Signal
 /// The data's word; without one it is something that happened. A change has no end to wait for.
 fn state_of(word: Option<&str>, kind: SignalKind, data: &str) -> Result<SignalState, Fault> {
     let said = match word {
-        Some(word) => SignalState::parse(word)
-            .ok_or_else(|| unknown_word(&format!("{data}/status"), word, "firing, resolved or event"))?,
+        Some(word) => {
+            stated(word).ok_or_else(|| unknown_word(&format!("{data}/status"), word, "firing, resolved or event"))?
+        }
         None => SignalState::Event,
     };
     Ok(if kind == SignalKind::Change {

@@ -41,6 +41,15 @@ impl<'a> Extra<'a> {
         });
     }
 
+    /// Valid JSON as it stands.
+    pub fn raw(&mut self, name: &'static str, json: &'a str, stable: bool) {
+        self.items.push(Item {
+            name: Cow::Borrowed(name),
+            json: Json::Raw(json),
+            stable,
+        });
+    }
+
     pub fn made(&mut self, name: &'static str, json: impl Into<Text<'a>>, stable: bool) {
         self.items.push(Item {
             name: Cow::Borrowed(name),

@@ -18,7 +18,7 @@ use serde::de::MapAccess;
 use super::core::{Draft, Lane};
 use super::extra::{Extra, Item, Json};
 use super::fault::Fault;
-use super::group::unknown_word;
+use super::group::{stated, unknown_word};
 use super::json::{self, Fields, Member, Pairs, Text, read_array, read_object};
 
 pub const SOURCE: &str = "flat";
@@ -125,9 +125,7 @@ impl Flat<'_> {
     fn emit_alert(&mut self, ts: i64, lane: &mut Lane<'_, '_>) -> Result<(), Fault> {
         let state = match self.status.as_deref() {
             None => SignalState::Firing,
-            Some(word) => {
-                SignalState::parse(word).ok_or_else(|| unknown_word("/status", word, "firing, resolved or event"))?
-            }
+            Some(word) => stated(word).ok_or_else(|| unknown_word("/status", word, "firing, resolved or event"))?,
         };
         let event_at = match self.starts_at {
             Some(at) => at,

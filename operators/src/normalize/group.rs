@@ -166,6 +166,12 @@ impl Alert<'_> {
     }
 }
 
+/// The state that a sender's own word means, of those that a body may state.
+pub fn stated(word: &str) -> Option<SignalState> {
+    let states = [SignalState::Firing, SignalState::Resolved, SignalState::Event];
+    states.into_iter().find(|state| state.as_str() == word)
+}
+
 /// A word outside a closed set.
 pub fn unknown_word(pointer: &str, word: &str, known: &str) -> Fault {
     let shown: String = word.chars().take(40).collect();

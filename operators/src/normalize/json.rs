@@ -273,10 +273,6 @@ impl<'a> Pairs<'a> {
         names.iter().find_map(|name| self.get(name.as_ref()))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }

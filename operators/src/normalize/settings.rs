@@ -1,7 +1,13 @@
 //! `[normalize]`: how signals are made from what senders say.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use stream::time::micros;
+
+use super::mapper::MapperSettings;
 
 /// Settings of the normalize stage. Changing one that decides identity (`tenant…`, `environment…`) makes other signals
 /// of what is sent from then on; what is already in `signals` stays as it is.
@@ -34,6 +40,34 @@ pub struct NormalizeSettings {
     /// dead letters as `too_large`. A single extra field of more than an eighth of it is left out and only its size
     /// is kept; its bytes stay in `events.raw`.
     pub max_signal_bytes: u32,
+    /// How long, in seconds, an alert of Alertmanager's API without `endsAt` fires unless it is sent again. 0: until its end is sent.
+    pub resolve_timeout_s: u32,
+    /// Rules for JSON of other senders, by name: what comes to `POST /webhooks/json/NAME`, and with `json/NAME` in `aegis-sender`. Those
+    /// of the name `grafana` are for custom payloads of Grafana's contact points.
+    pub json: BTreeMap<String, MapperSettings>,
+}
+
+impl NormalizeSettings {
+    /// Every fault of these settings, as key below `[normalize]` (steps with a dot between them) and problem.
+    pub fn faults(&self) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
+        for (name, mapper) in &self.json {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+                let problem = "a name is 1 to 64 letters, digits, `-` or `_`: it stands in an address".to_owned();
+                faults.push((format!("json.{name}"), problem));
+            }
+            let found = mapper.faults().into_iter();
+            faults.extend(found.map(|(key, problem)| (format!("json.{name}.{key}"), problem)));
+        }
+        faults
+    }
+
+    /// The term of an alert that names none, in microseconds.
+    pub(super) fn resolve_at(&self, observed_at: i64) -> Option<i64> {
+        let span = micros(Duration::from_secs(self.resolve_timeout_s.into()));
+        (span > 0).then(|| observed_at.saturating_add(span))
+    }
 }
 
 impl Default for NormalizeSettings {
@@ -58,6 +92,8 @@ impl Default for NormalizeSettings {
             severity_labels: names(&["severity", "priority", "level"]),
             group_labels: names(&["aegis_group"]),
             max_signal_bytes: 262_144,
+            resolve_timeout_s: 300,
+            json: BTreeMap::new(),
         }
     }
 }

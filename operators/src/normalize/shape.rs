@@ -10,10 +10,12 @@
 //! | in an array: `labels` and `startsAt` | `alertmanager` (API v2) |
 //! | header `http-x-github-event`, or `repository` and `sender` | `github` |
 //! | header `kubernetes-sighting`, or `involvedObject` or `regarding` | `kubernetes` |
+//! | `event_action`, or `routing_key` and `payload` | `pagerduty` |
 //! | `fingerprint` and `ts` | `flat` |
 //! | `ts`, `service`, and `commit` or `version` | `flat` |
 //!
-//! In an array the first element speaks for all. A producer that wants certainty sets the header.
+//! In an array the first element speaks for all. A producer that wants certainty sets the header; `json/NAME` in it has the rules of
+//! `[normalize.json.NAME]` read the body, and nothing else does.
 
 use model::RawEvent;
 use serde::de::MapAccess;
@@ -21,7 +23,7 @@ use serde_json::value::RawValue;
 
 use super::fault::Fault;
 use super::json::{Fields, Member, read_leading_object};
-use super::{alertmanager, events, flat, github, grafana, kubernetes};
+use super::{alertmanager, events, flat, github, grafana, kubernetes, mapper, pagerduty};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
@@ -31,12 +33,18 @@ pub enum Sender {
     Kubernetes,
     Events,
     Flat,
+    Pagerduty,
+    /// By rules.
+    Json,
 }
 
 /// The decoder for a body; a fault when nothing says which.
 pub fn sender_of(event: &RawEvent, body: &str) -> Result<Sender, Fault> {
     match &*event.sender {
-        alertmanager::SOURCE => return Ok(Sender::Alertmanager),
+        alertmanager::SOURCE | alertmanager::API => return Ok(Sender::Alertmanager),
+        pagerduty::SOURCE | pagerduty::CHANGES => return Ok(Sender::Pagerduty),
+        mapper::SOURCE => return Ok(Sender::Json),
+        named if named.starts_with("json/") => return Ok(Sender::Json),
         grafana::SOURCE => return Ok(Sender::Grafana),
         github::SOURCE => return Ok(Sender::Github),
         kubernetes::SOURCE => return Ok(Sender::Kubernetes),
@@ -46,7 +54,7 @@ pub fn sender_of(event: &RawEvent, body: &str) -> Result<Sender, Fault> {
         other => {
             let shown: String = other.chars().take(40).collect();
             let detail = format!(
-                "header aegis-sender is {shown:?}; known are alertmanager, grafana, github, kubernetes, events, flat"
+                "header aegis-sender is {shown:?}; known are alertmanager, grafana, github, kubernetes, pagerduty, events, flat, json/NAME"
             );
             return Err(Fault::new("unknown_sender", "", detail));
         }
@@ -89,7 +97,7 @@ fn of_object(text: &str, in_array: bool) -> Result<Sender, Fault> {
     }
     read?;
     let detail = format!(
-        "an object with {} is no shape we know (Alertmanager 4, Grafana 1, GitHub, CloudEvents 1.0, flat alert or deployment): \
+        "an object with {} is no shape we know (Alertmanager 4, Grafana 1, GitHub, PagerDuty 2, CloudEvents 1.0, flat alert or deployment): \
          name the decoder in the header aegis-sender",
         if clues.names.is_empty() {
             "no members".to_owned()
@@ -117,6 +125,8 @@ struct Clues {
     repository: bool,
     by: bool,
     cluster_event: bool,
+    routing_key: bool,
+    payload: bool,
     sender: Option<Sender>,
     /// The first few members that are no clue, for the refusal.
     names: Vec<String>,
@@ -129,6 +139,10 @@ impl<'de> Fields<'de> for Clues {
         match member.name() {
             "specversion" => {
                 self.sender = Some(Sender::Events);
+                return Err(member.stop());
+            }
+            "event_action" if !self.in_array => {
+                self.sender = Some(Sender::Pagerduty);
                 return Err(member.stop());
             }
             "version" => {
@@ -150,6 +164,8 @@ impl<'de> Fields<'de> for Clues {
             "repository" => self.repository = true,
             "sender" => self.by = true,
             "involvedObject" | "regarding" => self.cluster_event = true,
+            "routing_key" => self.routing_key = true,
+            "payload" => self.payload = true,
             name if self.names.len() < 8 && !matches!(name, "id" | "status" | "receiver") => {
                 self.names.push(name.chars().take(32).collect());
             }
@@ -173,6 +189,8 @@ impl Clues {
             Some(Sender::Github)
         } else if self.cluster_event {
             Some(Sender::Kubernetes)
+        } else if self.routing_key && self.payload && !self.in_array {
+            Some(Sender::Pagerduty)
         } else if self.ts && (self.fingerprint || (self.service && (self.commit || self.version))) {
             Some(Sender::Flat)
         } else {

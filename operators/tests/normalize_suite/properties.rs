@@ -7,7 +7,19 @@ use stream::operator::Harness;
 
 use crate::support::{am_alert, am_body, record, run, run_with};
 
-const SENDERS: &[&str] = &["", "alertmanager", "grafana", "events", "flat", "kubernetes", "other"];
+const SENDERS: &[&str] = &[
+    "",
+    "alertmanager",
+    "alertmanager-api",
+    "grafana",
+    "pagerduty",
+    "events",
+    "flat",
+    "kubernetes",
+    "json",
+    "json/n",
+    "other",
+];
 
 /// Bodies to cut up and stir.
 fn seeds() -> Vec<String> {

@@ -116,11 +116,20 @@ fn alertmanager_api_form() {
         assert_eq!(found, expected, "{body}");
     };
     let alert = |rest: &str| format!("[{{\"labels\":{{\"alertname\":\"A\"}},\"startsAt\":\"{START}\"{rest}}}]");
+    // Of what fires the second is its term: as stated, or five minutes from when we heard of it.
+    let five_minutes = Some(RECEIVED_AT + 300_000_000);
     check("[]", &[]);
-    check(&alert(""), &[(SignalState::Firing, None)]);
+    check(&alert(""), &[(SignalState::Firing, five_minutes)]);
     check(
         &alert(",\"endsAt\":\"2026-11-23T08:54:00Z\""),
-        &[(SignalState::Firing, None)],
+        &[(SignalState::Firing, Some(at("2026-11-23T08:54:00Z")))],
+    );
+    // As `amtool alert add` sends it.
+    let unstated = alert("").replace(START, "0001-01-01T00:00:00.000Z");
+    check(&unstated, &[(SignalState::Triggered, five_minutes)]);
+    check(
+        &unstated.replace("}]", &format!(",\"endsAt\":\"{END}\"}}]")),
+        &[(SignalState::Cleared, Some(at(END)))],
     );
     check(
         &alert(&format!(",\"endsAt\":\"{END}\"")),
@@ -135,8 +144,33 @@ fn alertmanager_api_form() {
         &alert(
             ",\"status\":{\"inhibitedBy\":[],\"silencedBy\":[\"x\"],\"state\":\"suppressed\"},\"receivers\":[{\"name\":\"r\"}]",
         ),
-        &[(SignalState::Firing, None)],
+        &[(SignalState::Firing, five_minutes)],
     );
+}
+
+#[test]
+fn terms_are_no_content_and_empty_labels_none() {
+    let alert = |labels: &str, end: &str| {
+        let body = format!("[{{\"labels\":{labels},\"startsAt\":\"{START}\",\"endsAt\":\"{end}\"}}]");
+        run_as("alertmanager-api", body).one()
+    };
+    let labels = r#"{"alertname":"A"}"#;
+    let (first, again) = (
+        alert(labels, "2026-11-23T08:54:00Z"),
+        alert(labels, "2026-11-23T08:55:00Z"),
+    );
+    assert_eq!(
+        (first.id, first.digest, first.effective_at),
+        (again.id, again.digest, at(START))
+    );
+    let empty = alert(r#"{"alertname":"A","pod":""}"#, "2026-11-23T08:54:00Z");
+    assert_eq!(empty.dedup_key, first.dedup_key);
+    assert_eq!(
+        (&*first.dedup_rule, &*empty.dedup_rule),
+        ("alertmanager/labels@1", "alertmanager/labels@2")
+    );
+    let none = run_as("alertmanager-api", r#"[{"labels":{"a":""}}]"#);
+    assert_eq!(none.faults(), [("missing_field", Some("/0/labels"))]);
 }
 
 #[test]
@@ -329,10 +363,8 @@ fn flat_alerts_and_deployments() {
 fn the_header_or_the_shape_decides() {
     let am = am_body(&[am_alert("\"labels\":{\"alertname\":\"A\"}")]);
     assert_eq!(run_as("alertmanager", am.clone()).one().source, "alertmanager");
-    assert_eq!(
-        run_as("grafana", am.clone()).faults(),
-        [("missing_field", Some("/alerts/0/fingerprint"))]
-    );
+    // An alert without a fingerprint is none of Grafana's.
+    assert_eq!(run_as("grafana", am.clone()).one().source, "json");
     assert_eq!(run_as("nobody", am.clone()).faults(), [("unknown_sender", None)]);
     assert_eq!(run(format!("\u{feff}{am}")).one().source, "alertmanager");
     assert_eq!(run(am.replace("\"4\"", "\"5\"")).faults(), [("unknown_shape", None)]);

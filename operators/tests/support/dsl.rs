@@ -3,6 +3,8 @@
 //! ```text
 //! fire api @100 warning svc=shop grp=g text=2     the alert `api` fires since 100; `text` stands for its content
 //! end  api @100 until=160                         … and ended at 160
+//! fire api @100 until=400                         … and fires until 400 unless that is said again
+//! trigger api @100, ack api @110, clear api @160  the same without a word on which firing is meant
 //! note pod @50 kind=security                      an event, which has no end
 //! time 400                                        the watermark
 //! ```
@@ -49,7 +51,10 @@ fn line(text: &str) -> Line {
         "fire" => SignalState::Firing,
         "end" => SignalState::Resolved,
         "note" => SignalState::Event,
-        other => panic!("{other}: neither fire, end, note nor time"),
+        "trigger" => SignalState::Triggered,
+        "ack" => SignalState::Acknowledged,
+        "clear" => SignalState::Cleared,
+        other => panic!("{other}: neither fire, end, note, trigger, ack, clear nor time"),
     };
     let mut spec = Spec::new(state, name, 0);
     for word in words {
@@ -100,10 +105,24 @@ impl Spec {
     }
 
     pub fn signal(&self) -> Signal {
-        let words = format!("{self:?}");
-        let id = SignalId::of(&[words.as_bytes()]);
+        let id = SignalId::of(&[format!("{self:?}").as_bytes()]);
+        // As in normalize: neither a term nor the time of what names no firing is content.
+        let names_no_firing = matches!(
+            self.state,
+            SignalState::Triggered | SignalState::Cleared | SignalState::Acknowledged
+        );
+        let content = Spec {
+            at: if names_no_firing { 0 } else { self.at },
+            until: self.until.filter(|_| self.state == SignalState::Resolved),
+            ..self.clone()
+        };
+        let digest = SignalId::of(&[format!("{content:?}").as_bytes()]);
         let event_at = self.at * SECOND;
-        let ends_at = self.until.map(|until| until * SECOND);
+        let until = self
+            .until
+            .or(Some(self.at).filter(|_| self.state == SignalState::Cleared));
+        let ends_at = until.map(|until| until * SECOND);
+        let end = ends_at.filter(|_| matches!(self.state, SignalState::Resolved | SignalState::Cleared));
         Signal {
             id,
             tenant: "default".into(),
@@ -115,7 +134,7 @@ impl Spec {
             dedup_rule: "test@1".into(),
             event_at,
             observed_at: event_at + SECOND,
-            effective_at: ends_at.unwrap_or(event_at),
+            effective_at: end.unwrap_or(event_at),
             ends_at,
             severity: self.severity,
             title: format!("{} text {}", self.name, self.text),
@@ -127,7 +146,7 @@ impl Spec {
             labels: "{\"a\":\"b\"}".into(),
             annotations: "{}".into(),
             extra: None,
-            digest: id.0.as_u128() as u64,
+            digest: digest.0.as_u128() as u64,
             origin: Origin::default(),
             transition: None,
         }

@@ -74,6 +74,20 @@ pub fn check_folder<J: Job>(folder: &str, make: impl Fn(&str, usize, bool) -> J)
     files.len()
 }
 
+/// Whether a script ends in the same way however it runs; returns how.
+#[allow(dead_code)] // Not every test makes scripts up.
+pub fn agree<J: Job>(script: &str, make: impl Fn(usize, bool) -> J) -> Vec<String> {
+    let lines = dsl::lines(script);
+    let straight = run(&lines, make(1, false), Variation::default());
+    for partitions in [1, 4] {
+        for variation in variations() {
+            let found = run(&lines, make(partitions, variation.mortal), variation);
+            assert_eq!(found, straight, "at {partitions} partitions, {variation:?}:\n{script}");
+        }
+    }
+    straight
+}
+
 fn run<J: Job>(lines: &[Line], mut job: J, variation: Variation) -> Vec<String> {
     let mut dice = Dice(variation.seed);
     let mut waiting: Vec<Signal> = Vec::new();

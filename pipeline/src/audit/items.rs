@@ -8,8 +8,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use stream::Record;
 
-/// Items in a record of `events.raw`.
-pub fn items(record: &Record) -> u64 {
+/// Items in a record of `events.raw`; `None` where rules of the configuration may decide it.
+pub fn items(record: &Record) -> Option<u64> {
     let header = |name: &str| {
         let value = record.headers.iter().rev().find(|(n, _)| n.eq_ignore_ascii_case(name));
         value
@@ -17,15 +17,15 @@ pub fn items(record: &Record) -> u64 {
             .unwrap_or_default()
     };
     let Ok(text) = std::str::from_utf8(&record.value) else {
-        return 1;
+        return Some(1);
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let attributes = ["ce-specversion", "ce_specversion"]
         .iter()
         .any(|name| !header(name).is_empty());
     let in_headers = attributes && !header("content-type").starts_with("application/cloudevents");
-    match header("aegis-sender").as_str() {
-        "alertmanager" | "grafana" => match read(text) {
+    Some(match header("aegis-sender").as_str() {
+        "alertmanager" | "alertmanager-api" => match read(text) {
             Some(Shape::Array(length)) => length,
             Some(Shape::Object(members)) => alerts(&members).unwrap_or(1),
             _ => 1,
@@ -37,6 +37,8 @@ pub fn items(record: &Record) -> u64 {
             Some(Shape::Object(members)) => array(&members, "items").unwrap_or(1),
             _ => 1,
         },
+        "grafana" => return grafana(text),
+        sender if sender.starts_with("json/") => return None,
         "events" if in_headers => 1,
         "events" => match read(text) {
             Some(Shape::Array(length)) => length,
@@ -46,7 +48,16 @@ pub fn items(record: &Record) -> u64 {
         "" if in_headers || !header("kubernetes-sighting").is_empty() => 1,
         "" => unnamed(text),
         _ => 1,
-    }
+    })
+}
+
+/// Grafana's own payload lists its alerts and is of version 1; another may be of a template, for which there may be rules.
+fn grafana(text: &str) -> Option<u64> {
+    let Some(Shape::Object(members)) = read(text) else {
+        return None;
+    };
+    let own = |(name, shape): &(String, Shape)| name == "version" && matches!(shape, Shape::Text(text) if text == "1");
+    alerts(&members).filter(|_| members.iter().any(own))
 }
 
 /// The first of these that the members, in order, make true: a CloudEvent (one), a notification (its alerts), anything else
@@ -60,7 +71,7 @@ fn unnamed(text: &str) -> u64 {
             let mut grafana = false;
             for (name, shape) in &members {
                 match (name.as_str(), shape) {
-                    ("specversion", _) => return 1,
+                    ("specversion" | "event_action", _) => return 1,
                     ("version", Shape::Text(text)) => version = Some(text.as_str()),
                     ("alerts", _) => listed = true,
                     ("orgId" | "state", _) => grafana = true,
@@ -198,7 +209,7 @@ mod tests {
 
     #[test]
     fn bodies() {
-        let check = |headers: &[(&str, &str)], body: &str, expected| {
+        fn check(headers: &[(&str, &str)], body: &str, expected: impl Into<Option<u64>>) {
             let record = Record {
                 offset: Offset(0),
                 key: None,
@@ -209,8 +220,9 @@ mod tests {
                     .collect(),
                 timestamp: Instant(0),
             };
+            let expected: Option<u64> = expected.into();
             assert_eq!(items(&record), expected, "{headers:?} {body}");
-        };
+        }
         let am = [("aegis-sender", "alertmanager")];
         check(&am, r#"{"version":"4","alerts":[{},{"a":[1,2]},3]}"#, 3);
         check(&am, r#"{"version":"4","alerts":[]}"#, 0);
@@ -235,6 +247,13 @@ mod tests {
         check(&[("aegis-sender", "flat")], "{\"ts\":1}", 1);
         check(&[], "{\"ts\":1\n{\"ts\":2}", 2);
         check(&[("aegis-sender", "nagios")], "[1,2]", 1);
+        check(&[("aegis-sender", "alertmanager-api")], "[{},{}]", 2);
+        check(&[("aegis-sender", "pagerduty")], r#"{"event_action":"resolve"}"#, 1);
+        check(&[], r#"{"event_action":"resolve","version":"4","alerts":[{},{}]}"#, 1);
+        check(&[("aegis-sender", "json")], "[{},{}]", 1);
+        check(&[("aegis-sender", "json/n")], "[{},{}]", None);
+        check(&[("aegis-sender", "grafana")], r#"{"version":"1","alerts":[{},{}]}"#, 2);
+        check(&[("aegis-sender", "grafana")], r#"{"alerts":[{},{}]}"#, None);
         let deep = format!(
             "{{\"version\":\"4\",\"alerts\":[{}1{}]}}",
             "[".repeat(500),

@@ -29,10 +29,13 @@ pub async fn audit(
         book.recount(log, cut, report, |record, _, line| {
             line.bodies += 1;
             // Whether a body can be split at all is the stage's to say; it has to leave a letter about it.
-            line.items += match letters.whole(STAGE, &input, record.offset.0) {
-                true => 1,
-                false => items(record),
-            };
+            match letters.whole(STAGE, &input, record.offset.0) {
+                true => line.items += 1,
+                false => match items(record) {
+                    Some(items) => line.items += items,
+                    None => line.by_rules += 1,
+                },
+            }
         })
         .await?;
         book.compare_input(report);

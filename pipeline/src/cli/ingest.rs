@@ -13,6 +13,8 @@ Examples:
   aegis ingest alerts.json
   aegis ingest --from alertmanager recorded/*.json
   aegis ingest --from github --event deployment_status delivery.json
+  aegis ingest --from pagerduty recorded/*.json
+  aegis ingest --from json --mapper statuspage incident.json
   kubectl logs relay | aegis ingest --from events -
   aegis ingest --from lines --service checkout /var/log/checkout.log
   aegis ingest --close storm.jsonl        and close what is still open in event time
@@ -25,6 +27,9 @@ pub struct IngestArgs {
     /// What GitHub called the event (X-GitHub-Event), with --from github; without it each body says what it is
     #[arg(long, value_name = "NAME", value_parser = event_name)]
     pub event: Option<String>,
+    /// The rules that read the bodies ([normalize.json.NAME]), with --from json; without it each becomes an info signal
+    #[arg(long, value_name = "NAME", value_parser = mapper_name)]
+    pub mapper: Option<String>,
     /// Whose lines they are, with --from lines
     #[arg(long, required_if_eq("from", "lines"))]
     pub service: Option<String>,
@@ -52,19 +57,38 @@ fn event_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// As they stand in addresses.
+fn mapper_name(text: &str) -> Result<String, &'static str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("names of mappers are 1 to 64 letters, digits, - or _")
+    }
+}
+
 /// Whose bodies the files hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Sender {
     /// The shape of each body decides
     #[default]
     Auto,
+    /// Alertmanager's webhook, version 4
     Alertmanager,
+    /// What Prometheus posts to Alertmanager's API v2
+    AlertmanagerApi,
     Grafana,
     Github,
     /// Events and Deployments of Kubernetes, lists of them, and recorded watches
     Kubernetes,
+    /// PagerDuty's Events API v2: alerts and changes
+    Pagerduty,
     /// CloudEvents
     Events,
+    /// JSON of anybody, by rules
+    Json,
+    /// Flat JSON, an object per alert or deployment
+    Flat,
     /// Log lines: bodies of OTLP
     Otlp,
     /// Log lines: bodies of Loki's push
@@ -73,16 +97,31 @@ pub enum Sender {
     Lines,
 }
 
+impl IngestArgs {
+    /// What the bodies are stored under; empty leaves it to their shape. A usage error where options do not fit together.
+    pub fn stored_as(&self) -> Result<String, &'static str> {
+        match (self.from, &self.mapper) {
+            (Sender::Json, Some(name)) => Ok(format!("json/{name}")),
+            (_, Some(_)) => Err("--mapper goes with --from json"),
+            (from, None) => Ok(from.decoder().to_owned()),
+        }
+    }
+}
+
 impl Sender {
     /// The decoder's name; empty leaves it to the shape of the body.
     pub fn decoder(self) -> &'static str {
         match self {
             Sender::Auto => "",
             Sender::Alertmanager => "alertmanager",
+            Sender::AlertmanagerApi => "alertmanager-api",
             Sender::Grafana => "grafana",
             Sender::Github => "github",
             Sender::Kubernetes => "kubernetes",
+            Sender::Pagerduty => "pagerduty",
             Sender::Events => "events",
+            Sender::Json => "json",
+            Sender::Flat => "flat",
             Sender::Otlp => "otlp",
             Sender::Loki => "loki",
             Sender::Lines => "lines",

@@ -109,6 +109,21 @@ impl<'a> Checks<'a> {
         for fault in self.config.sources.kubernetes.faults() {
             self.component_fault("sources.kubernetes", &fault);
         }
+        for (key, problem) in self.config.normalize.faults() {
+            // A name may hold what separates keys elsewhere.
+            let path: Vec<&str> = std::iter::once("normalize").chain(key.splitn(3, '.')).collect();
+            self.fault_at(&path, problem, None);
+        }
+        for name in self.config.dispatcher.json.keys() {
+            if !self.config.normalize.json.contains_key(name) {
+                self.warnings.push(Warning(Fault {
+                    place: (self.place_of)(&["dispatcher", "json", name]),
+                    key: format!("dispatcher.json.{name}"),
+                    problem: "has no rules, so what comes there becomes info signals".to_owned(),
+                    help: Some(format!("write [normalize.json.{name}]")),
+                }));
+            }
+        }
         for fault in self.config.tools.faults() {
             self.component_fault("tools", &fault);
         }

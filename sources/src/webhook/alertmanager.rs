@@ -1,7 +1,9 @@
 //! Alertmanager's webhook, version 4: <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>.
 //!
-//! Alertmanager signs nothing and repeats whole groups; it retries 5xx and network errors only.
+//! Alertmanager signs nothing and repeats whole groups; it retries 5xx and network errors only. Its own API, as a door for Prometheus, is in
+//! `api.rs`.
 
+mod api;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -10,6 +12,8 @@ use axum::http::HeaderMap;
 
 use super::problem::Refusal;
 use super::senders::Sender;
+
+pub use api::AlertmanagerApi;
 
 /// `POST /webhooks/alertmanager`.
 pub struct Alertmanager;

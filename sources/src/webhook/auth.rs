@@ -54,12 +54,14 @@ pub enum Stranger {
     UnknownScheme,
     #[error("the token, or the name with its password, is none of this endpoint's")]
     Unknown,
+    #[error("no routing key, in the body or the header X-Routing-Key, or it is of none of the integrations")]
+    NoIntegration,
     #[error(transparent)]
     Forged(#[from] Forgery),
 }
 
 /// What an endpoint has been given.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Keys<'a> {
     pub tokens: &'a [Secret],
     /// `USER:PASSWORD` each.
@@ -156,7 +158,7 @@ fn credentials<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     (found.eq_ignore_ascii_case(scheme) && !credentials.is_empty()).then_some(credentials)
 }
 
-fn digest(token: &[u8]) -> [u8; 32] {
+pub(super) fn digest(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 

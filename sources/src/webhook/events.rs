@@ -10,7 +10,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::problem::Refusal;
@@ -44,6 +44,11 @@ impl Sender for Events {
     /// In binary mode two events may differ in their attributes only.
     fn header_identifies(&self, name: &str) -> bool {
         name.starts_with("ce-")
+    }
+
+    /// As the web-hook text says.
+    fn too_fast(&self) -> StatusCode {
+        StatusCode::TOO_MANY_REQUESTS
     }
 
     fn handshake(&self) -> Option<fn(&HeaderMap) -> Response> {

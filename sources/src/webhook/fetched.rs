@@ -20,9 +20,9 @@ use super::flow::{Dispatcher, Endpoint};
 use super::form;
 use super::github::Github;
 use super::problem::Refusal;
-use super::senders::delivery_key;
+use super::senders::{Sender as _, delivery_key};
 use super::settings::WebhookSettings;
-use super::{WebhookError, body};
+use super::{WebhookError, body, redaction_of, shape};
 
 /// The way of fetched deliveries into the log: that of the door, behind its check of who knocks.
 pub struct Fetched {
@@ -53,6 +53,9 @@ impl Fetched {
         Ok(Fetched {
             endpoint: Endpoint {
                 sender: &Github,
+                stored_as: Github.name().to_owned(),
+                integrations: None,
+                redaction: redaction_of(settings, Github.credentials())?,
                 guard: Guard::new(&settings.github.keys()),
                 dispatcher: Arc::new(Dispatcher::new(settings, ingress, clock)?),
             },
@@ -79,12 +82,14 @@ impl Fetched {
         }
         let deadline = tokio::time::Instant::now() + dispatcher.request_timeout;
         let (sent, verdict) = self.sent(headers, payload, dispatcher.clock.now());
-        let delivery = delivery_key(endpoint.sender, headers, &sent);
+        let delivery = delivery_key(&endpoint.stored_as, endpoint.sender, headers, &sent);
+        let order = endpoint.sender.order_key(&sent);
         let body = endpoint.sender.unwrapped(headers, &sent)?.unwrap_or(sent);
+        shape::depth(&body, dispatcher.max_depth)?;
         endpoint.sender.check(headers, &body)?;
         let content_type = Some("application/json".to_owned());
         let event = endpoint.event(headers, body, delivery, content_type, verdict)?;
-        let delivery = endpoint.append(event, deadline).await?;
+        let delivery = endpoint.append(event, order, deadline).await?;
         Ok(Taken {
             delivery,
             signed: verdict == Verdict::Signed,

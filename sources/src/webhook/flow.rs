@@ -3,10 +3,13 @@
 //! ```text
 //!   connections, head timeout   (server.rs)  bounds strangers: so many connections, so long for a head
 //!   declared size               413          nothing is read of what is too large anyway
+//!   rate                        503 or 429   by endpoint and address; the status is the one that makes the sender come again
 //!   authentication              401          before memory is spent on a body
 //!   memory                      503          all bodies being read share one budget
 //!   body, bounded in time       413, 503     a body without a declared size ends at the limit
 //!   signature                   401          over the bytes as sent, before anything is parsed
+//!   routing key                 400          where the credential stands in the body
+//!   depth                       400          before anything descends into it
 //!   shape                       4xx          what the sender can mend is said to the sender
 //!   delivery key                             over the bytes as sent: redaction must not make deliveries equal
 //!   redaction                   400          before the append: a secret never reaches the log
@@ -20,26 +23,26 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderName, StatusCode, request};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use model::RawEvent;
-use serde::Serialize;
 use stream::time::Clock;
 use stream::{Ingress, IngressError, LogError, NewRecord};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::auth::{Guard, Verdict};
+use super::integrations::{self, Integrations};
 use super::problem::Refusal;
+use super::rate::Rates;
 use super::redact::{self, Redaction};
 use super::senders::{Sender, delivery_key};
 use super::settings::{SMALLEST_SHARE, WebhookSettings};
-use super::{WebhookError, body, shape};
+use super::{WebhookError, body, redaction_of, shape};
 
 /// Where a request came from; an extension that the server sets.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,8 @@ pub struct Dispatcher {
     pub clock: Arc<dyn Clock>,
     pub redaction: Redaction,
     pub max_body_bytes: usize,
+    pub max_depth: usize,
+    pub rates: Rates,
     /// One permit is one byte of body in memory.
     pub memory: Arc<Semaphore>,
     pub request_timeout: Duration,
@@ -59,15 +64,21 @@ pub struct Dispatcher {
 /// One endpoint.
 pub struct Endpoint {
     pub sender: &'static dyn Sender,
+    /// The value of `aegis-sender`: the sender's name, with the mapper's behind it where there is one.
+    pub stored_as: String,
     pub guard: Guard,
+    /// Where the credential is a key in the body.
+    pub integrations: Option<Integrations>,
+    /// The dispatcher's, and the sender's credentials.
+    pub redaction: Redaction,
     pub dispatcher: Arc<Dispatcher>,
 }
 
-/// The answer to a stored request.
-#[derive(Serialize)]
-struct Accepted {
-    accepted: bool,
+/// What was stored.
+struct Stored {
     delivery: String,
+    /// As it was sent.
+    body: Bytes,
 }
 
 /// Takes or refuses one delivery.
@@ -75,14 +86,7 @@ pub async fn deliver(State(endpoint): State<Arc<Endpoint>>, request: Request) ->
     let sender = endpoint.sender.name();
     let peer = request.extensions().get().map(|Peer(address)| *address);
     let response = match endpoint.take(request, peer).await {
-        Ok(delivery) => (
-            StatusCode::ACCEPTED,
-            Json(Accepted {
-                accepted: true,
-                delivery,
-            }),
-        )
-            .into_response(),
+        Ok(stored) => endpoint.sender.accepted(&stored.delivery, &stored.body),
         Err(refusal) => {
             metrics::counter!("aegis_webhook_refused_total", "sender" => sender, "reason" => refusal.reason)
                 .increment(1);
@@ -98,7 +102,7 @@ pub async fn deliver(State(endpoint): State<Arc<Endpoint>>, request: Request) ->
                     "delivery refused"
                 );
             }
-            refusal.into_response()
+            endpoint.sender.refused(refusal)
         }
     };
     let status = response.status().as_u16().to_string();
@@ -109,21 +113,24 @@ pub async fn deliver(State(endpoint): State<Arc<Endpoint>>, request: Request) ->
 impl Dispatcher {
     /// Of checked settings.
     pub fn new(settings: &WebhookSettings, ingress: Ingress, clock: Arc<dyn Clock>) -> Result<Self, WebhookError> {
-        let redaction = Redaction::new(&settings.redact_headers, &settings.redact_fields);
         Ok(Dispatcher {
             ingress,
             clock,
-            redaction: redaction.map_err(|fault| WebhookError::Settings(vec![fault]))?,
+            redaction: redaction_of(settings, &[])?,
             max_body_bytes: settings.max_body_bytes,
+            max_depth: settings.max_depth,
+            rates: Rates::new(settings.rate_per_s, settings.rate_burst),
             memory: Arc::new(Semaphore::new(settings.max_buffered_bytes)),
             request_timeout: settings.request_timeout(),
         })
     }
 
-    /// Everything that is decided on the head alone. Takes its share of the memory, to be held until the answer.
+    /// Everything that is decided on the head alone. Takes its share of the memory, to be held until the answer. Who comes too fast gets
+    /// the status `too_fast`.
     pub fn admit(
         &self,
         sender: &'static str,
+        too_fast: StatusCode,
         guard: &Guard,
         head: &request::Parts,
         body: &Body,
@@ -134,6 +141,9 @@ impl Dispatcher {
         if declared.is_some_and(|bytes| bytes > limit) {
             return Err(body::too_large(limit));
         }
+        let address = peer.map(|peer| peer.ip());
+        let taken = self.rates.take(sender, address, Instant::now());
+        taken.map_err(|wait_s| Refusal::too_fast(too_fast, wait_s))?;
         let verdict = guard.admit(&head.headers).map_err(|stranger| {
             tracing::warn!(sender, ?peer, reason = %stranger, "delivery from a stranger refused");
             stranger.refusal()
@@ -152,12 +162,11 @@ impl Dispatcher {
 }
 
 impl Endpoint {
-    async fn take(&self, request: Request, peer: Option<SocketAddr>) -> Result<String, Refusal> {
+    async fn take(&self, request: Request, peer: Option<SocketAddr>) -> Result<Stored, Refusal> {
         let deadline = Instant::now() + self.dispatcher.request_timeout;
         let (head, body) = request.into_parts();
-        let admitted = self
-            .dispatcher
-            .admit(self.sender.name(), &self.guard, &head, &body, peer);
+        let (name, too_fast) = (self.sender.name(), self.sender.too_fast());
+        let admitted = self.dispatcher.admit(name, too_fast, &self.guard, &head, &body, peer);
         let (verdict, _memory) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
@@ -180,14 +189,29 @@ impl Endpoint {
                 stranger.refusal()
             })?;
         plain(&head.headers)?;
-        let delivery = delivery_key(self.sender, &head.headers, &body);
+        let integration = match &self.integrations {
+            Some(integrations) => integrations.find(&head.headers, &body)?,
+            None => None,
+        };
+        let verdict = integration.map_or(verdict, |_| Verdict::Bearer);
+        shape::depth(&body, self.dispatcher.max_depth)?;
+        let delivery = delivery_key(&self.stored_as, self.sender, &head.headers, &body);
+        let sent = body.clone();
         let (body, content_type) = match self.sender.unwrapped(&head.headers, &body)? {
-            Some(json) => (json, Some("application/json".to_owned())),
+            Some(json) => {
+                shape::depth(&json, self.dispatcher.max_depth)?;
+                (json, Some("application/json".to_owned()))
+            }
             None => (body, text_of(&head.headers, &CONTENT_TYPE)),
         };
         self.sender.check(&head.headers, &body)?;
-        let event = self.event(&head.headers, body, delivery, content_type, verdict)?;
-        self.append(event, deadline).await
+        let mut event = self.event(&head.headers, body, delivery, content_type, verdict)?;
+        if let Some(name) = integration {
+            event.headers.push((integrations::HEADER.to_owned(), name.to_owned()));
+        }
+        let order = self.sender.order_key(&sent);
+        let delivery = self.append(event, order, deadline).await?;
+        Ok(Stored { delivery, body: sent })
     }
 
     /// The record that will be stored.
@@ -199,7 +223,7 @@ impl Endpoint {
         content_type: Option<String>,
         verdict: Verdict,
     ) -> Result<RawEvent, Refusal> {
-        let redaction = &self.dispatcher.redaction;
+        let redaction = &self.redaction;
         let mut kept = Vec::new();
         for (name, value) in headers {
             if !redaction.keeps_header(name.as_str()) {
@@ -220,7 +244,7 @@ impl Endpoint {
             Err(error) => return Err(shape::malformed(&body, &error)),
         };
         Ok(RawEvent {
-            sender: self.sender.name().to_owned(),
+            sender: self.stored_as.clone(),
             received_at: self.dispatcher.clock.now().0,
             delivery,
             verdict: verdict.as_str().to_owned(),
@@ -231,7 +255,7 @@ impl Endpoint {
     }
 
     /// Returns the delivery key once the record is durable.
-    pub async fn append(&self, event: RawEvent, deadline: Instant) -> Result<String, Refusal> {
+    pub async fn append(&self, event: RawEvent, order: Option<String>, deadline: Instant) -> Result<String, Refusal> {
         let sender = self.sender.name();
         let record = NewRecord {
             key: None,
@@ -240,11 +264,9 @@ impl Endpoint {
             timestamp: stream::Instant(event.received_at),
         };
         let started = Instant::now();
-        let appended = timeout_at(
-            deadline,
-            self.dispatcher.ingress.append(event.delivery.as_bytes(), record),
-        )
-        .await;
+        let partition_key = order.as_deref().unwrap_or(&event.delivery);
+        let append = self.dispatcher.ingress.append(partition_key.as_bytes(), record);
+        let appended = timeout_at(deadline, append).await;
         metrics::histogram!("aegis_webhook_append_seconds", "sender" => sender).record(started.elapsed().as_secs_f64());
         match appended {
             Ok(Ok(_)) => Ok(event.delivery),

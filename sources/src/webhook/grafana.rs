@@ -2,7 +2,7 @@
 //! <https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/>.
 //!
 //! Bearer tokens, Basic authentication, and the contact point's HMAC signature with and without a signed time. Custom payload
-//! templates are taken as long as they keep `alerts`.
+//! templates are taken, whatever JSON they make.
 
 mod shape;
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! told to send all of it again; the records carry the delivery's name, and templates takes each once.
 //!
 //! OTLP is answered as it wants: 200 with `partial_success` where records were rejected, refusals as `google.rpc.Status`, 503 for what
-//! may be sent again. Loki gets 204, and refusals as everybody.
+//! may be sent again, 429 for what came too fast. Loki gets 204, and refusals as everybody.
 //!
 //! `X-Scope-OrgID`, Loki's header, names the tenant. It is believed: only a token keeps strangers out of other tenants.
 
@@ -110,7 +110,14 @@ impl LogEndpoint {
         let dispatcher = &self.dispatcher;
         let deadline = Instant::now() + dispatcher.request_timeout;
         let (head, body) = request.into_parts();
-        let admitted = dispatcher.admit(self.protocol.name(), &self.guard, &head, &body, peer);
+        let admitted = dispatcher.admit(
+            self.protocol.name(),
+            StatusCode::TOO_MANY_REQUESTS,
+            &self.guard,
+            &head,
+            &body,
+            peer,
+        );
         let (_, _memory) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
@@ -246,7 +253,7 @@ impl LogEndpoint {
         let code = match refusal.status {
             StatusCode::UNAUTHORIZED => 16,
             StatusCode::SERVICE_UNAVAILABLE => 14,
-            StatusCode::PAYLOAD_TOO_LARGE => 8,
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => 8,
             _ => 3,
         };
         let mut message = refusal.detail.clone();

@@ -2,8 +2,8 @@
 //! reason under which the refusal is counted.
 //!
 //! The status decides what the sender does next. 4xx: the request will never be taken as it is. 503 with
-//! `Retry-After`: send the same again. 429 and 408 are never used: Alertmanager retries 5xx only and would give the
-//! notification up.
+//! `Retry-After`: send the same again. 408 is never used, and 429 only to senders that come again on it: Alertmanager retries 5xx only and
+//! would give the notification up.
 
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -72,6 +72,15 @@ impl Refusal {
             retry_after_s: Some(retry_after_s.max(1)),
             ..refusal
         }
+    }
+
+    /// Sent faster than the address may. `status` makes this sender slow down, and send again.
+    pub fn too_fast(status: StatusCode, retry_after_s: u32) -> Self {
+        Refusal {
+            retry_after_s: Some(retry_after_s.max(1)),
+            ..Refusal::new(status, "rate", "requests come faster than `rate_per_s` allows")
+        }
+        .closing()
     }
 
     pub fn field(self, field: impl Into<Box<str>>) -> Self {

@@ -3,18 +3,23 @@
 //! A sender says where it knocks and refuses what it can mend. It decodes nothing: that is `operators::normalize`,
 //! which dead-letters single bad alerts of an otherwise good body.
 
-use axum::http::HeaderMap;
-use axum::response::Response;
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::MethodFilter;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::alertmanager::Alertmanager;
+use super::alertmanager::{Alertmanager, AlertmanagerApi};
 use super::auth::Keys;
 use super::events::Events;
 use super::github::Github;
 use super::grafana::Grafana;
+use super::integrations::Integration;
 use super::kubernetes::Kubernetes;
+use super::pagerduty::{PagerDuty, PagerDutyChanges};
 use super::problem::Refusal;
 use super::settings::WebhookSettings;
 
@@ -39,6 +44,18 @@ pub(super) const SENDERS: &[Registered] = &[
     Registered {
         sender: &Events,
         keys: |settings| settings.events.keys(),
+    },
+    Registered {
+        sender: &AlertmanagerApi,
+        keys: |settings| settings.alertmanager.keys(),
+    },
+    Registered {
+        sender: &PagerDuty,
+        keys: |_| Keys::default(),
+    },
+    Registered {
+        sender: &PagerDutyChanges,
+        keys: |_| Keys::default(),
     },
 ];
 
@@ -77,16 +94,52 @@ pub trait Sender: Send + Sync {
         false
     }
 
+    /// The table of its settings, where it shares that of another sender.
+    fn settings(&self) -> &'static str {
+        self.name()
+    }
+
+    /// Who may come in by a key in the body, where the sender has no other credentials.
+    fn integrations<'s>(&self, _settings: &'s WebhookSettings) -> Option<&'s BTreeMap<String, Integration>> {
+        None
+    }
+
+    /// JSON pointers to what is a credential in its bodies: taken out before a body is stored.
+    fn credentials(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What its deliveries must stay in order by: equal keys are stored in one partition. `None`: each delivery stands for itself.
+    fn order_key(&self, _body: &[u8]) -> Option<String> {
+        None
+    }
+
+    /// The answer to a stored delivery.
+    fn accepted(&self, delivery: &str, _body: &[u8]) -> Response {
+        let accepted = serde_json::json!({"accepted": true, "delivery": delivery});
+        (StatusCode::ACCEPTED, Json(accepted)).into_response()
+    }
+
+    /// The answer to a refused one, in the sender's own words where it has some.
+    fn refused(&self, refusal: Refusal) -> Response {
+        refusal.into_response()
+    }
+
+    /// The status that makes it slow down and send again.
+    fn too_fast(&self) -> StatusCode {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// The answer to `OPTIONS`, for senders that ask before they deliver. Default: `OPTIONS` is no method of theirs.
     fn handshake(&self) -> Option<fn(&HeaderMap) -> Response> {
         None
     }
 }
 
-/// The delivery key: lower-case hex of SHA-256 over the sender's name, the headers that identify a delivery (if any)
+/// The delivery key: lower-case hex of SHA-256 over the name that the body is stored under (the sender's, and of JSON by rules the mapper's), the headers that identify a delivery (if any)
 /// and the body as it was sent, before redaction. Each part ends where the next begins, so no two requests share a key
 /// by shifting bytes between parts.
-pub fn delivery_key(sender: &dyn Sender, headers: &HeaderMap, body: &[u8]) -> String {
+pub fn delivery_key(stored_as: &str, sender: &dyn Sender, headers: &HeaderMap, body: &[u8]) -> String {
     let mut identifying: Vec<(&str, &[u8])> = headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
@@ -94,7 +147,7 @@ pub fn delivery_key(sender: &dyn Sender, headers: &HeaderMap, body: &[u8]) -> St
         .collect();
     identifying.sort_unstable();
     let mut hash = Sha256::new();
-    hash.update(sender.name());
+    hash.update(stored_as);
     hash.update([0]);
     for (name, value) in identifying {
         // Neither a header's name nor its value can hold a line feed.
@@ -133,6 +186,8 @@ mod tests {
         let with_id =
             |id: &'static str| HeaderMap::from_iter([("ce-id".parse().unwrap(), HeaderValue::from_static(id))]);
         let plain = HeaderMap::new();
+        let delivery_key =
+            |sender: &dyn Sender, headers: &HeaderMap, body: &[u8]| delivery_key(sender.name(), sender, headers, body);
         let key = delivery_key(&Alertmanager, &plain, b"{}");
         // printf 'alertmanager\0\0{}' | sha256sum
         assert_eq!(key, "59bdbb4ee428ad7dd35b68ca226b75de47c5b49b8b773fd1d572ea1e1051e93a");

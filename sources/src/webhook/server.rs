@@ -1,10 +1,12 @@
-//! Accepts connections and serves HTTP/1.1 on them, within limits: so many connections, so long for a request's head.
+//! Accepts connections and serves HTTP/1.1 on them, within limits: so many connections, so many of one address, so long for a request's
+//! head, so many lines in it. One address cannot take every connection, however slowly it sends.
 //! (`axum::serve` sets no timeout on heads.) HTTP/2 and TLS are a reverse proxy's business.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,10 +27,17 @@ use super::flow::Peer;
 /// Pause after a failed accept (out of file descriptors): without it the loop would spin until one is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What hyper takes without being asked, with room for it on the stack.
+const HEADERS: usize = 100;
+
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub connections: usize,
+    /// Of one address.
+    pub per_address: usize,
+    /// Lines in a request's head.
+    pub headers: usize,
     /// For a request's head, and for an idle connection.
     pub head: Duration,
     /// How long requests in flight may take once `stop` is given.
@@ -38,6 +47,7 @@ pub struct Limits {
 /// Serves until `stop`; then accepts no more, closes idle connections and finishes the requests in flight.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let seats = Arc::new(Semaphore::new(limits.connections));
+    let addresses = Addresses::default();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -45,11 +55,17 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             accepted = accept(&listener, &seats) => accepted,
         };
         let Some((stream, peer, seat)) = accepted else { continue };
-        let connection = connection(stream, peer, router.clone(), limits.head, stop.clone());
+        let Some(place) = addresses.enter(peer.ip(), limits.per_address) else {
+            metrics::counter!("aegis_webhook_connections_refused_total", "reason" => "address").increment(1);
+            tracing::debug!(%peer, "a connection too many of one address is closed");
+            continue;
+        };
+        let connection = connection(stream, peer, router.clone(), limits, stop.clone());
         connections.spawn(async move {
             connection.await;
-            drop(seat);
+            drop((place, seat));
         });
+        metrics::gauge!("aegis_webhook_connections").set(connections.len() as f64);
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -79,7 +95,44 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, head: Duration, stop: CancellationToken) {
+/// How many connections each address holds.
+#[derive(Clone, Default)]
+struct Addresses(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+impl Addresses {
+    /// A place for one more connection of `address`, given back when dropped; `None` when it has `most`.
+    fn enter(&self, address: IpAddr, most: usize) -> Option<Place> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            addresses: self.clone(),
+            address,
+        })
+    }
+}
+
+struct Place {
+    addresses: Addresses,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.address);
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits, stop: CancellationToken) {
     // Small answers should not wait for more to send.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -89,7 +142,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, head: D
         async move { Ok::<Response, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
     });
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(head);
+    server.timer(TokioTimer::new()).header_read_timeout(limits.head);
+    if limits.headers != HEADERS {
+        server.max_headers(limits.headers);
+    }
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -99,6 +155,16 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, head: D
         }
     };
     if let Err(error) = ended {
+        let reason = if error.is_parse_too_large() {
+            Some("head-too-large")
+        } else if error.is_timeout() {
+            Some("slow-head")
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            metrics::counter!("aegis_webhook_refused_total", "sender" => "", "reason" => reason).increment(1);
+        }
         tracing::debug!(%peer, %error, "connection ended");
     }
 }

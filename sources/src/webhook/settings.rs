@@ -1,5 +1,6 @@
 //! The dispatcher's configuration: the doc comments here are its reference.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use stream::secret::Secret;
 
 use super::auth::Keys;
+use super::integrations::PagerdutySettings;
+use super::json::AnyJson;
 use super::logs::PROTOCOLS;
 use super::redact::Redaction;
 use super::senders::SENDERS;
@@ -33,6 +36,18 @@ pub struct WebhookSettings {
     pub max_buffered_bytes: usize,
     /// Connections held at one time. More wait in the operating system's queue.
     pub max_connections: usize,
+    /// Connections that one address may hold; further ones are closed at once. At most `max_connections`. Behind a reverse proxy all
+    /// senders have its address.
+    pub max_connections_per_address: usize,
+    /// Header lines that a request may have. More: 431.
+    pub max_headers: usize,
+    /// Levels that a JSON body may be nested. Deeper: 400.
+    pub max_depth: usize,
+    /// Requests a second that one address may send to one endpoint, on average; 0 is no limit. Faster: 429 with `Retry-After` to senders that
+    /// come again on it (PagerDuty events, JSON by rules, CloudEvents, OTLP, Loki), 503 with `Retry-After` to the others.
+    pub rate_per_s: u32,
+    /// Requests that may come at once before `rate_per_s` counts.
+    pub rate_burst: u32,
     /// Seconds in which a request's body must arrive and be stored. After that: 503 with `Retry-After`.
     pub request_timeout_s: u64,
     /// Seconds in which a request's head must arrive; also how long an idle connection is kept.
@@ -44,7 +59,7 @@ pub struct WebhookSettings {
     /// at any depth, ignoring case) or a JSON pointer (`/alerts/*/annotations/token`; `*` stands for any one step). Of log
     /// lines, names hide labels and attributes; the text of a line stays.
     pub redact_fields: Vec<String>,
-    /// `POST /webhooks/alertmanager`.
+    /// `POST /webhooks/alertmanager`, and `POST /api/v2/alerts` for Prometheus itself.
     pub alertmanager: EndpointSettings,
     /// `POST` or `PUT /webhooks/grafana`.
     pub grafana: GrafanaSettings,
@@ -54,6 +69,10 @@ pub struct WebhookSettings {
     pub kubernetes: EndpointSettings,
     /// `POST /webhooks/events` (CloudEvents 1.0).
     pub events: EndpointSettings,
+    /// `POST /v2/enqueue` and `/v2/change/enqueue` (PagerDuty's Events API v2).
+    pub pagerduty: PagerdutySettings,
+    /// `POST` or `PUT /webhooks/json/NAME`, by name: JSON that the rules of `[normalize.json.NAME]` read.
+    pub json: BTreeMap<String, EndpointSettings>,
     /// `POST /v1/logs` (OTLP over HTTP).
     pub otlp: EndpointSettings,
     /// `POST /loki/api/v1/push` (Loki).
@@ -159,6 +178,11 @@ impl Default for WebhookSettings {
             max_body_bytes: 5 << 20,
             max_buffered_bytes: 64 << 20,
             max_connections: 1024,
+            max_connections_per_address: 512,
+            max_headers: 100,
+            max_depth: 100,
+            rate_per_s: 50_000,
+            rate_burst: 100_000,
             request_timeout_s: 10,
             header_timeout_s: 30,
             redact_headers: Vec::new(),
@@ -168,6 +192,8 @@ impl Default for WebhookSettings {
             github: GithubSettings::default(),
             kubernetes: EndpointSettings::default(),
             events: EndpointSettings::default(),
+            pagerduty: PagerdutySettings::default(),
+            json: BTreeMap::new(),
             otlp: EndpointSettings::default(),
             loki: EndpointSettings::default(),
             logs: LogIntakeSettings::default(),
@@ -187,6 +213,10 @@ impl WebhookSettings {
         };
         at_least_one("max_body_bytes", self.max_body_bytes as u64);
         at_least_one("max_connections", self.max_connections as u64);
+        at_least_one("max_connections_per_address", self.max_connections_per_address as u64);
+        at_least_one("max_headers", self.max_headers as u64);
+        at_least_one("max_depth", self.max_depth as u64);
+        at_least_one("rate_burst", self.rate_burst.into());
         at_least_one("request_timeout_s", self.request_timeout_s);
         at_least_one("header_timeout_s", self.header_timeout_s);
         let needed = self.max_body_bytes.max(SMALLEST_SHARE);
@@ -208,23 +238,41 @@ impl WebhookSettings {
         }
         faults.extend(self.slack.faults());
         faults.extend(self.logs.faults());
+        faults.extend(self.pagerduty.faults());
+        // Two doors of one sender have one table of settings.
         let senders = SENDERS
             .iter()
-            .map(|registered| (registered.sender.name(), (registered.keys)(self)));
+            .filter(|registered| registered.sender.settings() == registered.sender.name());
+        let senders = senders.map(|registered| {
+            let integrations = registered.sender.integrations(self);
+            let open = integrations.is_none_or(BTreeMap::is_empty);
+            (registered.sender.name().to_owned(), (registered.keys)(self), open)
+        });
+        let json = self
+            .json
+            .iter()
+            .map(|(name, settings)| (format!("json.{name}"), settings.keys(), true));
         let logs = PROTOCOLS
             .iter()
-            .map(|(protocol, settings)| (protocol.name(), settings(self).keys()));
-        for (name, keys) in senders.chain(logs) {
-            faults.extend(faults_of(name, &keys));
-            if keys.is_empty() && !self.listen.ip().is_loopback() {
-                let (list, what) = if name == "github" {
-                    ("secrets", "secret")
-                } else {
-                    ("tokens", "token")
+            .map(|(protocol, settings)| (protocol.name().to_owned(), settings(self).keys(), true));
+        for (name, keys, open) in senders.chain(logs).chain(json) {
+            faults.extend(faults_of(&name, &keys));
+            if open && keys.is_empty() && !self.listen.ip().is_loopback() {
+                let (list, what) = match name.as_str() {
+                    "github" => ("secrets", "secret"),
+                    "pagerduty" => ("integrations", "routing key"),
+                    _ => ("tokens", "token"),
                 };
                 faults.push(format!(
                     "{name}.{list} is empty and {} is not a loopback address, so anybody could send: set a {what}, or listen on 127.0.0.1",
                     self.listen
+                ));
+            }
+        }
+        for name in self.json.keys() {
+            if !AnyJson::names(name) {
+                faults.push(format!(
+                    "json.{name}: a name is 1 to 64 letters, digits, `-` or `_`: it stands in the address"
                 ));
             }
         }
@@ -270,6 +318,7 @@ fn sendable(token: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::integrations::Integration;
     use super::*;
 
     fn check(change: impl FnOnce(&mut WebhookSettings), expected: &[&str]) {
@@ -288,7 +337,15 @@ mod tests {
             tokens: vec!["t0".into()],
             ..EndpointSettings::default()
         };
+        let key = || Integration {
+            routing_keys: vec!["k".into()],
+        };
         check(|_| (), &[]);
+        check(|s| s.max_depth = 0, &["max_depth is 0"]);
+        check(
+            |s| drop(s.json.insert("a/b".to_owned(), EndpointSettings::default())),
+            &["json.a/b: a name is"],
+        );
         check(|s| s.max_body_bytes = 0, &["max_body_bytes"]);
         check(
             |s| s.max_buffered_bytes = 1 << 20,
@@ -323,6 +380,7 @@ mod tests {
                 "github.secrets",
                 "kubernetes.tokens",
                 "events.tokens",
+                "pagerduty.integrations",
                 "otlp.tokens",
                 "loki.tokens",
             ],
@@ -333,6 +391,7 @@ mod tests {
                 (s.alertmanager, s.events, s.otlp, s.loki) = (token(), token(), token(), token());
                 s.kubernetes = token();
                 s.github.secrets = vec!["s".into()];
+                s.pagerduty.integrations.insert("cart".to_owned(), key());
             },
             &["grafana.tokens is empty and 0.0.0.0:3001 is not a loopback address"],
         );

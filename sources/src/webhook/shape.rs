@@ -120,6 +120,33 @@ pub fn array(body: &[u8]) -> Result<(), Refusal> {
     }
 }
 
+/// Refuses JSON that is nested deeper than `most`. What is no JSON is nobody's business here. One pass over the bytes, nothing on the
+/// stack: it may be as deep as it likes.
+pub fn depth(body: &[u8], most: usize) -> Result<(), Refusal> {
+    if !matches!(first_kind(body), Some(Kind::Object | Kind::Array)) {
+        return Ok(());
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > most {
+                    let refusal = Refusal::bad("too-deep", format!("the body is nested more than {most} levels deep"));
+                    return Err(refusal.remedy("send it flatter, or raise `max_depth`"));
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a body that is not JSON at all.
 pub fn valid(body: &[u8]) -> Result<(), Refusal> {
     let read: Result<&RawValue, _> = serde_json::from_slice(body);
@@ -273,6 +300,18 @@ mod tests {
             Some("/a~1b"),
             Some("a/b"),
         );
+    }
+
+    #[test]
+    fn depths() {
+        let check = |body: &str, most, taken| assert_eq!(depth(body.as_bytes(), most).is_ok(), taken, "{body}");
+        check(r#"{"a":[1,{"b":[]}]}"#, 4, true);
+        check(r#"{"a":[1,{"b":[]}]}"#, 3, false);
+        check(r#"[[],[],[],{}]"#, 2, true);
+        check(r#"{"a":"[[[[\"[[","b\\":[]}"#, 2, true);
+        check("no JSON [[[[[[", 1, true);
+        check(&"[".repeat(1_000_000), 100, false);
+        check("]]]][[", 2, true);
     }
 
     #[test]

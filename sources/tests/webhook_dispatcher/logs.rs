@@ -35,18 +35,23 @@ fn fixture(name: &str) -> Vec<u8> {
 /// A dispatcher with the doors for logs, over `log`.
 async fn app(log: &Arc<FaultyLog>, settings: &WebhookSettings) -> Router {
     let events = ingress(log, 64 << 20).await;
+    let logs = logs_ingress(log).await;
+    router(settings, events, Some(logs), Arc::new(ManualClock::at(NOW))).unwrap()
+}
+
+/// An entry to the topic `logs`.
+pub async fn logs_ingress(log: &Arc<FaultyLog>) -> Ingress {
     let topic = TopicSpec {
         name: topics::LOGS.into(),
         partitions: 4,
         retention: Retention::default(),
     };
     log.ensure_topics(&[topic]).await.unwrap();
-    let logs = Ingress::open(log.clone(), topics::LOGS, 64 << 20).await.unwrap();
-    router(settings, events, Some(logs), Arc::new(ManualClock::at(NOW))).unwrap()
+    Ingress::open(log.clone(), topics::LOGS, 64 << 20).await.unwrap()
 }
 
 /// Everything on `logs`.
-async fn records(log: &Arc<FaultyLog>) -> Vec<Record> {
+pub async fn records(log: &Arc<FaultyLog>) -> Vec<Record> {
     let mut all = Vec::new();
     for partition in 0..4 {
         let partition = TopicPartition::new(topics::LOGS, partition);

@@ -173,7 +173,7 @@ async fn refused() {
     let answer = post(ALERTMANAGER, &[], br#"{"status":"firing"}"#).await;
     assert_refused(&answer, 400, "/alerts", "required field `alerts` is missing");
     assert_eq!(answer.0.body["field"], "alerts");
-    let answer = post(GRAFANA, &[], br#"{"alerts":{"a":1}}"#).await;
+    let answer = post(ALERTMANAGER, &[], br#"{"alerts":{"a":1}}"#).await;
     assert_refused(&answer, 400, "/alerts", "`alerts` is an object, it must be an array");
     let answer = post(ALERTMANAGER, &[], br#"{"alerts":[],"alerts":[]}"#).await;
     assert_refused(&answer, 400, "/alerts", "`alerts` stands twice at the top level");
@@ -329,9 +329,20 @@ async fn redaction_comes_before_the_log() {
             )]
         );
     }
-    // JSON that is nested too deep to be searched is not stored.
+    // JSON that is nested too deep to be searched is not stored, whatever depth is allowed.
+    let settings = WebhookSettings {
+        max_depth: 1_000,
+        ..settings
+    };
     let deep = format!(r#"{{"alerts":[{}{}]}}"#, "[".repeat(500), "]".repeat(500));
-    let answer = send(&app, "POST", ALERTMANAGER, &[], deep).await;
+    let answer = send(
+        &super::support::app(&log, &settings).await,
+        "POST",
+        ALERTMANAGER,
+        &[],
+        deep,
+    )
+    .await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(
         answer.body["detail"],

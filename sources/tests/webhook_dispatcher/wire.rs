@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::support::{FaultyLog, ingress, within};
 
-struct Running {
-    address: SocketAddr,
+pub struct Running {
+    pub address: SocketAddr,
     stop: CancellationToken,
     source: JoinHandle<Result<(), String>>,
 }
 
 /// A dispatcher on a free port.
-async fn start(log: &Arc<FaultyLog>, settings: WebhookSettings) -> Running {
+pub async fn start(log: &Arc<FaultyLog>, settings: WebhookSettings) -> Running {
     let source = WebhookSource::bind(WebhookSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         ..settings
@@ -33,20 +33,20 @@ async fn start(log: &Arc<FaultyLog>, settings: WebhookSettings) -> Running {
 
 impl Running {
     /// Sends `text`, leaving the connection open.
-    async fn connect(&self, text: &str) -> TcpStream {
+    pub async fn connect(&self, text: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
         stream
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.cancel();
         within(self.source).await.unwrap().unwrap();
     }
 }
 
 /// What comes until the server closes the connection.
-async fn answer(mut stream: TcpStream) -> String {
+pub async fn answer(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
     within(stream.read_to_end(&mut answer)).await.unwrap();
     String::from_utf8(answer).unwrap()

@@ -48,7 +48,7 @@ fn only_the_body_identifies_a_delivery() {
         let mut headers = headers("application/json");
         headers.insert("x-github-event", HeaderValue::from_static(event));
         headers.insert("x-github-delivery", HeaderValue::from_static(event));
-        crate::webhook::senders::delivery_key(&Github, &headers, b"{}")
+        crate::webhook::senders::delivery_key("github", &Github, &headers, b"{}")
     };
     assert_eq!(key("push"), key("deployment"));
 }
