@@ -36,8 +36,8 @@ fn clusters_are_told_apart() {
         HeaderMap::from_iter([("x-aegis-cluster".parse().unwrap(), HeaderValue::from_static(cluster))])
     };
     assert_ne!(
-        delivery_key(&Kubernetes, &of("a"), b"{}"),
-        delivery_key(&Kubernetes, &of("b"), b"{}")
+        delivery_key("kubernetes", &Kubernetes, &of("a"), b"{}"),
+        delivery_key("kubernetes", &Kubernetes, &of("b"), b"{}")
     );
     assert_eq!(
         Kubernetes.keep_header("x-aegis-cluster").as_deref(),
