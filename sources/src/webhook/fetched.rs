@@ -62,9 +62,10 @@ impl Fetched {
         })
     }
 
-    /// Takes what was once sent with these headers, durably.
-    pub async fn take(&self, headers: &HeaderMap, payload: &str) -> Result<Taken, NotTaken> {
-        self.store(headers, payload).await.map_err(|refusal| NotTaken {
+    /// Takes what was once sent with these headers, durably. `sent_at` stands for the time at which it would have been received: an event
+    /// that tells no time of its own is the same one however often it is fetched.
+    pub async fn take(&self, headers: &HeaderMap, payload: &str, sent_at: Instant) -> Result<Taken, NotTaken> {
+        self.store(headers, payload, sent_at).await.map_err(|refusal| NotTaken {
             later: refusal.status.is_server_error(),
             detail: if refusal.detail.is_empty() {
                 refusal.reason.to_owned()
@@ -74,7 +75,7 @@ impl Fetched {
         })
     }
 
-    async fn store(&self, headers: &HeaderMap, payload: &str) -> Result<Taken, Refusal> {
+    async fn store(&self, headers: &HeaderMap, payload: &str, sent_at: Instant) -> Result<Taken, Refusal> {
         let endpoint = &self.endpoint;
         let dispatcher = &endpoint.dispatcher;
         if payload.len() > dispatcher.max_body_bytes {
@@ -88,7 +89,8 @@ impl Fetched {
         shape::depth(&body, dispatcher.max_depth)?;
         endpoint.sender.check(headers, &body)?;
         let content_type = Some("application/json".to_owned());
-        let event = endpoint.event(headers, body, delivery, content_type, verdict)?;
+        let mut event = endpoint.event(headers, body, delivery, content_type, verdict)?;
+        event.received_at = sent_at.0;
         let delivery = endpoint.append(event, order, deadline).await?;
         Ok(Taken {
             delivery,
