@@ -211,7 +211,7 @@ async fn open_endpoints_are_for_loopback_only() {
         ..Default::default()
     };
     match WebhookSource::bind(everywhere).await {
-        Err(WebhookError::Settings(faults)) => assert_eq!(faults.len(), 7, "{faults:?}"),
+        Err(WebhookError::Settings(faults)) => assert_eq!(faults.len(), 8, "{faults:?}"),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("listens for everybody"),
     }
