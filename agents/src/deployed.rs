@@ -221,13 +221,13 @@ mod tests {
         // A later one is not it, nor one of another commit, nor one of days ago.
         let later = deployment(b, 101, Some("success"));
         check(&[later, new.clone(), old.clone()], title, Ok((99, 10)));
-        check(&[old.clone()], title, Err("none of the last 1"));
+        check(std::slice::from_ref(&old), title, Err("none of the last 1"));
         check(
             &[deployment(b, -2_000, Some("success")), old.clone()],
             title,
             Err("none of the last 2"),
         );
-        check(&[new.clone()], title, Err("no deployment before it"));
+        check(std::slice::from_ref(&new), title, Err("no deployment before it"));
         check(&[new, old], "Release v2 published", Err("none of the last 2"));
         check(&[], title, Err("none of the last 0"));
     }

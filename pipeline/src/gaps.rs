@@ -176,7 +176,10 @@ impl GapCloser {
             return Ok(false);
         };
         let sent_at = stream::Instant(delivery.delivered_at.timestamp_micros());
-        let taken = self.fetched.take(&headers(&sent.headers), sent.payload.get(), sent_at).await;
+        let taken = self
+            .fetched
+            .take(&headers(&sent.headers), sent.payload.get(), sent_at)
+            .await;
         match taken {
             Ok(taken) => {
                 tracing::debug!(

@@ -70,7 +70,13 @@ fn names() -> impl Iterator<Item = &'static str> {
 
 async fn filled() -> Bench {
     let bench = bench(Scenario::fast()).await;
-    let mut state = bench.world.state();
+    fill(&mut bench.world.state());
+    // Nobody listens there, which is a delivery all the same.
+    bench.world.tell(REPOSITORY, "push", "{}").await;
+    bench
+}
+
+fn fill(state: &mut world::State) {
     let now = Utc::now().timestamp() as f64;
     state.prometheus.series.push(world::prometheus::Stored {
         labels: [("__name__", "up"), ("job", "api"), ("api_token", "hunter2")]
@@ -104,11 +110,7 @@ async fn filled() -> Bench {
         said(120, "is api-server slow for you too? password=hunter2"),
         said(60, "rolled it back"),
     ]);
-    code_and_tickets(&mut state);
-    drop(state);
-    // Nobody listens there, which is a delivery all the same.
-    bench.world.tell(REPOSITORY, "push", "{}").await;
-    bench
+    code_and_tickets(state);
 }
 
 fn code_and_tickets(state: &mut world::State) {
