@@ -1,7 +1,7 @@
 //! Closing gaps: what GitHub's webhook could not deliver is asked for afterwards.
 //!
 //! GitHub sends nothing a second time by itself, and keeps for three days what it sent and what it was answered. Each round lists the
-//! attempts since the one before, and takes in what no attempt got through ([`Open`]), oldest first, by the way of the door
+//! attempts since the one before, and takes in what no attempt got through (`Open`), oldest first, by the way of the door
 //! (`sources::webhook::Fetched`). A delivery that GitHub thinks lost and that is here all the same (the answer got lost) is a repeat, which
 //! dedupe recognises; so nothing here has to be remembered beyond the process, and after a restart the three days are looked
 //! through again.
