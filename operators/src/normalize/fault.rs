@@ -30,6 +30,12 @@ impl Fault {
         Fault::new("missing_field", pointer, format!("is missing: {why}"))
     }
 
+    /// A text that should be an RFC 3339 time; its beginning is shown, as a sender may send anything.
+    pub fn bad_time(pointer: &str, text: &str) -> Self {
+        let shown: String = text.chars().take(40).collect();
+        Fault::new("bad_time", pointer, format!("is {shown:?}, no RFC 3339 time"))
+    }
+
     pub fn json(error: &serde_json::Error, trail: &Trail) -> Self {
         let reason = trail.reason().unwrap_or(if error.is_data() {
             "wrong_type"

@@ -75,11 +75,7 @@ impl<'a> Body<'a> {
             Some(Value::Number(seconds)) => Ok(seconds.as_i64().and_then(|seconds| seconds.checked_mul(1_000_000))),
             Some(Value::String(text)) => match time::parse(text) {
                 Some(at) => Ok(Some(at)),
-                None => Err(Fault::new(
-                    "bad_time",
-                    pointer,
-                    format!("is {text:?}, no RFC 3339 time"),
-                )),
+                None => Err(Fault::bad_time(pointer, text)),
             },
             Some(_) => Err(Fault::new("bad_time", pointer, "is no time")),
         }

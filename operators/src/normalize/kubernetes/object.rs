@@ -49,14 +49,7 @@ impl Object {
             Some(Value::String(text)) => match time::parse(text) {
                 Some(time::GO_ZERO) => Ok(None),
                 Some(at) => Ok(Some(at)),
-                None => {
-                    let shown: String = text.chars().take(40).collect();
-                    Err(Fault::new(
-                        "bad_time",
-                        pointer,
-                        format!("is {shown:?}, no RFC 3339 time"),
-                    ))
-                }
+                None => Err(Fault::bad_time(pointer, text)),
             },
             Some(_) => Err(Fault::new("bad_time", pointer, "is no time")),
         }

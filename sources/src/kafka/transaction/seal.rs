@@ -5,6 +5,10 @@
 //! A single node that comes back from a crash has such a moment each time. Nobody reads past the records of that
 //! transaction then, and nobody is told the positions it moved, for ever.
 //!
+//! A broker that stood still for longer than its session is fenced when it goes on, without any connection breaking, and skips the
+//! markers of what it answers in that moment. So an answer alone is no proof: what took long, was aborted or is the last of a
+//! member is looked at as well. Markers are written behind the answer and get a second ([`MARKERS`]) to appear.
+//!
 //! A partition keeps one open transaction per producer id, and the next end that this producer writes there ends it. So
 //! after trouble a member looks, before it writes anything else, whether the ends of its own last transactions are there,
 //! and where one is missing sends a transaction over the same partitions with the same verdict: a seal. The transactional
