@@ -24,6 +24,7 @@ mod error;
 mod line;
 mod member;
 mod ownership;
+mod portion;
 mod prefixed;
 mod reader;
 mod settings;

@@ -2,10 +2,11 @@
 //!
 //! One driver per stage and process: one member of the stage's consumer group, one task per assigned partition. All
 //! partitions of a stage commit together, in one transaction, when the input is drained or after
-//! [`LINGER`].
+//! the wait that [`pace`] sets.
 
 mod asking;
 mod carry;
+mod pace;
 mod sink;
 mod snapshots;
 mod stage;
@@ -27,8 +28,8 @@ use crate::log::{Bounds, Log, LogError, Member, Offset, TopicPartition};
 use crate::snapshot::SnapshotStore;
 use crate::time::Clock;
 
-/// Longest wait for input, and longest time an output waits for its commit while input keeps coming. Higher: fewer, larger
-/// transactions and more latency; lower: transaction overhead dominates.
+/// Longest wait for input, and longest time an output waits for its commit while input keeps coming ([`pace`]). Higher: fewer,
+/// larger transactions and more latency on a log that answers slowly; lower: transaction overhead dominates there.
 pub const LINGER: Duration = Duration::from_millis(100);
 
 /// Outputs of all partitions of a stage that force a commit. Bounds the heap and the size of a transaction.

@@ -34,6 +34,9 @@ pub struct Arguments {
     /// Alerts for finding the rate that the chain can take.
     #[arg(long, default_value_t = 200_000)]
     calibrate: usize,
+    /// Alerts per second, instead of half of what the chain can take.
+    #[arg(long)]
+    rate: Option<f64>,
     /// Seconds of load.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
@@ -62,7 +65,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let mut running = chain.start();
     start(&mut running);
     let highest = calibrate(&chain, &mut input, arguments.calibrate).await?;
-    let rate = highest / 2.0;
+    let rate = arguments.rate.unwrap_or(highest / 2.0);
 
     let (sightings, stop) = (Sightings::default(), CancellationToken::new());
     let mut readers = Vec::new();

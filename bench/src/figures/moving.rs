@@ -97,7 +97,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     }
     let process = || Process::start(&arguments.broker.kafka, &prefix, folder.path());
     let first = process()?;
-    saved(log.as_ref(), folder.path()).await?;
+    saved(log.as_ref(), folder.path(), keys).await?;
 
     let tracks: Tracks = Arc::new((0..PARTITIONS).map(|_| Mutex::default()).collect());
     let stop = CancellationToken::new();
@@ -112,8 +112,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         )));
         watching.push(tokio::spawn(look(log.clone(), partition, tracks.clone(), stop.clone())));
     }
-    // The first look at a position is no move.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // The first look at a position is no move, and the end of the bases is still being written.
+    tokio::time::sleep(SNAPSHOT_EVERY).await;
     let before = Instant::now();
     tokio::time::sleep(WATCHED).await;
     let planned = Instant::now();
@@ -238,17 +238,19 @@ async fn look(log: Arc<dyn Log>, partition: u32, tracks: Tracks, stop: Cancellat
     Ok(())
 }
 
-/// Waits until every partition is worked off and in a snapshot.
-async fn saved(log: &dyn Log, folder: &Path) -> anyhow::Result<()> {
+/// Waits until every partition is worked off and its keys are in a base: what is written after that is what changes.
+async fn saved(log: &dyn Log, folder: &Path, keys: u64) -> anyhow::Result<()> {
     let began = Instant::now();
     for partition in 0..PARTITIONS {
         let input = TopicPartition::new("in", partition);
         loop {
             let committed = log.committed(GROUP, &input).await?;
-            let manifest = crate::snapshots::files_of(folder, partition)?
+            let base: u64 = crate::snapshots::files_of(folder, partition)?
                 .iter()
-                .any(|(path, _)| path.extension().is_some_and(|extension| extension == "manifest"));
-            if committed.is_some() && manifest {
+                .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "base"))
+                .map(|(_, bytes)| bytes)
+                .sum();
+            if committed.is_some() && base > keys * BYTES_PER_KEY / 2 {
                 break;
             }
             anyhow::ensure!(began.elapsed() < PATIENCE, "partition {partition} was not saved");

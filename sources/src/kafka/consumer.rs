@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::Inner;
 use super::catalog::served;
 use super::context::{MemberContext, Rebalance};
-use super::convert::{from_kafka, offset, partition_number, raw_offset, seals};
+use super::convert::{Page, from_kafka, offset, partition_number, raw_offset, seals};
 use super::error::{log_error, needs_a_person, unknown_partition};
 use super::line::Lookout;
 use super::lock;
@@ -68,6 +68,7 @@ pub(super) struct Worker {
     /// Whose turn it is.
     turn: usize,
     lookout: Lookout,
+    page: Page,
     group: String,
     part: Part,
 }
@@ -113,6 +114,7 @@ impl Worker {
             handover: None,
             turn: 0,
             lookout: Lookout::default(),
+            page: Page::default(),
         }
     }
 
@@ -426,7 +428,7 @@ impl Worker {
                 match slot.queue.poll(Duration::ZERO) {
                     None => break,
                     Some(Ok(message)) => {
-                        let record = from_kafka(&message);
+                        let record = from_kafka(&message, &mut self.page);
                         slot.position = Offset(record.offset.0 + 1);
                         slot.at_end = false;
                         if !seals(&record) {

@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::util::IntoOpaque;
@@ -100,42 +100,58 @@ fn kafka_time(at: Instant) -> (i64, Option<[u8; 8]>) {
     (millis, exact)
 }
 
-/// A fetched message as a record. A record without a value (Kafka's tombstone) gets an empty one.
-pub(super) fn from_kafka(message: &BorrowedMessage<'_>) -> Record {
-    let mut headers = read_headers(message);
-    let mut timestamp = Instant::from_millis(message.timestamp().to_millis().unwrap_or(0));
-    if let Some(index) = headers.iter().rposition(|(name, _)| name == EXACT_TIME)
-        && let Ok(exact) = <[u8; 8]>::try_from(&headers[index].1[..])
-    {
-        timestamp = Instant(i64::from_be_bytes(exact));
-        headers.remove(index);
-    }
-    Record {
-        offset: offset(message.offset()).unwrap_or_default(),
-        key: message.key().map(Bytes::copy_from_slice),
-        value: message.payload().map(Bytes::copy_from_slice).unwrap_or_default(),
-        headers,
-        timestamp,
+/// Room of a page. More: a record that is kept for long keeps more with it; less: more allocations.
+const PAGE: usize = 64 << 10;
+
+/// Copies fetched bytes, many of them into one allocation. Each keeps its whole page alive.
+#[derive(Debug, Default)]
+pub(super) struct Page(BytesMut);
+
+impl Page {
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if bytes.len() > PAGE / 8 {
+            return Bytes::copy_from_slice(bytes);
+        }
+        if self.0.capacity() < bytes.len() {
+            self.0 = BytesMut::with_capacity(PAGE);
+        }
+        self.0.extend_from_slice(bytes);
+        self.0.split().freeze()
     }
 }
 
-/// Headers in order; one without a value gets an empty one. The client panics over a name that is not UTF-8, which
-/// any producer can send: such a header is read as named U+FFFD without its value.
-fn read_headers(message: &BorrowedMessage<'_>) -> Vec<(String, Bytes)> {
-    let Some(headers) = message.headers() else {
-        return Vec::new();
+/// A fetched message as a record. A record without a value (Kafka's tombstone) gets an empty one.
+pub(super) fn from_kafka(message: &BorrowedMessage<'_>, page: &mut Page) -> Record {
+    let (headers, exact) = read_headers(message, page);
+    let rough = || Instant::from_millis(message.timestamp().to_millis().unwrap_or(0));
+    Record {
+        offset: offset(message.offset()).unwrap_or_default(),
+        key: message.key().map(|key| page.copy(key)),
+        value: message.payload().map(|value| page.copy(value)).unwrap_or_default(),
+        headers,
+        timestamp: exact.unwrap_or_else(rough),
+    }
+}
+
+/// Headers in order, without the exact time, which comes apart. One without a value gets an empty one. The client panics over a
+/// name that is not UTF-8, which any producer can send: such a header is read as named U+FFFD without its value.
+fn read_headers(message: &BorrowedMessage<'_>, page: &mut Page) -> (Vec<(String, Bytes)>, Option<Instant>) {
+    let Some(found) = message.headers() else {
+        return (Vec::new(), None);
     };
-    let read = |index| {
-        catch_unwind(AssertUnwindSafe(|| {
-            let header = headers.get(index);
-            (
-                header.key.to_owned(),
-                header.value.map(Bytes::copy_from_slice).unwrap_or_default(),
-            )
-        }))
-        .unwrap_or_else(|_| ("\u{FFFD}".to_owned(), Bytes::new()))
-    };
-    (0..headers.count()).map(read).collect()
+    let (mut headers, mut exact) = (Vec::new(), None);
+    for index in 0..found.count() {
+        let Ok(header) = catch_unwind(AssertUnwindSafe(|| found.get(index))) else {
+            headers.push(("\u{FFFD}".to_owned(), Bytes::new()));
+            continue;
+        };
+        let value = header.value.unwrap_or_default();
+        match <[u8; 8]>::try_from(value) {
+            Ok(micros) if header.key == EXACT_TIME => exact = Some(Instant(i64::from_be_bytes(micros))),
+            _ => headers.push((header.key.to_owned(), page.copy(value))),
+        }
+    }
+    (headers, exact)
 }
 
 #[cfg(test)]
@@ -164,5 +180,22 @@ mod tests {
         assert!(has_unsendable_header(&with("a\0b")));
         assert!(has_unsendable_header(&with(EXACT_TIME)));
         assert!(!has_unsendable_header(&with("content-type")));
+    }
+
+    #[test]
+    fn a_page_is_shared_and_a_large_value_has_its_own() {
+        let mut page = Page::default();
+        let (first, second) = (page.copy(b"abc"), page.copy(b"defg"));
+        assert_eq!((&first[..], &second[..]), (&b"abc"[..], &b"defg"[..]));
+        assert_eq!(first.as_ptr().wrapping_add(3), second.as_ptr());
+        let large = vec![b'x'; PAGE];
+        assert_eq!(page.copy(&large), large);
+        let many: Vec<Bytes> = (0..1_000).map(|nth| page.copy(&vec![nth as u8; 500])).collect();
+        assert!(
+            many.iter()
+                .enumerate()
+                .all(|(nth, bytes)| *bytes == vec![nth as u8; 500])
+        );
+        assert!(page.copy(b"").is_empty());
     }
 }

@@ -79,7 +79,8 @@ impl Batch {
         self.settle(count, Err(code));
     }
 
-    fn settle(&self, count: usize, outcome: Outcome) {
+    /// `count` records are settled.
+    pub fn settle(&self, count: usize, outcome: Outcome) {
         let finished = {
             let mut state = lock(&self.state);
             state.remaining = state.remaining.saturating_sub(count);

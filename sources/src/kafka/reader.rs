@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::catalog::ASK;
 use super::context::Watch;
-use super::convert::{from_kafka, partition_number, raw_offset, seals};
+use super::convert::{Page, from_kafka, partition_number, raw_offset, seals};
 use super::error::{log_error, needs_a_person};
 use super::{Inner, blocking, lock};
 
@@ -45,6 +45,7 @@ struct State {
     position: Offset,
     /// The stable end that was asked for; met when the client reports the end once more.
     looking_up_to: Option<Offset>,
+    page: Page,
 }
 
 impl KafkaReader {
@@ -137,7 +138,7 @@ impl Shared {
             };
             match self.client.poll(wait) {
                 Some(Ok(message)) => {
-                    let record = from_kafka(&message);
+                    let record = from_kafka(&message, &mut state.page);
                     state.position = Offset(record.offset.0 + 1);
                     state.looking_up_to = None;
                     if !seals(&record) {

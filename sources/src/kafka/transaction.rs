@@ -9,6 +9,7 @@
 mod seal;
 mod steps;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -27,6 +28,7 @@ use super::delivery::{DeliveryContext, Producer};
 use super::ending::Entered;
 use super::error::log_error;
 use super::ownership::{Claim, Ownership};
+use super::portion::Room;
 use seal::Trace;
 pub(super) use steps::Positions;
 use steps::{ABORT, AGAIN, Failure, SLICE, Sending, abort, again, failure, queue, send_positions};
@@ -66,7 +68,7 @@ pub(super) fn start(
             inner.settings.transaction_timeout_ms.to_string(),
         )
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES)
-        .set("linger.ms", "1");
+        .set("linger.ms", "2");
     let entered = inner.open.enter();
     let mut transactor = Transactor {
         inner,
@@ -249,23 +251,37 @@ impl Transactor {
         producer
             .begin_transaction()
             .map_err(|error| failure("beginning", &error))?;
-        let mut sending = Sending::new();
+        let mut rest = Vec::new();
         for (partition, records) in commit.outputs.iter().filter(|(_, records)| !records.is_empty()) {
             let number = partition_number(partition).map_err(|error| Failure::Abort {
                 cause: error.to_string(),
                 fenced: false,
             })?;
             trace.first.insert(partition.clone(), None);
-            let batch = sending.batch(partition, records.len());
-            for record in records {
-                queue(producer, deadline, || {
-                    to_kafka(&partition.topic, number, record, batch.clone())
-                })?;
-            }
+            rest.push((partition, number, records.as_slice()));
         }
-        // Acknowledged first: aborting over refused positions purges what is still queued, and the client may take the
-        // next transaction's outputs with it.
-        sending.all().acknowledged(&mut trace.first, deadline, lost)?;
+        // Acknowledged before anything else: aborting over refused positions purges what is still queued, and the client may
+        // take the next transaction's outputs with it.
+        while !rest.is_empty() {
+            let (mut sending, mut rooms) = (Sending::new(), BTreeMap::<_, Room>::new());
+            for (partition, number, records) in &mut rest {
+                // Several tasks write to one partition.
+                let taken = rooms.entry(*partition).or_default().take(records);
+                let (portion, later) = records.split_at(taken);
+                if portion.is_empty() {
+                    continue;
+                }
+                let batch = sending.batch(partition, portion.len());
+                for record in portion {
+                    queue(producer, deadline, || {
+                        to_kafka(&partition.topic, *number, record, batch.clone())
+                    })?;
+                }
+                *records = later;
+            }
+            sending.all().acknowledged(&mut trace.first, deadline, lost)?;
+            rest.retain(|(_, _, records)| !records.is_empty());
+        }
         if !claim.positions.is_empty() {
             let sent = send_positions(producer, claim.sent.clone(), deadline, lost);
             // A group that refuses them holds none of them back.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::{LINGER, Mode, Runtime, TICK};
+use super::pace::Pace;
+use super::{Mode, Runtime, TICK};
 use crate::failpoint;
 use crate::health::PartitionHealth;
 use crate::log::{Bounds, LogError, Member, MemberEvent, Offset, Record, TopicPartition};
@@ -50,7 +51,7 @@ pub async fn run_sink(
         dead_letters,
         runtime,
         parts: BTreeMap::new(),
-        waiting_since: None,
+        pace: Pace::default(),
     };
     let result = driver.run(mode, stop).await;
     if let Err(error) = &result {
@@ -81,8 +82,7 @@ struct Driver {
     dead_letters: DeadLetters,
     runtime: Runtime,
     parts: BTreeMap<TopicPartition, Part>,
-    /// Monotonic.
-    waiting_since: Option<Duration>,
+    pace: Pace,
 }
 
 impl Driver {
@@ -97,15 +97,17 @@ impl Driver {
         let mut attempt = 0;
         let mut ticked = self.monotonic();
         loop {
+            let wait = self.pace.left(self.monotonic());
             let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                event = member.next(LINGER) => event,
+                event = member.next(wait) => event,
             };
             if event.is_ok() && attempt > 0 {
                 attempt = 0;
                 self.runtime.health.trouble(&self.stage, None);
             }
+            let behind = matches!(event, Ok(Some(_)));
             let mut anew = false;
             match event {
                 Ok(None) if member.stranded() => {
@@ -133,8 +135,7 @@ impl Driver {
                             part.bytes += record.size() + 64;
                             part.records.push(record);
                         }
-                        let now = self.monotonic();
-                        self.waiting_since.get_or_insert(now);
+                        self.pace.waits(self.monotonic());
                     }
                 }
                 Ok(Some(MemberEvent::Drained)) => {
@@ -156,7 +157,7 @@ impl Driver {
                 member = self.runtime.patiently(&self.stage, &stop, join).await?;
                 self.runtime.health.watch(&self.stage, member.waits());
             }
-            let waited = self.waiting_since.is_some_and(|since| self.passed(since, LINGER));
+            let waited = self.pace.due(self.monotonic(), behind);
             if waited || self.parts.values().map(|part| part.bytes).sum::<usize>() >= MAX_BATCH_BYTES {
                 self.write(member.as_mut(), &[], &stop).await?;
             }
@@ -265,7 +266,7 @@ impl Driver {
         leaving: &[TopicPartition],
         stop: &CancellationToken,
     ) -> Result<(), SinkDriverError> {
-        self.waiting_since = None;
+        self.pace.rest();
         let mut batches: Vec<SinkBatch> = self
             .parts
             .iter_mut()
@@ -343,6 +344,7 @@ impl Driver {
             self.runtime.health.trouble(&self.stage, None);
         }
         let took = self.monotonic().saturating_sub(began);
+        self.pace.took(took);
         metrics::histogram!("aegis_sink_write_seconds", "sink" => name.clone()).record(took.as_secs_f64());
         metrics::counter!("aegis_sink_records_total", "sink" => name.clone())
             .increment(batches.iter().map(|batch| batch.records.len() as u64).sum());

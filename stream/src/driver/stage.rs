@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::asking::Asking;
+use super::pace::Pace;
 use super::snapshots::{Restoration, Standing, checkpoint, restore};
-use super::{LINGER, MAX_PENDING_BYTES, Mode, Runtime, TICK, telling};
+use super::{MAX_PENDING_BYTES, Mode, Runtime, TICK, telling};
 use crate::call::Call;
 use crate::failpoint;
 use crate::health::PartitionHealth;
@@ -64,7 +65,7 @@ pub async fn run_stage<O: Operator>(
         stage,
         runtime,
         tasks: BTreeMap::new(),
-        pending_since: None,
+        pace: Pace::default(),
         asking: Asking::default(),
         snapshot_at: None,
     };
@@ -80,9 +81,9 @@ struct Driver<O: Operator> {
     stage: Stage<O>,
     runtime: Runtime,
     tasks: BTreeMap<TopicPartition, Task<O>>,
-    /// Monotonic, as `snapshot_at`.
-    pending_since: Option<Duration>,
+    pace: Pace,
     asking: Asking,
+    /// Monotonic.
     snapshot_at: Option<Duration>,
 }
 
@@ -159,6 +160,7 @@ impl<O: Operator> Driver<O> {
         loop {
             // By turns, so that neither a backlog nor a flood of answers keeps the other waiting.
             answers_first = !answers_first;
+            let wait = self.pace.left(self.monotonic());
             let turn = {
                 let Driver {
                     asking, stage, runtime, ..
@@ -167,7 +169,7 @@ impl<O: Operator> Driver<O> {
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => Turn::Stop,
-                    turn = next_turn(member.next(LINGER), answer, answers_first) => turn,
+                    turn = next_turn(member.next(wait), answer, answers_first) => turn,
                 }
             };
             let event = match turn {
@@ -180,7 +182,7 @@ impl<O: Operator> Driver<O> {
                     if let Flow::Rejoin = self.flush(member, stop).await? {
                         return Ok(Flow::Rejoin);
                     }
-                    self.checkpoint(stop).await?;
+                    self.checkpoint_all(stop).await?;
                     return Ok(Flow::Go);
                 }
             };
@@ -205,6 +207,7 @@ impl<O: Operator> Driver<O> {
                 tracing::warn!(stage = self.name, "the member has lost its group: joining as a new one");
                 return Ok(Flow::Rejoin);
             }
+            let behind = event.is_some();
             let mut flow = Flow::Go;
             match event {
                 None => {}
@@ -215,7 +218,9 @@ impl<O: Operator> Driver<O> {
                     failpoint::hit("stage.revoked");
                     flow = self.flush(member, stop).await?;
                     if let Flow::Go = flow {
-                        self.checkpoint(stop).await?;
+                        // Only of what goes: who stays does not wait for the saving of its own state.
+                        self.checkpoint(|partition| partitions.contains(partition), stop)
+                            .await?;
                     }
                     self.drop_tasks(&partitions);
                 }
@@ -254,7 +259,7 @@ impl<O: Operator> Driver<O> {
                     return Ok(Flow::Rejoin);
                 }
             }
-            let waited = self.pending_since.is_some_and(|since| self.passed(since, LINGER));
+            let waited = self.pace.due(self.monotonic(), behind);
             let large = self.tasks.values().map(Task::pending_bytes).sum::<usize>() >= MAX_PENDING_BYTES;
             if (waited || large) && matches!(self.flush(member, stop).await?, Flow::Rejoin) {
                 return Ok(Flow::Rejoin);
@@ -370,8 +375,7 @@ impl<O: Operator> Driver<O> {
             .increment(records.len() as u64);
         task.step(Event::Fetched(records))?;
         failpoint::hit("stage.fetched");
-        let now = self.monotonic();
-        self.pending_since.get_or_insert(now);
+        self.pace.waits(self.monotonic());
         Ok(())
     }
 
@@ -400,7 +404,7 @@ impl<O: Operator> Driver<O> {
             if let Flow::Rejoin = self.flush(member, stop).await? {
                 return Ok(Flow::Rejoin);
             }
-            self.checkpoint(stop).await?;
+            self.checkpoint_all(stop).await?;
         }
         Ok(Flow::Go)
     }
@@ -420,19 +424,27 @@ impl<O: Operator> Driver<O> {
         if let Flow::Rejoin = self.flush(member, stop).await? {
             return Ok(Flow::Rejoin);
         }
-        self.checkpoint(stop).await?;
+        self.checkpoint_all(stop).await?;
         Ok(Flow::Go)
     }
 
-    /// Saves the state of every task. The log is synced first: a snapshot must not know records that a power cut can
+    async fn checkpoint_all(&mut self, stop: &CancellationToken) -> Result<(), StageError> {
+        self.snapshot_at = Some(self.monotonic());
+        self.checkpoint(|_| true, stop).await
+    }
+
+    /// Saves the state of the tasks that are `wanted`. The log is synced first: a snapshot must not know records that a power cut can
     /// still undo, because others may then come to stand at their offsets. A store that refuses costs the next restart
     /// its speed, not this stage its work: the older snapshot and the log serve, and retention waits for it.
-    async fn checkpoint(&mut self, stop: &CancellationToken) -> Result<(), StageError> {
-        self.snapshot_at = Some(self.monotonic());
+    async fn checkpoint(
+        &mut self,
+        wanted: impl Fn(&TopicPartition) -> bool,
+        stop: &CancellationToken,
+    ) -> Result<(), StageError> {
         let log = &self.runtime.log;
         self.runtime.patiently(self.name, stop, || log.sync()).await?;
         failpoint::hit("snapshot.before");
-        for (partition, task) in &mut self.tasks {
+        for (partition, task) in self.tasks.iter_mut().filter(|(partition, _)| wanted(partition)) {
             match checkpoint(task, self.runtime.snapshots.as_ref()).await {
                 Ok(_) => {}
                 Err(StageError::Snapshot(error)) => {

@@ -21,6 +21,9 @@ use crate::time::Instant;
 /// Name of the kernel's own cell in a snapshot; operators may not use it. It is always whole.
 pub(crate) const KERNEL_CELL: &str = "kernel.progress";
 
+/// Entries that are not worth a base of their own: so many cost less than an object more.
+const FEW: usize = 1_000;
+
 /// What a task knows of its snapshots.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -28,6 +31,8 @@ pub(super) struct Held {
     chain: Option<Arc<Manifest>>,
     /// Checksum of the kernel's cell in it.
     kernel: Option<u32>,
+    /// Entries of all cells in its base, or at the last restore.
+    base_entries: usize,
     saving: Option<Saving>,
     /// Cells seen while loading.
     seen: BTreeSet<String>,
@@ -38,6 +43,8 @@ pub(super) struct Held {
 struct Saving {
     scope: Scope,
     kernel: u32,
+    /// Of all cells.
+    entries: usize,
     /// Index of the cell that goes on, and where.
     cell: usize,
     at: Cursor,
@@ -63,7 +70,10 @@ impl<O: Operator> Task<O> {
             if same && !self.operator.cells().iter().any(|(_, cell)| cell.changed()) {
                 return Ok(None);
             }
-            let grows = self.held.chain.as_ref().is_some_and(|chain| chain.may_grow(bound));
+            let entries = self.entries();
+            // What has doubled since is as much to write as a base, and a base would follow it anyway.
+            let doubled = entries > 2 * self.held.base_entries.max(FEW);
+            let grows = !doubled && self.held.chain.as_ref().is_some_and(|chain| chain.may_grow(bound));
             let filled: Result<(), TaskError> = object.frame(KERNEL_CELL, true, |out| {
                 out.extend_from_slice(&kernel);
                 Ok(())
@@ -72,6 +82,7 @@ impl<O: Operator> Task<O> {
             self.held.saving = Some(Saving {
                 scope: if grows { Scope::Delta } else { Scope::Base },
                 kernel: checksum,
+                entries,
                 cell: 0,
                 at: Cursor::default(),
                 finished: false,
@@ -88,6 +99,10 @@ impl<O: Operator> Task<O> {
             bytes: object.into_bytes().into(),
             last: saving.finished,
         }))
+    }
+
+    fn entries(&mut self) -> usize {
+        self.operator.cells().iter().map(|(_, cell)| cell.entries()).sum()
     }
 
     /// Parts of the cells, until the object is large enough or the last cell is through.
@@ -131,6 +146,9 @@ impl<O: Operator> Task<O> {
         if let Some(manifest) = stored.filter(|_| saving.finished) {
             self.held.chain = Some(manifest);
             self.held.kernel = Some(saving.kernel);
+            if saving.scope == Scope::Base {
+                self.held.base_entries = saving.entries;
+            }
             self.operator.cells().into_iter().for_each(|(_, cell)| cell.settle());
         }
     }
@@ -197,6 +215,7 @@ impl<O: Operator> Task<O> {
         }
         self.held.kernel = Some(crc32fast::hash(&self.save_kernel()?));
         self.held.chain = snapshot.chain;
+        self.held.base_entries = self.entries();
         Ok(())
     }
 

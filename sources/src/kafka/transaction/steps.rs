@@ -105,7 +105,8 @@ impl Sent {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.outcomes.recv_timeout(left.min(self.silence)) {
                 Ok((partition, Ok(offset))) => {
-                    first.insert(partition, Some(offset));
+                    let first = first.entry(partition).or_default();
+                    *first = Some(first.map_or(offset, |first| first.min(offset)));
                     self.waiting -= 1;
                 }
                 Ok((_, Err(code))) => {

@@ -27,7 +27,7 @@ impl<O: Operator> Driver<O> {
         member: &mut dyn Member,
         stop: &CancellationToken,
     ) -> Result<Flow, StageError> {
-        self.pending_since = None;
+        self.pace.rest();
         let mut commits: Vec<(TopicPartition, PartitionCommit)> = Vec::new();
         for (partition, task) in &mut self.tasks {
             for effect in task.step(Event::Flush)? {
@@ -104,6 +104,7 @@ impl<O: Operator> Driver<O> {
             self.runtime.health.trouble(self.name, None);
         }
         let took = self.monotonic().saturating_sub(began);
+        self.pace.took(took);
         metrics::histogram!("aegis_stage_commit_seconds", "stage" => self.name).record(took.as_secs_f64());
         let now = self.runtime.clock.now();
         let mut questions = Vec::new();
