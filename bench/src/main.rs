@@ -126,7 +126,13 @@ pub enum LogKind {
 
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let line = match Arguments::parse().command {
+    let outcome = carry_out(&runtime, Arguments::parse().command);
+    runtime.block_on(logs::forget());
+    outcome
+}
+
+fn carry_out(runtime: &tokio::runtime::Runtime, command: Command) -> anyhow::Result<()> {
+    let line = match command {
         Command::Generate { folder, alerts, seed } => serde_json::to_value(generate::generate(alerts, &folder, seed)?)?,
         Command::Core(arguments) => return runtime.block_on(case::core(&arguments)),
         Command::Pipeline(arguments) => return runtime.block_on(case::pipeline(&arguments)),

@@ -88,7 +88,7 @@ pub async fn member(arguments: &MemberArguments) -> anyhow::Result<()> {
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let folder = tempfile::tempdir()?;
-    let prefix = format!("bench-{}.", uuid::Uuid::new_v4().simple());
+    let prefix = crate::logs::own_prefix(&arguments.broker.kafka);
     let log = crate::logs::kafka_named(&arguments.broker.kafka, &prefix).await?;
     log.ensure_topics(&topics(PARTITIONS)).await?;
     let keys = arguments.state_mb * 1_000_000 / BYTES_PER_KEY;

@@ -66,7 +66,7 @@ impl Stopwatch {
 }
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<Value> {
-    let prefix = format!("bench-{}.", uuid::Uuid::new_v4().simple());
+    let prefix = crate::logs::own_prefix(&arguments.broker.kafka);
     let log = crate::logs::kafka_named(&arguments.broker.kafka, &prefix).await?;
     fill(log.as_ref(), arguments).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());

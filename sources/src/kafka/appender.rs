@@ -32,8 +32,6 @@ use producers::{Producers, SILENCE};
 /// Unacknowledged bytes beyond which appends are refused. More only delays the refusal; less refuses bursts that a
 /// healthy broker takes in a second.
 const IN_FLIGHT_BYTES: usize = 64 << 20;
-/// Wait of a record for the rest of its portion, in milliseconds, which is handed over one by one.
-const LINGER_MS: &str = "2";
 /// Beyond the client's own delivery timeout, for the thread that reports it.
 const GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Appender {
@@ -55,7 +53,6 @@ impl Appender {
     fn with_silence(settings: &KafkaSettings, silence: Duration) -> Result<Self, LogError> {
         let mut config = settings.producer_config("append");
         config
-            .set("linger.ms", LINGER_MS)
             .set("message.timeout.ms", settings.append_timeout_ms.to_string())
             .set("queue.buffering.max.kbytes", "2097151");
         Ok(Appender {

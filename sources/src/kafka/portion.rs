@@ -7,6 +7,9 @@
 
 use stream::log::NewRecord;
 
+/// The client's wait for the rest of a portion, in milliseconds: it is handed over record by record, which takes about as long.
+pub(super) const LINGER_MS: &str = "2";
+
 /// Below the client's `batch.size` of 1,000,000, with room for what Kafka adds to a record.
 const BYTES: usize = 800_000;
 /// Below the client's `batch.num.messages` of 10,000.

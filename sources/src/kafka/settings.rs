@@ -12,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::secret::Secret;
 
+use super::portion::LINGER_MS;
+
 /// The smallest size by which a batch on the wire is larger than the record in it (framing, one header more).
 const FRAMING_BYTES: usize = 64 << 10;
 
@@ -387,6 +389,7 @@ impl KafkaSettings {
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
+            .set("linger.ms", LINGER_MS)
             .set("queue.buffering.max.messages", "1000000")
             .set("topic.metadata.propagation.max.ms", "10000");
         config

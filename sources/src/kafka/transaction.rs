@@ -67,8 +67,7 @@ pub(super) fn start(
             "transaction.timeout.ms",
             inner.settings.transaction_timeout_ms.to_string(),
         )
-        .set("queue.buffering.max.kbytes", QUEUE_KBYTES)
-        .set("linger.ms", "2");
+        .set("queue.buffering.max.kbytes", QUEUE_KBYTES);
     let entered = inner.open.enter();
     let mut transactor = Transactor {
         inner,
