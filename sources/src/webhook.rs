@@ -173,27 +173,35 @@ impl Source for WebhookSource {
     }
 
     async fn run(self: Box<Self>, ingress: Ingress, stop: CancellationToken) -> Result<(), String> {
-        let slack = slack::routes(&self.settings.slack, self.answers, self.clock.clone());
-        let dispatcher = Dispatcher::new(&self.settings, ingress, self.clock).map_err(|error| error.to_string())?;
+        let WebhookSource {
+            settings,
+            http,
+            grpc,
+            clock,
+            logs,
+            answers,
+        } = *self;
+        let slack = slack::routes(&settings.slack, answers, clock.clone());
+        let dispatcher = Dispatcher::new(&settings, ingress, clock).map_err(|error| error.to_string())?;
         let dispatcher = Arc::new(dispatcher);
-        let router = routes(&self.settings, &dispatcher, self.logs.as_ref()).map_err(|error| error.to_string())?;
+        let router = routes(&settings, &dispatcher, logs.as_ref()).map_err(|error| error.to_string())?;
         let router = slack.merge(router);
         let limits = server::Limits {
-            connections: self.settings.max_connections,
-            per_address: self.settings.max_connections_per_address,
-            headers: self.settings.max_headers,
-            head: Duration::from_secs(self.settings.header_timeout_s),
-            grace: self.settings.request_timeout() + ANSWER_TIME,
+            connections: settings.max_connections,
+            per_address: settings.max_connections_per_address,
+            headers: settings.max_headers,
+            head: Duration::from_secs(settings.header_timeout_s),
+            grace: settings.request_timeout() + ANSWER_TIME,
         };
-        tracing::info!(address = %self.http.address, "dispatcher listens");
-        let http = server::serve(self.http.listener, Speaks::Http1, router, limits, stop.clone());
+        tracing::info!(address = %http.address, "dispatcher listens");
+        let http = server::serve(http.listener, Speaks::Http1, router, limits, stop.clone());
         let grpc = async {
-            let (Some(door), Some(logs)) = (self.grpc, &self.logs) else {
+            let (Some(door), Some(logs)) = (grpc, &logs) else {
                 return;
             };
             tracing::info!(address = %door.address, "dispatcher listens for OTLP over gRPC");
-            let endpoint = log_endpoint(&self.settings, Protocol::Otlp, &dispatcher, logs);
-            let router = grpc::routes(endpoint, self.settings.max_headers);
+            let endpoint = log_endpoint(&settings, Protocol::Otlp, &dispatcher, logs);
+            let router = grpc::routes(endpoint, settings.max_headers);
             server::serve(door.listener, Speaks::Http2, router, limits, stop).await;
         };
         tokio::join!(http, grpc);
