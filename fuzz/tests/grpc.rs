@@ -31,7 +31,10 @@ struct Doors {
 
 impl Doors {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let settings = WebhookSettings {
             max_body_bytes: 64 << 10,
             ..WebhookSettings::default()
@@ -44,13 +47,21 @@ impl Doors {
         };
         let clock = Arc::new(ManualClock::at(NOW));
         let (grpc, http) = runtime.block_on(async {
-            log.ensure_topics(&[topic(topics::EVENTS_RAW), topic(topics::LOGS)]).await.unwrap();
+            log.ensure_topics(&[topic(topics::EVENTS_RAW), topic(topics::LOGS)])
+                .await
+                .unwrap();
             let ingress = async |topic: &str| Ingress::open(Arc::new(log.clone()), topic, 64 << 20).await.unwrap();
             let (events, logs) = (ingress(topics::EVENTS_RAW).await, ingress(topics::LOGS).await);
             let grpc = grpc_router(&settings, events.clone(), &logs, clock.clone()).unwrap();
             (grpc, router(&settings, events, Some(logs), clock).unwrap())
         });
-        Doors { runtime, grpc, http, log, read: Offset(0) }
+        Doors {
+            runtime,
+            grpc,
+            http,
+            log,
+            read: Offset(0),
+        }
     }
 
     /// The values of the records since the last look, sorted.
@@ -63,7 +74,10 @@ impl Doors {
             }
             let mut reader = self.log.reader(&at, from).await.unwrap();
             let (records, next) = reader.read(1_000, Duration::from_secs(5)).await.unwrap();
-            (records.iter().map(|record| record.value.to_vec()).collect::<Vec<_>>(), next)
+            (
+                records.iter().map(|record| record.value.to_vec()).collect::<Vec<_>>(),
+                next,
+            )
         });
         self.read = next;
         values.sort();
@@ -114,12 +128,23 @@ fn calls() {
     let mut taken = 0;
     rounds("gRPC calls", 10_000, |dice| {
         let content = content(dice, &bodies);
-        let (flag, encoding) = *dice.one_of(&[(0, "identity"), (0, "gzip"), (1, "gzip"), (1, "identity"), (2, "gzip"), (1, "br")]);
+        let (flag, encoding) = *dice.one_of(&[
+            (0, "identity"),
+            (0, "gzip"),
+            (1, "gzip"),
+            (1, "identity"),
+            (2, "gzip"),
+            (1, "br"),
+        ]);
         if dice.once_in(3) {
             // A frame that is none.
             let length = content.len() ^ 1 << dice.below(31);
             let frame = framed(flag, length, &content);
-            let frame = if dice.once_in(2) { spoiled(dice, &frame, &bodies) } else { frame };
+            let frame = if dice.once_in(2) {
+                spoiled(dice, &frame, &bodies)
+            } else {
+                frame
+            };
             let status = doors.call(encoding, &frame);
             let known = [Code::Ok, Code::InvalidArgument, Code::Unimplemented];
             assert!(known.contains(&status.code()), "{status:?}");
@@ -130,8 +155,16 @@ fn calls() {
         let status = doors.call(encoding, &framed(flag, content.len(), &content));
         let by_call = doors.stored();
         if flag > 1 || flag == 1 && encoding != "gzip" {
-            let expected = if flag == 1 && encoding == "br" { Code::Unimplemented } else { Code::InvalidArgument };
-            let expected = if content.len() > 64 << 10 { Code::InvalidArgument } else { expected };
+            let expected = if flag == 1 && encoding == "br" {
+                Code::Unimplemented
+            } else {
+                Code::InvalidArgument
+            };
+            let expected = if content.len() > 64 << 10 {
+                Code::InvalidArgument
+            } else {
+                expected
+            };
             assert_eq!((status.code(), by_call.len()), (expected, 0));
             return;
         }

@@ -25,9 +25,18 @@ const PATHS: &[&str] = &["/slack/commands", "/slack/interactivity"];
 
 /// Bodies that give an order, each to its path.
 const ORDERS: &[(&str, &str)] = &[
-    ("/slack/commands", "command=%2Faegis&user_id=U1&text=status&trigger_id=1"),
-    ("/slack/commands", "command=%2Faegis&user_id=U1&text=ack+ab12&trigger_id=2"),
-    ("/slack/commands", "command=%2Faegis&user_id=U1&text=approve+ab12+ffee&trigger_id=3"),
+    (
+        "/slack/commands",
+        "command=%2Faegis&user_id=U1&text=status&trigger_id=1",
+    ),
+    (
+        "/slack/commands",
+        "command=%2Faegis&user_id=U1&text=ack+ab12&trigger_id=2",
+    ),
+    (
+        "/slack/commands",
+        "command=%2Faegis&user_id=U1&text=approve+ab12+ffee&trigger_id=3",
+    ),
     (
         "/slack/interactivity",
         "payload=%7B%22type%22%3A%22block_actions%22%2C%22user%22%3A%7B%22id%22%3A%22U1%22%7D%2C%22actions%22%3A%5B%7B%22action_id%22%3A%22aegis_approve%22%2C%22value%22%3A%2267e55044-10b1-426f-9247-bb680e5fe0c8%7Cffee%7C67e55044-10b1-426f-9247-bb680e5fe0c9%22%7D%5D%7D",
@@ -71,7 +80,10 @@ impl Door {
             role: SlackRole::Approver,
         };
         settings.users.insert("U1".to_owned(), user);
-        let (clock, given) = (Arc::new(ManualClock::at(Instant(NOW_S * 1_000_000))), Arc::new(Given::default()));
+        let (clock, given) = (
+            Arc::new(ManualClock::at(Instant(NOW_S * 1_000_000))),
+            Arc::new(Given::default()),
+        );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Door {
             runtime: runtime.unwrap(),
@@ -90,7 +102,9 @@ impl Door {
         let request = request.body(Body::from(sent.body.clone())).unwrap();
         let before = self.given.0.load(Ordering::Relaxed);
         let app = self.app.clone();
-        let status = self.runtime.block_on(async { app.oneshot(request).await.unwrap().status() });
+        let status = self
+            .runtime
+            .block_on(async { app.oneshot(request).await.unwrap().status() });
         (status, self.given.0.load(Ordering::Relaxed) - before)
     }
 }
@@ -172,7 +186,10 @@ fn tampered(dice: &mut Dice, genuine: &Sent, bodies: &[Vec<u8>]) -> (Sent, Done)
         4 => {
             let late = WINDOW_S + 1 + dice.below(2_000) as i64;
             let time = if dice.once_in(2) { NOW_S - late } else { NOW_S + late };
-            (self::genuine(genuine.path, SECRET, &genuine.body, time), Done::Signed(time))
+            (
+                self::genuine(genuine.path, SECRET, &genuine.body, time),
+                Done::Signed(time),
+            )
         }
         5 => {
             let sent = self::genuine(genuine.path, "nobody's", &genuine.body, NOW_S);
@@ -227,7 +244,11 @@ fn no_order_is_given_that_slack_did_not_sign_now_or_that_was_given() {
                     assert_eq!((status, orders), (StatusCode::OK, 0), "seen before: {sent:?}");
                 }
                 Done::Signed(at) if in_time(at) => assert_ne!(status, StatusCode::UNAUTHORIZED, "{sent:?}"),
-                _ => assert_eq!((status, orders), (StatusCode::UNAUTHORIZED, 0), "{done:?} {now} {sent:?}"),
+                _ => assert_eq!(
+                    (status, orders),
+                    (StatusCode::UNAUTHORIZED, 0),
+                    "{done:?} {now} {sent:?}"
+                ),
             }
         }
     });

@@ -55,7 +55,10 @@ fn pieces<'a>(dice: &mut Dice, mut bytes: &'a [u8]) -> Vec<&'a [u8]> {
 #[test]
 fn watches() {
     let mut bodies = corpus();
-    let recorded = bodies.iter().filter(|body| body.starts_with(b"{\"type\":\"ADDED\"")).count();
+    let recorded = bodies
+        .iter()
+        .filter(|body| body.starts_with(b"{\"type\":\"ADDED\""))
+        .count();
     assert!(recorded > 0, "a recorded watch is in the corpus");
     bodies.extend(LINES.iter().map(|line| line.as_bytes().to_vec()));
     for body in &bodies {
@@ -66,7 +69,7 @@ fn watches() {
         let mut bytes = Vec::new();
         for _ in 0..1 + dice.below(6) {
             match dice.once_in(8) {
-                true => bytes.extend_from_slice(dice.one_of(&bodies)),
+                true => bytes.extend_from_slice(dice.one_of(&bodies[..])),
                 false => bytes.extend_from_slice(dice.one_of(LINES).as_bytes()),
             }
             bytes.push(b'\n');
@@ -76,9 +79,19 @@ fn watches() {
         }
         let limit = *dice.one_of(&[0, 20, 200, 1 << 20]);
         let whole = read(&[&bytes], limit);
-        assert_eq!(read(&pieces(dice, &bytes), limit), whole, "cut otherwise, it says something else");
-        let fitting = bytes.split(|byte| *byte == b'\n').filter(|line| line.len() <= limit).count();
-        let good = whole.iter().filter(|one| one.starts_with("Present") || one.starts_with("Deleted")).count();
+        assert_eq!(
+            read(&pieces(dice, &bytes), limit),
+            whole,
+            "cut otherwise, it says something else"
+        );
+        let fitting = bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| line.len() <= limit)
+            .count();
+        let good = whole
+            .iter()
+            .filter(|one| one.starts_with("Present") || one.starts_with("Deleted"))
+            .count();
         assert!(good <= fitting);
         words += good;
     });

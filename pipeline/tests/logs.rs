@@ -191,17 +191,35 @@ fn lines_over_grpc_go_the_same_way() {
     let dispatcher = format!("otlp_grpc_listen = \"{grpc}\"\n[dispatcher.otlp]\ntokens = [\"t0\"]\n");
     let mut aegis = Aegis::with_dispatcher(folder.path(), &dispatcher);
     aegis.start();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../sources/tests/webhook_dispatcher/send.py");
-    let output = std::process::Command::new(python).args([script, &grpc, "t0"]).output().expect("python");
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../sources/tests/webhook_dispatcher/send.py"
+    );
+    let output = std::process::Command::new(python)
+        .args([script, &grpc, "t0"])
+        .output()
+        .expect("python");
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(said, "plain SUCCESS\ngzip SUCCESS\nstranger FAILURE\n", "{output:?}");
     let bearer = format!("{JSON}Authorization: Bearer t0\r\n");
-    let answer = http(aegis.dispatcher, "POST", "/v1/logs", &bearer, &otlp(&["cannot price order http"]));
+    let answer = http(
+        aegis.dispatcher,
+        "POST",
+        "/v1/logs",
+        &bearer,
+        &otlp(&["cannot price order http"]),
+    );
     assert_eq!(answer.expect("an answer").0, 200);
     wait_for("the lines in SQL", Duration::from_secs(60), || {
         let rows = aegis.sql("select text from logs where service = 'checkout' order by text");
         let texts: Vec<&str> = rows.iter().filter_map(|row| row["text"].as_str()).collect();
-        (texts == ["cannot price order gzip", "cannot price order http", "cannot price order plain"]).then_some(())
+        (texts
+            == [
+                "cannot price order gzip",
+                "cannot price order http",
+                "cannot price order plain",
+            ])
+        .then_some(())
     });
     let said = aegis.program.as_ref().map(support::Program::log).unwrap_or_default();
     assert!(said.contains(&grpc), "the door is printed with the others: {said}");

@@ -249,7 +249,11 @@ async fn rollouts_troubles_and_events_are_written_once() {
     let at_first = rig.told().await;
     let expected = ["api-server", "checkout", "node-agent", "postgres"];
     let expected = expected.map(|name| [format!("{name}: RolloutBegan"), format!("{name}: RolloutCompleted")]);
-    assert_eq!(at_first, expected.concat(), "what runs well is told by its rollout alone");
+    assert_eq!(
+        at_first,
+        expected.concat(),
+        "what runs well is told by its rollout alone"
+    );
 
     let template = json!({"spec": {"template": {"spec": {"containers": [
         {"name": "checkout", "image": "registry.example/checkout:v10", "env": [{"name": "TOKEN", "value": "hunter2"}]}]}}}});
@@ -327,13 +331,18 @@ async fn stateful_sets_and_daemon_sets_are_rolled_out() {
         rig.world.state().kubernetes.recover(PRODUCTION, &pod);
         rig.tells(&format!("{pod}: ended CrashLoopBackOff")).await;
     }
-    rig.patch_of("statefulsets", "postgres", &json!({"spec": {"replicas": 3}})).await;
+    rig.patch_of("statefulsets", "postgres", &json!({"spec": {"replicas": 3}}))
+        .await;
     rig.tells("postgres: scaled from 2").await;
     for name in ["postgres", "node-agent"] {
         assert_eq!(counted(&format!("{name}: RolloutCompleted")).await, 4, "{name}");
     }
     let records = rig.records().await;
-    assert!(records.iter().all(|(event, _, _)| !String::from_utf8_lossy(&event.body).contains("hunter2")));
+    assert!(
+        records
+            .iter()
+            .all(|(event, _, _)| !String::from_utf8_lossy(&event.body).contains("hunter2"))
+    );
     rig.stop().await;
 }
 

@@ -168,7 +168,8 @@ mod tests {
                 "status": {"observedGeneration": 5, "desiredNumberScheduled": desired, "updatedNumberScheduled": updated, "numberAvailable": available}})
         };
         let numbered = || json!({"deprecated.daemonset.template.generation": "4"});
-        let check = |object: Value, revision, outcome| check(Workload::DaemonSet, &object, Some(revision), Some(outcome));
+        let check =
+            |object: Value, revision, outcome| check(Workload::DaemonSet, &object, Some(revision), Some(outcome));
         check(with(numbered(), 3, 2, Some(3)), "4", Outcome::Open);
         check(with(numbered(), 3, 3, None), "4", Outcome::Open);
         check(with(numbered(), 3, 3, Some(3)), "4", Outcome::Completed);
@@ -177,7 +178,11 @@ mod tests {
 
     #[test]
     fn what_is_no_workload_says_nothing() {
-        for odd in [json!(null), json!([]), json!({"status": 5, "metadata": {"generation": "x"}})] {
+        for odd in [
+            json!(null),
+            json!([]),
+            json!({"status": 5, "metadata": {"generation": "x"}}),
+        ] {
             for workload in [Workload::Deployment, Workload::StatefulSet, Workload::DaemonSet] {
                 assert_eq!(workload.revision(&odd), None);
             }

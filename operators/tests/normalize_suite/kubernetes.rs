@@ -346,20 +346,47 @@ fn rollouts_of_what_has_no_conditions() {
             (one.kind, &*one.dedup_key, &*one.title, one.event_at),
             (SignalKind::Change, key, title, at(when))
         );
-        assert_eq!((one.service.as_deref(), &*one.dedup_rule), (Some("db"), "kubernetes/rollout@1"));
+        assert_eq!(
+            (one.service.as_deref(), &*one.dedup_rule),
+            (Some("db"), "kubernetes/rollout@1")
+        );
         assert_eq!(labels(&one)[kind.to_lowercase()], "db");
     };
     // 1795421520 is when the template was written: a rollback brings the same hash again.
     let key = "kube:eu:statefulset:s-1:rollout:5c9f8d7b6:1795421520";
     let title = "Rollout of db to revision 5c9f8d7b6 (db:16)";
-    check("StatefulSet", Says::RolloutBegan, &format!("{key}:began"), title, "2026-11-23T08:12:00Z");
+    check(
+        "StatefulSet",
+        Says::RolloutBegan,
+        &format!("{key}:began"),
+        title,
+        "2026-11-23T08:12:00Z",
+    );
     let (completed, ends_at) = (format!("{title}: completed"), "2026-11-23T08:19:00Z");
-    check("StatefulSet", Says::RolloutCompleted, &format!("{key}:completed"), &completed, ends_at);
+    check(
+        "StatefulSet",
+        Says::RolloutCompleted,
+        &format!("{key}:completed"),
+        &completed,
+        ends_at,
+    );
     let key = "kube:eu:daemonset:s-1:rollout:5";
     let title = "Rollout of db to revision 5 (db:16)";
-    check("DaemonSet", Says::RolloutBegan, &format!("{key}:began"), title, "2026-11-23T08:12:00Z");
+    check(
+        "DaemonSet",
+        Says::RolloutBegan,
+        &format!("{key}:began"),
+        title,
+        "2026-11-23T08:12:00Z",
+    );
     let completed = format!("{title}: completed");
-    check("DaemonSet", Says::RolloutCompleted, &format!("{key}:completed"), &completed, ends_at);
+    check(
+        "DaemonSet",
+        Says::RolloutCompleted,
+        &format!("{key}:completed"),
+        &completed,
+        ends_at,
+    );
     // Who pushes them says how they stand.
     for kind in ["StatefulSet", "DaemonSet"] {
         let pushed = run_as("kubernetes", counted_set(kind).to_string()).one();

@@ -85,7 +85,13 @@ async fn export(State(service): State<Arc<Service>>, request: Request) -> Respon
             metrics::counter!("aegis_webhook_refused_total", "sender" => NAME, "reason" => refusal.reason).increment(1);
             if refusal.status.is_client_error() && refusal.status != StatusCode::UNAUTHORIZED {
                 let place = refusal.place.as_deref().unwrap_or_default();
-                tracing::warn!(sender = NAME, ?peer, place, detail = refusal.detail, "log lines refused");
+                tracing::warn!(
+                    sender = NAME,
+                    ?peer,
+                    place,
+                    detail = refusal.detail,
+                    "log lines refused"
+                );
             }
             (refusal.status, refused(&refusal))
         }
@@ -132,7 +138,9 @@ fn speaks_grpc(headers: &HeaderMap) -> bool {
 
 /// Whether the message must be unpacked.
 fn packed(headers: &HeaderMap, message: &Message) -> Result<bool, Refusal> {
-    let encoding = headers.get(GRPC_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
+    let encoding = headers
+        .get(GRPC_ENCODING)
+        .map_or(&b"identity"[..], HeaderValue::as_bytes);
     match (message.compressed, encoding) {
         (false, _) => Ok(false),
         (true, b"gzip") => Ok(true),

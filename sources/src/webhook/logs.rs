@@ -143,13 +143,7 @@ impl LogEndpoint {
     }
 
     /// Takes the lines of one body, unpacked, in the name of `tenant`. They are durable when it returns.
-    pub async fn store(
-        &self,
-        form: Form,
-        tenant: &str,
-        content: Bytes,
-        deadline: Instant,
-    ) -> Result<Taken, Refusal> {
+    pub async fn store(&self, form: Form, tenant: &str, content: Bytes, deadline: Instant) -> Result<Taken, Refusal> {
         let collected = self.read(form, tenant, &content).map_err(refusal_of)?;
         let delivery = collected.timed.then(|| self.delivery(tenant, &content));
         drop(content);

@@ -54,12 +54,20 @@ async fn the_senders_own_libraries_are_understood() {
     let asked = Arc::new(Nobody(Mutex::default()));
     let source = WebhookSource::bind(settings).await.unwrap();
     let source = source.with_logs(logs_ingress(&log).await).with_answers(asked.clone());
-    let (address, grpc, stop) = (source.local_addr(), source.grpc_addr().unwrap(), CancellationToken::new());
+    let (address, grpc, stop) = (
+        source.local_addr(),
+        source.grpc_addr().unwrap(),
+        CancellationToken::new(),
+    );
     let running = tokio::spawn(Box::new(source).run(ingress(&log, 64 << 20).await, stop.clone()));
 
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/webhook_dispatcher/send.mjs");
     let (base, grpc) = (format!("http://{address}"), format!("http://{grpc}"));
-    let node = move || Command::new("node").args([script, &modules, &base, SECRET, &grpc]).output();
+    let node = move || {
+        Command::new("node")
+            .args([script, &modules, &base, SECRET, &grpc])
+            .output()
+    };
     let output = tokio::task::spawn_blocking(node).await.unwrap().expect("node");
     let said = String::from_utf8_lossy(&output.stdout);
     let expected = [
@@ -122,21 +130,44 @@ async fn an_exporter_sends_again_what_the_log_refused() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/webhook_dispatcher/send.py");
     let run = move || Command::new(python).args([script, &grpc, "t0"]).output();
     let output = tokio::task::spawn_blocking(run).await.unwrap().expect("python");
-    let (said, trouble) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, trouble) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     let found: Vec<&str> = said.lines().collect();
-    assert_eq!(found, ["plain SUCCESS", "gzip SUCCESS", "stranger FAILURE"], "{trouble}");
-    assert!(trouble.contains("UNAVAILABLE") && trouble.contains("UNAUTHENTICATED"), "{trouble}");
-    let mut stored: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+    assert_eq!(
+        found,
+        ["plain SUCCESS", "gzip SUCCESS", "stranger FAILURE"],
+        "{trouble}"
+    );
+    assert!(
+        trouble.contains("UNAVAILABLE") && trouble.contains("UNAUTHENTICATED"),
+        "{trouble}"
+    );
+    let mut stored: Vec<(String, Option<bytes::Bytes>)> = Vec::new();
     for record in records(&log).await {
         let batch: LogBatch = serde_json::from_slice(&record.value).unwrap();
-        assert_eq!((batch.service.as_str(), batch.environment.as_str()), ("checkout", "prod"));
-        let delivery = record.header("aegis-delivery").map(<[u8]>::to_vec);
+        assert_eq!(
+            (batch.service.as_str(), batch.environment.as_str()),
+            ("checkout", "prod")
+        );
+        let delivery = record.header("aegis-delivery").cloned();
         stored.extend(batch.lines.into_iter().map(|line| (line.text, delivery.clone())));
     }
     stored.sort();
     let texts: Vec<&str> = stored.iter().map(|(text, _)| text.as_str()).collect();
-    assert_eq!(texts, ["cannot price order gzip", "cannot price order plain", "cannot price order plain"]);
-    assert!(stored[1].1.is_some() && stored[1].1 == stored[2].1, "one delivery, which templates takes once");
+    assert_eq!(
+        texts,
+        [
+            "cannot price order gzip",
+            "cannot price order plain",
+            "cannot price order plain"
+        ]
+    );
+    assert!(
+        stored[1].1.is_some() && stored[1].1 == stored[2].1,
+        "one delivery, which templates takes once"
+    );
     stop.cancel();
     within(running).await.unwrap().unwrap();
 }

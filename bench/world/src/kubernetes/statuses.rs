@@ -96,8 +96,10 @@ fn note_status(workload: &mut Value, at: DateTime<Utc>) {
         return;
     };
     entries.retain(|entry| entry["subresource"] != "status");
-    entries.push(json!({"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "apps/v1", "time": time(at),
-        "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {"f:observedGeneration": {}}}, "subresource": "status"}));
+    entries.push(
+        json!({"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "apps/v1", "time": time(at),
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {"f:observedGeneration": {}}}, "subresource": "status"}),
+    );
 }
 
 fn find<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {

@@ -42,7 +42,10 @@ pub fn emit(object: &Object, says: &Says, place: &Place<'_>, lane: &mut Lane<'_,
     let uid = object.uid()?;
     let name = object.text("/metadata/name").unwrap_or(uid);
     // Objects of lists do not say their kind: who has one from there says it.
-    let workload = object.text("/kind").and_then(Workload::of_kind).unwrap_or(Workload::Deployment);
+    let workload = object
+        .text("/kind")
+        .and_then(Workload::of_kind)
+        .unwrap_or(Workload::Deployment);
     let revision = workload.revision(&object.value).unwrap_or_else(|| "0".to_owned());
     let image = object.text("/spec/template/spec/containers/0/image");
     let story = story(object, says, workload, (name, &revision, image));

@@ -218,7 +218,11 @@ fn rollouts_of_daemon_sets() {
     let mut memory = memory(Kind::DaemonSet);
     let mut see = |object| told(&memory.present(object, 100 * S));
     assert_eq!(see(set("1", (1, 1), 3)), ["RolloutBegan", "RolloutCompleted"]);
-    assert_eq!(see(set("2", (2, 1), 3)), ["RolloutBegan"], "what is complete is the one before");
+    assert_eq!(
+        see(set("2", (2, 1), 3)),
+        ["RolloutBegan"],
+        "what is complete is the one before"
+    );
     assert_eq!(see(set("2", (2, 2), 1)), [""; 0]);
     assert_eq!(see(set("2", (2, 2), 3)), ["RolloutCompleted"]);
 }

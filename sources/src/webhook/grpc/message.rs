@@ -75,7 +75,9 @@ fn prefix(bytes: &[u8]) -> Result<Option<(bool, usize)>, Refusal> {
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
     match flag {
         0 | 1 => Ok(Some((flag == 1, length))),
-        other => Err(broken(&format!("the message begins with {other}, which must be 0 or 1"))),
+        other => Err(broken(&format!(
+            "the message begins with {other}, which must be 0 or 1"
+        ))),
     }
 }
 
