@@ -204,7 +204,7 @@ fn tampered(dice: &mut Dice, genuine: &Sent, bodies: &[Vec<u8>]) -> (Sent, Done)
         }
         _ => {
             // What nobody signed: the path, and other headers.
-            sent.path = dice.one_of(PATHS);
+            sent.path = *dice.one_of(PATHS);
             sent.headers
                 .push(("x-slack-retry-num".to_owned(), dice.draw().to_string()));
             (sent, Done::Repeated)

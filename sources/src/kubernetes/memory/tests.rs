@@ -1,3 +1,4 @@
+use super::super::wire::{WatchReader, Word};
 use super::rollouts::NEWS;
 use super::*;
 
@@ -225,6 +226,33 @@ fn rollouts_of_daemon_sets() {
     );
     assert_eq!(see(set("2", (2, 2), 1)), [""; 0]);
     assert_eq!(see(set("2", (2, 2), 3)), ["RolloutCompleted"]);
+}
+
+/// Made, rolled out, rolled back, the StatefulSet scaled, and deleted: recorded from a real API server and its controllers.
+#[test]
+fn recorded_rollouts() {
+    let told_of = |kind: Kind, recording: &[u8]| {
+        let now = chrono::DateTime::parse_from_rfc3339("2026-11-30T10:33:00Z")
+            .unwrap()
+            .timestamp_micros();
+        let (mut memory, mut reader) = (memory(kind), WatchReader::new(1 << 20));
+        reader.push(recording);
+        let mut found = Vec::new();
+        while let Some(word) = reader.next_word().unwrap() {
+            found.extend(told(&match word {
+                Word::Present(object) => memory.present(object, now),
+                Word::Deleted(object) => memory.deleted(object, now),
+                Word::Bookmark(_) => Vec::new(),
+            }));
+        }
+        found
+    };
+    let thrice = ["RolloutBegan", "RolloutCompleted"].repeat(3);
+    let daemon_set = include_bytes!("../../../tests/fixtures/kubernetes/daemonsets-watch.ndjson");
+    assert_eq!(told_of(Kind::DaemonSet, daemon_set), thrice);
+    let stateful_set = include_bytes!("../../../tests/fixtures/kubernetes/statefulsets-watch.ndjson");
+    let expected = [&thrice[..], &["scaled from 2"]].concat();
+    assert_eq!(told_of(Kind::StatefulSet, stateful_set), expected);
 }
 
 #[test]
