@@ -41,7 +41,7 @@ impl Doors {
         };
         let log = MemoryLog::new();
         let topic = |name: &str| TopicSpec {
-            name: name.to_owned(),
+            name: name.into(),
             partitions: 1,
             retention: Retention::default(),
         };
@@ -126,7 +126,7 @@ fn calls() {
     let bodies = corpus();
     let mut doors = Doors::new();
     let mut taken = 0;
-    rounds("gRPC calls", 10_000, |dice| {
+    rounds("gRPC calls", 50_000, |dice| {
         let content = content(dice, &bodies);
         let (flag, encoding) = *dice.one_of(&[
             (0, "identity"),

@@ -65,11 +65,11 @@ fn watches() {
         read(&[body], 1 << 20);
     }
     let mut words = 0;
-    rounds("watches", 20_000, |dice| {
+    rounds("watches", 100_000, |dice| {
         let mut bytes = Vec::new();
         for _ in 0..1 + dice.below(6) {
             match dice.once_in(8) {
-                true => bytes.extend_from_slice(dice.one_of(&bodies[..])),
+                true => bytes.extend(dice.one_of::<Vec<u8>>(&bodies)),
                 false => bytes.extend_from_slice(dice.one_of(LINES).as_bytes()),
             }
             bytes.push(b'\n');
