@@ -216,7 +216,7 @@ fn tampered(dice: &mut Dice, genuine: &Sent, bodies: &[Vec<u8>]) -> (Sent, Done)
 fn no_order_is_given_that_slack_did_not_sign_now_or_that_was_given() {
     let bodies = corpus();
     let mut given = 0;
-    rounds("slack", 40_000, |dice| {
+    rounds("slack", 20_000, |dice| {
         let door = Door::new();
         let order = dice.one_of(ORDERS);
         let body = match dice.once_in(4) {
