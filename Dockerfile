@@ -18,6 +18,6 @@ COPY --from=build /usr/local/bin/aegis /usr/local/bin/aegis
 USER aegis
 WORKDIR /var/lib/aegis
 VOLUME /var/lib/aegis
-EXPOSE 3001 8000
+EXPOSE 3001 4317 8000
 ENTRYPOINT ["aegis"]
 CMD ["run"]

@@ -87,6 +87,8 @@ const MADE: &[&str] = &[
     r#"{"action":"created","repository":{"id":7,"name":"cart","full_name":"shop/cart"},"alert":{"number":4,"created_at":"2026-11-20T10:00:00Z","state":"open","tool":{"name":"CodeQL"},"rule":{"id":"js/xss","severity":"error"}},"ref":"refs/heads/main","commit_oid":"abc"}"#,
     r#"{"ts":1760000040000,"fingerprint":"f","labels":{"service":"s"}}"#,
     r#"{"kind":"Event","metadata":{"uid":"u"},"regarding":{"kind":"Pod","name":"cart-7958fb4fc5-5nkjg"},"type":"Warning","reason":"BackOff","series":{"count":4,"lastObservedTime":"2026-11-23T08:48:26.5Z"}}"#,
+    r#"{"kind":"StatefulSet","metadata":{"uid":"u","name":"db","generation":3,"managedFields":[{"time":"2026-11-23T08:12:00Z","fieldsV1":{"f:spec":{"f:template":{}}}}]},"spec":{"replicas":2},"status":{"observedGeneration":3,"updateRevision":"db-5c9f","updatedReplicas":2,"readyReplicas":2}}"#,
+    r#"{"kind":"DaemonSet","metadata":{"uid":"u","name":"agent","annotations":{"deprecated.daemonset.template.generation":"4"}},"status":{"desiredNumberScheduled":3,"updatedNumberScheduled":3,"numberAvailable":2}}"#,
     r#"{"streams":[{"stream":{"app":"a"},"values":[["1760000000000000000","line"]]}]}"#,
 ];
 

@@ -42,6 +42,14 @@ const HEADERS: &[(&str, &str)] = &[
         "kubernetes-sighting",
         r#"{"cluster":"eu","says":{"type":"rollout_began"}}"#,
     ),
+    (
+        "kubernetes-sighting",
+        r#"{"cluster":"eu","says":{"type":"rollout_completed"}}"#,
+    ),
+    (
+        "kubernetes-sighting",
+        r#"{"cluster":"eu","says":{"type":"scaled","from":-1}}"#,
+    ),
     ("aegis-items", "0,2,x"),
     ("aegis-received-at", "-9223372036854775808"),
 ];

@@ -3,6 +3,8 @@
 //! An object tells how things stand, not how they stood before. Who watches has seen both, so the watch says in the record what is
 //! new about the object; a replay then says the same without a memory. One record says one thing and becomes one signal.
 
+pub mod rollout;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Severity;
@@ -38,13 +40,13 @@ pub enum Says {
     Began { trouble: Trouble },
     /// It is not any more, or the object is gone.
     Ended { trouble: Trouble, ends_at: i64 },
-    /// A Deployment's template changed.
+    /// The template of a Deployment, a StatefulSet or a DaemonSet changed.
     RolloutBegan,
     /// All pods are of the new template.
     RolloutCompleted,
-    /// The progress deadline has passed.
+    /// The progress deadline has passed, which Deployments alone have.
     RolloutFailed,
-    /// A Deployment wants another number of pods.
+    /// A Deployment or a StatefulSet wants another number of pods.
     Scaled { from: i64 },
 }
 

@@ -92,9 +92,14 @@ async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exi
     let stop = stop_on_signal();
     let metrics = recorder()?;
     let world = World::open(&session.config).await?;
-    run::run(world, &arguments, metrics, stop, |Addresses { dispatcher, gateway }| {
+    run::run(world, &arguments, metrics, stop, |addresses: Addresses| {
         let shown = |address: Option<std::net::SocketAddr>| address.map(|a| a.to_string()).unwrap_or_default();
-        tracing::info!(dispatcher = shown(dispatcher), gateway = shown(gateway), "aegis runs");
+        tracing::info!(
+            dispatcher = shown(addresses.dispatcher),
+            otlp_grpc = shown(addresses.otlp_grpc),
+            gateway = shown(addresses.gateway),
+            "aegis runs"
+        );
     })
     .await?;
     Ok(Exit::Done)
@@ -102,7 +107,8 @@ async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exi
 
 async fn demo_command(session: Session, arguments: DemoArgs) -> anyhow::Result<Exit> {
     let mut config = session.config.clone();
-    for listen in [&mut config.dispatcher.listen, &mut config.gateway.listen] {
+    let listening = [&mut config.dispatcher.listen, &mut config.gateway.listen];
+    for listen in listening.into_iter().chain(&mut config.dispatcher.otlp_grpc_listen) {
         let port = listen.port().checked_add(arguments.port_offset);
         listen.set_port(port.context("--port-offset leads beyond port 65535")?);
     }

@@ -252,10 +252,13 @@ impl Config {
 
     /// Every address that is listened on, with the key that sets it. The only list of them.
     pub fn listeners(&self) -> Vec<(&'static str, SocketAddr)> {
-        vec![
+        let mut listeners = vec![
             ("dispatcher.listen", self.dispatcher.listen),
             ("gateway.listen", self.gateway.listen),
-        ]
+        ];
+        let grpc = self.dispatcher.otlp_grpc_listen;
+        listeners.extend(grpc.map(|address| ("dispatcher.otlp_grpc_listen", address)));
+        listeners
     }
 
     /// Partitions of every topic.

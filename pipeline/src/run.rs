@@ -41,6 +41,8 @@ const INGRESS_LIMIT: usize = 64 << 20;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Addresses {
     pub dispatcher: Option<SocketAddr>,
+    /// For OTLP over gRPC; `None` also where no address is set for it.
+    pub otlp_grpc: Option<SocketAddr>,
     pub gateway: Option<SocketAddr>,
 }
 
@@ -131,6 +133,7 @@ pub async fn run(
         let dispatcher = dispatcher.with_logs(logs.clone());
         let dispatcher = dispatcher.with_answers(Arc::new(answers));
         addresses.dispatcher = Some(dispatcher.local_addr());
+        addresses.otlp_grpc = dispatcher.grpc_addr();
         if world.config.sources.kubernetes.configured() {
             let store = world.store.clone();
             let watch = KubernetesSource::new(

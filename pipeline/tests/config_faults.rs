@@ -137,6 +137,13 @@ fn settings_that_do_not_fit_together() {
         ],
     );
     check(
+        "[dispatcher]\notlp_grpc_listen = \"127.0.0.1:3001\"\n",
+        &[
+            "FILE:2:20: dispatcher.otlp_grpc_listen: 127.0.0.1:3001 is taken by dispatcher.listen (127.0.0.1:3001); \
+           give each listener a port of its own",
+        ],
+    );
+    check(
         "[gateway]\nlisten = \"0.0.0.0:8000\"\n",
         &[
             "FILE:1:2: gateway.read_tokens: is empty and 0.0.0.0:8000 is not a loopback address, so anybody could read: \

@@ -34,7 +34,7 @@ fn pods(site: &Site, of: &str) -> Vec<String> {
 fn watched(site: &Site) {
     wait_for("the watch", PATIENCE, || {
         let up = site.aegis.metric("aegis_kubernetes_up");
-        (up == 4.0).then_some(())
+        (up == 6.0).then_some(())
     });
 }
 

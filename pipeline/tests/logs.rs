@@ -175,6 +175,59 @@ fn lines_of_an_exhausted_heap_join_the_incident_of_their_service() {
     assert_eq!(code, 0, "{out}{err}");
 }
 
+/// OpenTelemetry's own gRPC exporter, beside the same lane over HTTP.
+#[test]
+fn lines_over_grpc_go_the_same_way() {
+    let Ok(python) = std::env::var("AEGIS_TEST_OTEL_PYTHON") else {
+        assert!(
+            std::env::var("AEGIS_TEST_REQUIRE").is_err(),
+            "AEGIS_TEST_OTEL_PYTHON is not set: scripts/services/samples.sh"
+        );
+        eprintln!("not run: AEGIS_TEST_OTEL_PYTHON is not set");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let grpc = format!("127.0.0.1:{}", support::free_port());
+    let dispatcher = format!("otlp_grpc_listen = \"{grpc}\"\n[dispatcher.otlp]\ntokens = [\"t0\"]\n");
+    let mut aegis = Aegis::with_dispatcher(folder.path(), &dispatcher);
+    aegis.start();
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../sources/tests/webhook_dispatcher/send.py"
+    );
+    let output = std::process::Command::new(python)
+        .args([script, &grpc, "t0"])
+        .output()
+        .expect("python");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said, "plain SUCCESS\ngzip SUCCESS\nstranger FAILURE\n", "{output:?}");
+    let bearer = format!("{JSON}Authorization: Bearer t0\r\n");
+    let answer = http(
+        aegis.dispatcher,
+        "POST",
+        "/v1/logs",
+        &bearer,
+        &otlp(&["cannot price order http"]),
+    );
+    assert_eq!(answer.expect("an answer").0, 200);
+    wait_for("the lines in SQL", Duration::from_secs(60), || {
+        let rows = aegis.sql("select text from logs where service = 'checkout' order by text");
+        let texts: Vec<&str> = rows.iter().filter_map(|row| row["text"].as_str()).collect();
+        (texts
+            == [
+                "cannot price order gzip",
+                "cannot price order http",
+                "cannot price order plain",
+            ])
+        .then_some(())
+    });
+    let said = aegis.program.as_ref().map(support::Program::log).unwrap_or_default();
+    assert!(said.contains(&grpc), "the door is printed with the others: {said}");
+    assert_eq!(aegis.program.as_mut().and_then(support::Program::terminate), Some(0));
+    let (code, out, err) = aegis.run(&["audit", "conservation", "--json"]);
+    assert_eq!(code, 0, "{out}{err}");
+}
+
 #[test]
 fn log_files_are_taken_in_and_a_logs_topic_never_written_stalls_nobody() {
     let folder = tempfile::tempdir().unwrap();

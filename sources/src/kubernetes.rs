@@ -1,4 +1,4 @@
-//! The watch of a Kubernetes cluster: Events, pods, Deployments and ReplicaSets become records on `events.raw`.
+//! The watch of a Kubernetes cluster: Events, pods, Deployments, ReplicaSets, StatefulSets and DaemonSets become records on `events.raw`.
 //!
 //! ```text
 //!  list ──► watch from its resourceVersion ──► objects ──► memory: what is new about it? ──► desk: append, durable
@@ -15,9 +15,10 @@
 //! * Nothing is asked but `list` and `watch` of what [`RULES`] names.
 //!
 //! Values of environment variables and the annotation with the last applied configuration are taken out before anything is stored.
-//! Healthy pods are not stored: of pods and ReplicaSets only what is wrong is news, and that it is over.
+//! Healthy pods are not stored: of pods and ReplicaSets only what is wrong is news, and that it is over; of StatefulSets and DaemonSets
+//! their rollouts alone, as they have no conditions that would say what is wrong.
 //!
-//! Not here: StatefulSets, DaemonSets, Jobs, Nodes (their Events are), and anything that changes the cluster.
+//! Not here: Jobs, Nodes (their Events are), and anything that changes the cluster.
 
 mod api;
 mod backoff;
@@ -29,6 +30,7 @@ mod object;
 mod settings;
 mod standing;
 mod watch;
+mod wire;
 
 use std::sync::Arc;
 
@@ -43,8 +45,10 @@ use desk::Desk;
 use kind::Kind;
 use watch::Watcher;
 
+pub use api::Failure;
 pub use kind::{RULES, Rule};
 pub use settings::KubernetesWatchSettings;
+pub use wire::{WatchReader, Word};
 
 /// Name in metrics, health and records.
 pub const NAME: &str = "kubernetes";

@@ -6,8 +6,8 @@
 //! needs to be: a repeated delivery is stored again, and the dedupe stage recognises it by content.
 //!
 //! It does not decode alerts (that is `operators::normalize`), keeps no cache of deliveries, and speaks plain
-//! HTTP/1.1: TLS is a reverse proxy's business. The steps of a request are in `flow.rs`, the senders in `senders.rs`, the doors for
-//! log lines in `logs.rs`.
+//! HTTP/1.1, and HTTP/2 for gRPC: TLS is a reverse proxy's business. The steps of a request are in `flow.rs`, the senders in `senders.rs`, the
+//! doors for log lines in `logs.rs` and `grpc.rs`.
 
 mod alertmanager;
 mod auth;
@@ -18,6 +18,7 @@ mod flow;
 mod form;
 mod github;
 mod grafana;
+mod grpc;
 mod integrations;
 mod json;
 mod kubernetes;
@@ -52,12 +53,14 @@ use auth::Guard;
 use flow::{Dispatcher, Endpoint};
 use integrations::Integrations;
 use json::AnyJson;
-use logs::{LogEndpoint, PROTOCOLS};
+use logs::{LogEndpoint, PROTOCOLS, Protocol};
 use problem::Refusal;
 use redact::Redaction;
 use senders::{SENDERS, Sender};
+use server::Speaks;
 
 pub use fetched::{Fetched, NotTaken, Taken};
+pub use grpc::PATH as OTLP_GRPC_PATH;
 pub use integrations::{Integration, PagerdutySettings};
 pub use settings::{EndpointSettings, GithubSettings, GrafanaSettings, WebhookSettings};
 
@@ -70,38 +73,61 @@ pub enum WebhookError {
     #[error("webhook settings cannot be used: {}", .0.join("; "))]
     Settings(Vec<String>),
     #[error(
-        "cannot listen on {address}: {cause}. Is another program (another aegis?) using the port? Stop it, or set another `listen`"
+        "cannot listen on {address}: {cause}. Is another program (another aegis?) using the port? Stop it, or set another `{setting}`"
     )]
-    Listen { address: SocketAddr, cause: std::io::Error },
+    Listen {
+        setting: &'static str,
+        address: SocketAddr,
+        cause: std::io::Error,
+    },
 }
 
 /// The dispatcher as a source: bound, not yet serving.
 pub struct WebhookSource {
     settings: WebhookSettings,
-    listener: TcpListener,
-    address: SocketAddr,
+    http: Door,
+    /// For log lines over gRPC.
+    grpc: Option<Door>,
     clock: Arc<dyn Clock>,
     logs: Option<Ingress>,
     answers: Option<Arc<dyn slack::Answers>>,
 }
 
+/// A port that was taken.
+struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Door {
+    async fn bind(setting: &'static str, address: SocketAddr) -> Result<Self, WebhookError> {
+        let failed = |cause| WebhookError::Listen {
+            setting,
+            address,
+            cause,
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Door { listener, address })
+    }
+}
+
 impl WebhookSource {
-    /// Takes the port. Connections wait until [`Source::run`].
+    /// Takes the ports. Connections wait until [`Source::run`].
     pub async fn bind(settings: WebhookSettings) -> Result<Self, WebhookError> {
         let faults = settings.faults();
         if !faults.is_empty() {
             return Err(WebhookError::Settings(faults));
         }
-        let listen_error = |cause| WebhookError::Listen {
-            address: settings.listen,
-            cause,
+        let http = Door::bind("listen", settings.listen).await?;
+        let grpc = match settings.otlp_grpc_listen {
+            Some(address) => Some(Door::bind("otlp_grpc_listen", address).await?),
+            None => None,
         };
-        let listener = TcpListener::bind(settings.listen).await.map_err(listen_error)?;
-        let address = listener.local_addr().map_err(listen_error)?;
         Ok(WebhookSource {
             settings,
-            listener,
-            address,
+            http,
+            grpc,
             clock: Arc::new(WallClock),
             logs: None,
             answers: None,
@@ -131,7 +157,12 @@ impl WebhookSource {
 
     /// Where it listens; tells the port when `listen` asks for port 0.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.http.address
+    }
+
+    /// Where it listens for OTLP over gRPC, if it does.
+    pub fn grpc_addr(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref().map(|door| door.address)
     }
 }
 
@@ -142,18 +173,38 @@ impl Source for WebhookSource {
     }
 
     async fn run(self: Box<Self>, ingress: Ingress, stop: CancellationToken) -> Result<(), String> {
-        let slack = slack::routes(&self.settings.slack, self.answers, self.clock.clone());
-        let router = router(&self.settings, ingress, self.logs, self.clock).map_err(|error| error.to_string())?;
+        let WebhookSource {
+            settings,
+            http,
+            grpc,
+            clock,
+            logs,
+            answers,
+        } = *self;
+        let slack = slack::routes(&settings.slack, answers, clock.clone());
+        let dispatcher = Dispatcher::new(&settings, ingress, clock).map_err(|error| error.to_string())?;
+        let dispatcher = Arc::new(dispatcher);
+        let router = routes(&settings, &dispatcher, logs.as_ref()).map_err(|error| error.to_string())?;
         let router = slack.merge(router);
         let limits = server::Limits {
-            connections: self.settings.max_connections,
-            per_address: self.settings.max_connections_per_address,
-            headers: self.settings.max_headers,
-            head: Duration::from_secs(self.settings.header_timeout_s),
-            grace: self.settings.request_timeout() + ANSWER_TIME,
+            connections: settings.max_connections,
+            per_address: settings.max_connections_per_address,
+            headers: settings.max_headers,
+            head: Duration::from_secs(settings.header_timeout_s),
+            grace: settings.request_timeout() + ANSWER_TIME,
         };
-        tracing::info!(address = %self.address, "dispatcher listens");
-        server::serve(self.listener, router, limits, stop).await;
+        tracing::info!(address = %http.address, "dispatcher listens");
+        let http = server::serve(http.listener, Speaks::Http1, router, limits, stop.clone());
+        let grpc = async {
+            let (Some(door), Some(logs)) = (grpc, &logs) else {
+                return;
+            };
+            tracing::info!(address = %door.address, "dispatcher listens for OTLP over gRPC");
+            let endpoint = log_endpoint(&settings, Protocol::Otlp, &dispatcher, logs);
+            let router = grpc::routes(endpoint, settings.max_headers);
+            server::serve(door.listener, Speaks::Http2, router, limits, stop).await;
+        };
+        tokio::join!(http, grpc);
         Ok(())
     }
 }
@@ -170,6 +221,45 @@ pub fn router(
         return Err(WebhookError::Settings(faults));
     }
     let dispatcher = Arc::new(Dispatcher::new(settings, ingress, clock)?);
+    routes(settings, &dispatcher, logs.as_ref())
+}
+
+/// The routes of OTLP over gRPC over `logs`, without the limits on connections and streams. `ingress` stands for the other doors.
+pub fn grpc_router(
+    settings: &WebhookSettings,
+    ingress: Ingress,
+    logs: &Ingress,
+    clock: Arc<dyn Clock>,
+) -> Result<Router, WebhookError> {
+    let faults = settings.faults();
+    if !faults.is_empty() {
+        return Err(WebhookError::Settings(faults));
+    }
+    let dispatcher = Arc::new(Dispatcher::new(settings, ingress, clock)?);
+    let endpoint = log_endpoint(settings, Protocol::Otlp, &dispatcher, logs);
+    Ok(grpc::routes(endpoint, settings.max_headers))
+}
+
+fn log_endpoint(
+    settings: &WebhookSettings,
+    protocol: Protocol,
+    dispatcher: &Arc<Dispatcher>,
+    ingress: &Ingress,
+) -> LogEndpoint {
+    LogEndpoint {
+        protocol,
+        guard: Guard::new(&protocol.settings(settings).keys()),
+        dispatcher: Arc::clone(dispatcher),
+        ingress: ingress.clone(),
+        settings: settings.logs.clone(),
+    }
+}
+
+fn routes(
+    settings: &WebhookSettings,
+    dispatcher: &Arc<Dispatcher>,
+    logs: Option<&Ingress>,
+) -> Result<Router, WebhookError> {
     let mut routes = Router::new().route("/healthz", get(async || Json(serde_json::json!({"status": "ok"}))));
     for registered in SENDERS {
         let sender = registered.sender;
@@ -179,7 +269,7 @@ pub fn router(
             guard: Guard::new(&(registered.keys)(settings)),
             integrations: sender.integrations(settings).map(Integrations::new),
             redaction: redaction_of(settings, sender.credentials())?,
-            dispatcher: Arc::clone(&dispatcher),
+            dispatcher: Arc::clone(dispatcher),
         });
         let mut methods = MethodRouter::new().on(sender.methods(), flow::deliver);
         if let Some(answer) = sender.handshake() {
@@ -194,20 +284,14 @@ pub fn router(
             guard: Guard::new(&endpoint.keys()),
             integrations: None,
             redaction: redaction_of(settings, &[])?,
-            dispatcher: Arc::clone(&dispatcher),
+            dispatcher: Arc::clone(dispatcher),
         });
         let methods = MethodRouter::new().on(AnyJson.methods(), flow::deliver);
         routes = routes.route(&AnyJson::path_of(name), methods.with_state(endpoint));
     }
-    for (protocol, endpoint) in PROTOCOLS {
-        let Some(ingress) = logs.clone() else { break };
-        let endpoint = Arc::new(LogEndpoint {
-            protocol: *protocol,
-            guard: Guard::new(&endpoint(settings).keys()),
-            dispatcher: Arc::clone(&dispatcher),
-            ingress,
-            settings: settings.logs.clone(),
-        });
+    for protocol in PROTOCOLS {
+        let Some(ingress) = logs else { break };
+        let endpoint = Arc::new(log_endpoint(settings, *protocol, dispatcher, ingress));
         let method = MethodRouter::new().on(MethodFilter::POST, logs::push);
         routes = routes.route(protocol.path(), method.with_state(endpoint));
     }
@@ -228,7 +312,7 @@ fn redaction_of(settings: &WebhookSettings, more: &[&str]) -> Result<Redaction, 
 async fn unknown_path(OriginalUri(uri): OriginalUri) -> Refusal {
     let mut known: Vec<&str> = SENDERS.iter().map(|registered| registered.sender.path()).collect();
     known.push(AnyJson.path());
-    known.extend(PROTOCOLS.iter().map(|(protocol, _)| protocol.path()));
+    known.extend(PROTOCOLS.iter().map(|protocol| protocol.path()));
     Refusal::new(
         StatusCode::NOT_FOUND,
         "unknown-path",

@@ -20,6 +20,8 @@ use world::{Fault, FaultKind, Running, Scenario, System, World};
 /// Far more than anything here takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PRODUCTION: &str = "production";
+/// Kinds of objects that are watched.
+const KINDS: usize = 6;
 
 /// What the tables are said to hold.
 #[derive(Default)]
@@ -99,7 +101,7 @@ impl Rig {
         };
         let before = watches(self);
         self.watch = Some(self.another().await);
-        self.until("four watches", || watches(self) >= before + 4).await;
+        self.until("every watch", || watches(self) >= before + KINDS).await;
         self.well().await;
     }
 
@@ -193,7 +195,11 @@ impl Rig {
     }
 
     async fn patch(&self, deployment: &str, patch: &Value) {
-        let path = format!("/apis/apps/v1/namespaces/{PRODUCTION}/deployments/{deployment}");
+        self.patch_of("deployments", deployment, patch).await;
+    }
+
+    async fn patch_of(&self, plural: &str, name: &str, patch: &Value) {
+        let path = format!("/apis/apps/v1/namespaces/{PRODUCTION}/{plural}/{name}");
         let request = axum::http::Request::patch(path)
             .header("content-type", "application/merge-patch+json")
             .body(axum::body::Body::from(patch.to_string()))
@@ -241,13 +247,13 @@ async fn rollouts_troubles_and_events_are_written_once() {
     let mut rig = Rig::new(|_| ()).await;
     rig.start().await;
     let at_first = rig.told().await;
-    let expected = [
-        "api-server: RolloutBegan",
-        "api-server: RolloutCompleted",
-        "checkout: RolloutBegan",
-        "checkout: RolloutCompleted",
-    ];
-    assert_eq!(at_first, expected, "what runs well is told by its rollout alone");
+    let expected = ["api-server", "checkout", "node-agent", "postgres"];
+    let expected = expected.map(|name| [format!("{name}: RolloutBegan"), format!("{name}: RolloutCompleted")]);
+    assert_eq!(
+        at_first,
+        expected.concat(),
+        "what runs well is told by its rollout alone"
+    );
 
     let template = json!({"spec": {"template": {"spec": {"containers": [
         {"name": "checkout", "image": "registry.example/checkout:v10", "env": [{"name": "TOKEN", "value": "hunter2"}]}]}}}});
@@ -294,6 +300,49 @@ async fn rollouts_troubles_and_events_are_written_once() {
             ("default", "kubernetes", "watch")
         );
     }
+    rig.stop().await;
+}
+
+/// They have no conditions: their counts of pods tell, and a pod that comes and goes is no rollout.
+#[tokio::test(flavor = "multi_thread")]
+async fn stateful_sets_and_daemon_sets_are_rolled_out() {
+    let mut rig = Rig::new(|_| ()).await;
+    rig.start().await;
+    let image = |name: &str, version: &str| {
+        let image = format!("registry.example/{name}:{version}");
+        json!({"spec": {"template": {"spec": {"containers": [{"name": name, "image": image, "env": [{"name": "T", "value": "hunter2"}]}]}}}})
+    };
+    let counted = async |said: &str| rig.told().await.iter().filter(|one| *one == said).count();
+    for (plural, name) in [("statefulsets", "postgres"), ("daemonsets", "node-agent")] {
+        let (began, completed) = (format!("{name}: RolloutBegan"), format!("{name}: RolloutCompleted"));
+        // There, and back again: that is a third rollout.
+        for (version, so_far) in [("new", 2), ("old", 3), ("new", 4)] {
+            rig.patch_of(plural, name, &image(name, version)).await;
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            while counted(&completed).await < so_far {
+                assert!(tokio::time::Instant::now() < deadline, "{completed} {so_far}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!((counted(&began).await, counted(&completed).await), (so_far, so_far));
+        }
+        let pod = rig.pods(name).remove(0);
+        rig.world.state().kubernetes.crash(PRODUCTION, &pod, "Error");
+        rig.tells(&format!("{pod}: began CrashLoopBackOff")).await;
+        rig.world.state().kubernetes.recover(PRODUCTION, &pod);
+        rig.tells(&format!("{pod}: ended CrashLoopBackOff")).await;
+    }
+    rig.patch_of("statefulsets", "postgres", &json!({"spec": {"replicas": 3}}))
+        .await;
+    rig.tells("postgres: scaled from 2").await;
+    for name in ["postgres", "node-agent"] {
+        assert_eq!(counted(&format!("{name}: RolloutCompleted")).await, 4, "{name}");
+    }
+    let records = rig.records().await;
+    assert!(
+        records
+            .iter()
+            .all(|(event, _, _)| !String::from_utf8_lossy(&event.body).contains("hunter2"))
+    );
     rig.stop().await;
 }
 
@@ -352,7 +401,7 @@ async fn faults_are_said_and_survived() {
         rig.watch = Some(rig.another().await);
         let says = |rig: &Rig| {
             let degraded = rig.health.degradations();
-            degraded.len() == 4 && degraded.values().all(|problem| problem.contains(said))
+            degraded.len() == KINDS && degraded.values().all(|problem| problem.contains(said))
         };
         rig.until(said, || says(&rig)).await;
         rig.world.heal();
@@ -378,7 +427,7 @@ async fn an_api_server_that_is_not_there() {
     rig.watch = Some(rig.another().await);
     rig.until("the refusal", || {
         let degraded = rig.health.degradations();
-        degraded.len() == 4 && degraded.values().all(|problem| problem.contains("cannot be reached"))
+        degraded.len() == KINDS && degraded.values().all(|problem| problem.contains("cannot be reached"))
     })
     .await;
     rig.stop().await;

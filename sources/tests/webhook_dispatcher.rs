@@ -5,6 +5,8 @@
 mod doors;
 #[path = "webhook_dispatcher/durable.rs"]
 mod durable;
+#[path = "webhook_dispatcher/grpc.rs"]
+mod grpc;
 #[path = "webhook_dispatcher/libraries.rs"]
 mod libraries;
 #[path = "webhook_dispatcher/limits.rs"]

@@ -1,13 +1,13 @@
 //! What a Kubernetes cluster says: objects that the watch wrote down, and objects that somebody pushes.
 //!
 //! A record of the watch carries a header ([`model::kubernetes::Sighting`]) that says what is new about its object, and becomes one
-//! signal. Without the header a body is an Event, a Deployment, a list of them, or an array of them; each element becomes one signal.
+//! signal. Without the header a body is an Event, a workload, a list of them, or an array of them; each element becomes one signal.
 //!
 //! | object | signal |
 //! |---|---|
 //! | Event `Warning` | something that happened (`cluster_event`), severity by its reason |
 //! | Event of any other type | the same, `info` |
-//! | Deployment whose template changed, whose rollout came to an end, that is scaled | a change of the service |
+//! | Deployment, StatefulSet, DaemonSet whose template changed, whose rollout came to an end, that is scaled | a change of the service |
 //! | pod, Deployment, ReplicaSet with a trouble | an alert that fires and is resolved; only the watch can say that |
 //!
 //! Core Events and those of `events.k8s.io` are the same objects in two forms, and become the same signal. Counts are cumulative: each new
@@ -23,6 +23,7 @@ mod object;
 use std::borrow::Cow;
 
 use model::RawEvent;
+use model::kubernetes::rollout::Workload;
 use model::kubernetes::{HEADER, Says, Sighting};
 use serde::Deserialize;
 use serde_json::Value;
@@ -116,11 +117,13 @@ fn pushed(text: &str, place: &Place<'_>, lane: &mut Lane<'_, '_>) -> Result<(), 
     match object.text("/kind") {
         Some("Event") => said(&object, &Says::Event { before: None }, place, lane),
         None if has("involvedObject") || has("regarding") => said(&object, &Says::Event { before: None }, place, lane),
-        Some("Deployment") => said(&object, &change::outcome(&object), place, lane),
+        Some(kind) if let Some(workload) = Workload::of_kind(kind) => {
+            said(&object, &change::outcome(workload, &object), place, lane)
+        }
         Some(kind) => {
             let shown: String = kind.chars().take(40).collect();
             let detail = format!(
-                "is {shown:?}: Events and Deployments are taken from who pushes; what is wrong with a pod, and that it is over, only the watch \
+                "is {shown:?}: Events, Deployments, StatefulSets and DaemonSets are taken from who pushes; what is wrong with a pod, and that it is over, only the watch \
                  ([sources.kubernetes]) can tell"
             );
             Err(Fault::new("bad_value", "/kind", detail))

@@ -321,6 +321,83 @@ fn rollouts_are_changes_of_the_service() {
     );
 }
 
+/// As the API server gives them: a StatefulSet is on the hash of a template, a DaemonSet counts its templates.
+fn counted_set(kind: &str) -> Value {
+    json!({
+        "kind": kind, "apiVersion": "apps/v1",
+        "metadata": {"uid": "s-1", "name": "db", "namespace": "shop", "generation": 6, "labels": {"app": "db"},
+            "annotations": {"deprecated.daemonset.template.generation": "5"},
+            "managedFields": [
+                {"manager": "kubectl", "time": "2026-11-23T08:12:00Z", "fieldsV1": {"f:spec": {"f:template": {}}}},
+                {"manager": "kube-controller-manager", "subresource": "status", "time": "2026-11-23T08:19:00Z",
+                    "fieldsV1": {"f:status": {"f:observedGeneration": {}}}}]},
+        "spec": {"replicas": 3, "template": {"spec": {"containers": [{"name": "app", "image": "registry.example/shop/db:16"}]}}},
+        "status": {"observedGeneration": 6, "updateRevision": "db-5c9f8d7b6", "currentRevision": "db-5c9f8d7b6",
+            "readyReplicas": 3, "updatedReplicas": 3,
+            "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3},
+    })
+}
+
+#[test]
+fn rollouts_of_what_has_no_conditions() {
+    let check = |kind: &str, says: Says, key: &str, title: &str, when: &str| {
+        let one = seen(&counted_set(kind), says).one();
+        assert_eq!(
+            (one.kind, &*one.dedup_key, &*one.title, one.event_at),
+            (SignalKind::Change, key, title, at(when))
+        );
+        assert_eq!(
+            (one.service.as_deref(), &*one.dedup_rule),
+            (Some("db"), "kubernetes/rollout@1")
+        );
+        assert_eq!(labels(&one)[kind.to_lowercase()], "db");
+    };
+    // 1795421520 is when the template was written: a rollback brings the same hash again.
+    let key = "kube:eu:statefulset:s-1:rollout:5c9f8d7b6:1795421520";
+    let title = "Rollout of db to revision 5c9f8d7b6 (db:16)";
+    check(
+        "StatefulSet",
+        Says::RolloutBegan,
+        &format!("{key}:began"),
+        title,
+        "2026-11-23T08:12:00Z",
+    );
+    let (completed, ends_at) = (format!("{title}: completed"), "2026-11-23T08:19:00Z");
+    check(
+        "StatefulSet",
+        Says::RolloutCompleted,
+        &format!("{key}:completed"),
+        &completed,
+        ends_at,
+    );
+    let key = "kube:eu:daemonset:s-1:rollout:5";
+    let title = "Rollout of db to revision 5 (db:16)";
+    check(
+        "DaemonSet",
+        Says::RolloutBegan,
+        &format!("{key}:began"),
+        title,
+        "2026-11-23T08:12:00Z",
+    );
+    let completed = format!("{title}: completed");
+    check(
+        "DaemonSet",
+        Says::RolloutCompleted,
+        &format!("{key}:completed"),
+        &completed,
+        ends_at,
+    );
+    // Who pushes them says how they stand.
+    for kind in ["StatefulSet", "DaemonSet"] {
+        let pushed = run_as("kubernetes", counted_set(kind).to_string()).one();
+        assert!(pushed.title.ends_with(": completed"), "{}", pushed.title);
+        let mut open = counted_set(kind);
+        open["metadata"]["generation"] = json!(7);
+        let pushed = run_as("kubernetes", open.to_string()).one();
+        assert!(pushed.dedup_key.ends_with(":began"), "{}", pushed.dedup_key);
+    }
+}
+
 #[test]
 fn who_pushes_is_heard_as_far_as_it_can_be() {
     let body = json!([event(|_| ()), deployment("NewReplicaSetAvailable"), pod(), {"x": 1}, 5]);

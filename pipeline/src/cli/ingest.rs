@@ -79,7 +79,7 @@ pub enum Sender {
     AlertmanagerApi,
     Grafana,
     Github,
-    /// Events and Deployments of Kubernetes, lists of them, and recorded watches
+    /// Events and workloads of Kubernetes, lists of them, and recorded watches
     Kubernetes,
     /// PagerDuty's Events API v2: alerts and changes
     Pagerduty,

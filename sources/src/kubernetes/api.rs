@@ -3,19 +3,17 @@
 use std::error::Error;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{ACCEPT, RETRY_AFTER};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::form_urlencoded;
 
-use super::lines::{Lines, TooLong};
 use super::settings::KubernetesWatchSettings;
+use super::wire::{Page, WatchReader, Word, page};
 
 /// Objects of one page. More: fewer requests, larger answers.
 const PAGE: &str = "250";
@@ -95,27 +93,6 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// A page of a list.
-#[derive(Debug)]
-pub struct Page {
-    pub items: Vec<Value>,
-    /// Where to watch from.
-    pub version: String,
-    /// Leads to the next page; empty on the last.
-    pub next: String,
-}
-
-/// What a watch says.
-#[derive(Debug)]
-pub enum Word {
-    /// Added or changed.
-    Present(Value),
-    /// Deleted; the object as it was last.
-    Deleted(Value),
-    /// Nothing but how far the watch has come.
-    Bookmark(String),
-}
-
 /// One API server.
 #[derive(Clone)]
 pub struct Api {
@@ -175,7 +152,7 @@ impl Api {
         let body = self.ask(&target(path, selectors, &parameters)).await?;
         Ok(Watch {
             body,
-            lines: Lines::new(self.limit),
+            reader: WatchReader::new(self.limit),
             // The server ends it after `length`; one that has said nothing for as long again is dead.
             silent_for: length + self.timeout,
             began_at: Instant::now(),
@@ -225,7 +202,7 @@ impl Api {
 /// A running watch.
 pub struct Watch {
     body: Body,
-    lines: Lines,
+    reader: WatchReader,
     silent_for: Duration,
     began_at: Instant,
     heard_at: Instant,
@@ -239,18 +216,18 @@ impl Watch {
     /// The next word; `None` when the server has ended the watch, as it does from time to time. May be dropped before it answers.
     pub async fn next(&mut self) -> Result<Option<Word>, Failure> {
         loop {
-            if let Some(line) = self.lines.take().map_err(|TooLong(limit)| Failure::TooLarge(limit))? {
-                return word(&line).map(Some);
+            if let Some(word) = self.reader.next_word()? {
+                return Ok(Some(word));
             }
             let frame = match timeout_at(self.heard_at + self.silent_for, self.body.frame()).await {
                 Err(_) => return Err(silent(self.silent_for)),
-                Ok(None) => return self.lines.rest().map(|rest| last_word(&rest)).transpose(),
+                Ok(None) => return self.reader.last_word(),
                 Ok(Some(Err(fault))) => return Err(Failure::Away(format!("the watch broke off: {}", causes(&fault)))),
                 Ok(Some(Ok(frame))) => frame,
             };
             self.heard_at = Instant::now();
             if let Some(data) = frame.data_ref() {
-                self.lines.push(data);
+                self.reader.push(data);
             }
         }
     }
@@ -266,66 +243,6 @@ fn target(path: &str, selectors: &[(&str, &str)], parameters: &[(&str, &str)]) -
 
 fn silent(after: Duration) -> Failure {
     Failure::Silent(format!("nothing for {} s", after.as_secs()))
-}
-
-fn page(body: &Bytes) -> Result<Page, Failure> {
-    #[derive(Deserialize)]
-    struct List {
-        metadata: Metadata,
-        // An empty list of Go is `null`.
-        items: Option<Vec<Value>>,
-    }
-    #[derive(Deserialize)]
-    struct Metadata {
-        #[serde(default, rename = "resourceVersion")]
-        version: String,
-        #[serde(default, rename = "continue")]
-        next: String,
-    }
-    let list: List = serde_json::from_slice(body).map_err(|fault| Failure::Garbled(fault.to_string()))?;
-    if list.metadata.version.is_empty() && list.metadata.next.is_empty() {
-        return Err(Failure::Garbled("a list without a resourceVersion".to_owned()));
-    }
-    Ok(Page {
-        items: list.items.unwrap_or_default(),
-        version: list.metadata.version,
-        next: list.metadata.next,
-    })
-}
-
-fn word(line: &[u8]) -> Result<Word, Failure> {
-    #[derive(Deserialize)]
-    struct Said {
-        #[serde(rename = "type")]
-        kind: String,
-        object: Value,
-    }
-    let said: Said = serde_json::from_slice(line).map_err(|fault| Failure::Garbled(fault.to_string()))?;
-    match said.kind.as_str() {
-        "ADDED" | "MODIFIED" => Ok(Word::Present(said.object)),
-        "DELETED" => Ok(Word::Deleted(said.object)),
-        "BOOKMARK" => Ok(Word::Bookmark(super::object::version(&said.object).to_owned())),
-        "ERROR" if said.object["code"] == 410 => Err(Failure::Gone),
-        "ERROR" => Err(Failure::Refused {
-            status: said.object["code"]
-                .as_u64()
-                .and_then(|code| code.try_into().ok())
-                .unwrap_or(500),
-            message: shorten(said.object["message"].as_str().unwrap_or_default()),
-            retry_after: None,
-        }),
-        other => Err(Failure::Garbled(format!("a watch that says {:?}", shorten(other)))),
-    }
-}
-
-/// What stands at the end of a watch without a line feed: a whole word, one that was cut, or a page of something else.
-fn last_word(rest: &[u8]) -> Result<Word, Failure> {
-    match serde_json::from_slice::<serde::de::IgnoredAny>(rest) {
-        Err(fault) if fault.is_eof() => Err(Failure::Away(
-            "the watch broke off in the middle of an object".to_owned(),
-        )),
-        _ => word(rest),
-    }
 }
 
 /// What a `Status` says; nothing of a page or of other text.
@@ -348,7 +265,7 @@ fn causes(fault: &dyn Error) -> String {
     shorten(&text)
 }
 
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(CAUSE_CHARS).collect()
 }
 
@@ -376,74 +293,4 @@ async fn config(settings: &KubernetesWatchSettings) -> Result<Config, Failure> {
     config.auth_info.token_file = settings.token_file.as_ref().map(text);
     config.root_cert_file = settings.ca_file.clone();
     Ok(config)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words() {
-        let read = |line: &str| word(line.as_bytes());
-        let object = r#"{"metadata":{"resourceVersion":"7"}}"#;
-        assert!(matches!(
-            read(&format!(r#"{{"type":"ADDED","object":{object}}}"#)),
-            Ok(Word::Present(_))
-        ));
-        assert!(matches!(
-            read(&format!(r#"{{"type":"MODIFIED","object":{object}}}"#)),
-            Ok(Word::Present(_))
-        ));
-        assert!(matches!(
-            read(&format!(r#"{{"type":"DELETED","object":{object}}}"#)),
-            Ok(Word::Deleted(_))
-        ));
-        assert!(
-            matches!(read(&format!(r#"{{"type":"BOOKMARK","object":{object}}}"#)), Ok(Word::Bookmark(at)) if at == "7")
-        );
-        assert_eq!(
-            read(r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}"#).unwrap_err(),
-            Failure::Gone
-        );
-        let refused = read(r#"{"type":"ERROR","object":{"code":500,"message":"etcd"}}"#).unwrap_err();
-        assert_eq!(
-            (refused.cause(), refused.to_string().as_str()),
-            ("server", "the API server answers with status 500: etcd")
-        );
-        for rubbish in [
-            "<html>",
-            "{}",
-            r#"{"type":"ADDED"}"#,
-            r#"{"type":"SUNG","object":{}}"#,
-            "[]",
-        ] {
-            assert_eq!(read(rubbish).unwrap_err().cause(), "garbled", "{rubbish}");
-        }
-    }
-
-    #[test]
-    fn last_words() {
-        let cause = |rest: &str| last_word(rest.as_bytes()).map_err(|failure| failure.cause());
-        assert!(cause(r#"{"type":"BOOKMARK","object":{}}"#).is_ok());
-        assert_eq!(cause(r#"{"type":"ADDED","obj"#).unwrap_err(), "away");
-        assert_eq!(cause("<html></html>").unwrap_err(), "garbled");
-    }
-
-    #[test]
-    fn pages() {
-        let read = |body: &str| page(&Bytes::copy_from_slice(body.as_bytes()));
-        let whole =
-            read(r#"{"kind":"PodList","metadata":{"resourceVersion":"9","continue":"n"},"items":[{},{}]}"#).unwrap();
-        assert_eq!((whole.items.len(), &*whole.version, &*whole.next), (2, "9", "n"));
-        assert_eq!(
-            read(r#"{"metadata":{"resourceVersion":"9"},"items":null}"#)
-                .unwrap()
-                .items
-                .len(),
-            0
-        );
-        for rubbish in ["", "<html>", "{}", r#"{"metadata":{},"items":[]}"#, "[1]"] {
-            assert_eq!(read(rubbish).unwrap_err().cause(), "garbled", "{rubbish}");
-        }
-    }
 }

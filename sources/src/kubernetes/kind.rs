@@ -1,5 +1,7 @@
 //! What is watched, and what must be allowed for it.
 
+use model::kubernetes::rollout::Workload;
+
 /// A kind of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -7,6 +9,8 @@ pub enum Kind {
     Pod,
     Deployment,
     ReplicaSet,
+    StatefulSet,
+    DaemonSet,
 }
 
 /// What the service account needs: the ClusterRole in `docs/guides/kubernetes.md` says the same, and a test holds both together.
@@ -46,10 +50,32 @@ pub const RULES: &[Rule] = &[
         resource: "replicasets",
         verbs: READ,
     },
+    Rule {
+        group: "apps",
+        resource: "statefulsets",
+        verbs: READ,
+    },
+    Rule {
+        group: "apps",
+        resource: "daemonsets",
+        verbs: READ,
+    },
 ];
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Event, Kind::Pod, Kind::Deployment, Kind::ReplicaSet];
+    pub const ALL: [Kind; 6] = [
+        Kind::Event,
+        Kind::Pod,
+        Kind::Deployment,
+        Kind::ReplicaSet,
+        Kind::StatefulSet,
+        Kind::DaemonSet,
+    ];
+
+    /// What is rolled out.
+    pub fn workload(self) -> Option<Workload> {
+        Workload::of_kind(self.name())
+    }
 
     /// Plural, as paths, RBAC and metrics name it.
     pub fn resource(self) -> &'static str {
@@ -58,6 +84,8 @@ impl Kind {
             Kind::Pod => "pods",
             Kind::Deployment => "deployments",
             Kind::ReplicaSet => "replicasets",
+            Kind::StatefulSet => "statefulsets",
+            Kind::DaemonSet => "daemonsets",
         }
     }
 
@@ -68,6 +96,8 @@ impl Kind {
             Kind::Pod => "Pod",
             Kind::Deployment => "Deployment",
             Kind::ReplicaSet => "ReplicaSet",
+            Kind::StatefulSet => "StatefulSet",
+            Kind::DaemonSet => "DaemonSet",
         }
     }
 
@@ -76,7 +106,7 @@ impl Kind {
         match self {
             Kind::Event => &[("events.k8s.io", "/apis/events.k8s.io/v1"), ("", "/api/v1")],
             Kind::Pod => &[("", "/api/v1")],
-            Kind::Deployment | Kind::ReplicaSet => &[("apps", "/apis/apps/v1")],
+            Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet => &[("apps", "/apis/apps/v1")],
         }
     }
 

@@ -1,5 +1,7 @@
 //! What one watch has seen, and what is new about an object that it sees now. Decides; writes and asks nothing.
 
+mod rollouts;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::kubernetes::{Says, Trouble, TroubleKey, TroubleKind};
@@ -7,22 +9,16 @@ use serde_json::{Value, json};
 
 use super::StillOpen;
 use super::kind::Kind;
-use super::object::{condition, filled, moved_at, uid};
+use super::object::uid;
 use super::standing::{self, Bounds, Standing};
+use rollouts::Rollouts;
 
 /// How long an end that was told is remembered, in microseconds: the tables may lag, and say for a while that it is still open.
 /// Shorter: under a slow store an end is told again, with a later time.
 const ENDS_KEPT: i64 = 3_600 * 1_000_000;
 
-/// A rollout that is seen for the first time is news if it moved within this, in microseconds. Dedupe knows what it was told for a day
-/// (`dedupe.event_memory`): what is older than that would be told again by each restart.
-const NEWS: i64 = 12 * 3_600 * 1_000_000;
-
 /// Events whose count is remembered. More are counted anew from then on.
 const COUNTS: usize = 50_000;
-
-/// On Deployments: the number of their template.
-pub const REVISION: &str = "/metadata/annotations/deployment.kubernetes.io~1revision";
 
 /// Something to write down, and the object that shows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,15 +35,6 @@ struct Kept {
     look_again: Option<i64>,
 }
 
-/// What was last known of a Deployment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Mark {
-    revision: Option<String>,
-    /// Reason of its condition `Progressing`.
-    progress: String,
-    replicas: Option<i64>,
-}
-
 /// The memory of one kind in one scope.
 pub struct Memory {
     kind: Kind,
@@ -56,7 +43,7 @@ pub struct Memory {
     /// Ends that were told: uid and trouble, to when it was told.
     ended: BTreeMap<(String, Trouble), i64>,
     counts: HashMap<String, u64>,
-    deployments: HashMap<String, Mark>,
+    rollouts: Rollouts,
 }
 
 impl Memory {
@@ -67,7 +54,7 @@ impl Memory {
             kept: BTreeMap::new(),
             ended: BTreeMap::new(),
             counts: HashMap::new(),
-            deployments: HashMap::new(),
+            rollouts: Rollouts::default(),
         }
     }
 
@@ -94,15 +81,19 @@ impl Memory {
         let Some(uid) = uid(&object).map(str::to_owned) else {
             return Vec::new();
         };
-        match self.kind {
-            Kind::Event => self.event(uid, object),
-            Kind::Deployment => {
-                let mut statements = self.rollout(&uid, &object, now);
-                statements.extend(self.standing(uid, object, now));
-                statements
-            }
-            Kind::Pod | Kind::ReplicaSet => self.standing(uid, object, now),
+        if self.kind == Kind::Event {
+            return self.event(uid, object);
         }
+        let mut statements = Vec::new();
+        if let Some(workload) = self.kind.workload() {
+            let says = self.rollouts.see(workload, &uid, &object, now).into_iter();
+            statements.extend(says.map(|says| Statement {
+                says,
+                object: object.clone(),
+            }));
+        }
+        statements.extend(self.standing(uid, object, now));
+        statements
     }
 
     /// An object that is gone, as it was last.
@@ -110,7 +101,7 @@ impl Memory {
         let Some(uid) = uid(&object).map(str::to_owned) else {
             return Vec::new();
         };
-        self.deployments.remove(&uid);
+        self.rollouts.forget(&uid);
         self.counts.remove(&uid);
         let Some(kept) = self.kept.remove(&uid) else {
             return Vec::new();
@@ -121,7 +112,7 @@ impl Memory {
 
     /// A list was seen whole: what is not in it is gone.
     pub fn listed(&mut self, uids: &BTreeSet<String>, now: i64) -> Vec<Statement> {
-        self.deployments.retain(|uid, _| uids.contains(uid));
+        self.rollouts.retain(uids);
         self.counts.retain(|uid, _| uids.contains(uid));
         let gone: Vec<String> = self.kept.keys().filter(|uid| !uids.contains(*uid)).cloned().collect();
         let mut statements = Vec::new();
@@ -247,52 +238,6 @@ impl Memory {
         }]
     }
 
-    fn rollout(&mut self, uid: &str, object: &Value, now: i64) -> Vec<Statement> {
-        let known = self.deployments.get(uid);
-        let revision = object.pointer(REVISION).and_then(filled).map(str::to_owned);
-        // The controller sets the revision first, and the outcome of the one before it may stand there a moment longer.
-        let progress = match observed(object) {
-            true => condition(object, "Progressing").and_then(|one| filled(&one["reason"])),
-            false => known
-                .filter(|known| known.revision == revision)
-                .map(|known| known.progress.as_str()),
-        };
-        let mark = Mark {
-            progress: progress.unwrap_or_default().to_owned(),
-            replicas: object["spec"]["replicas"].as_i64(),
-            revision,
-        };
-        let before = self.deployments.insert(uid.to_owned(), mark.clone());
-        let old = || moved_at(object).is_none_or(|at| at.saturating_add(NEWS) < now);
-        if before.as_ref() == Some(&mark) || (before.is_none() && old()) {
-            return Vec::new();
-        }
-        let mut says = Vec::new();
-        let new_revision = before.as_ref().is_none_or(|before| before.revision != mark.revision);
-        if mark.revision.is_some() && new_revision {
-            says.push(Says::RolloutBegan);
-        }
-        let outcome = |mark: &Mark| (mark.revision.clone(), mark.progress.clone());
-        if mark.revision.is_some() && before.as_ref().map(outcome) != Some(outcome(&mark)) {
-            match mark.progress.as_str() {
-                "NewReplicaSetAvailable" => says.push(Says::RolloutCompleted),
-                "ProgressDeadlineExceeded" => says.push(Says::RolloutFailed),
-                _ => {}
-            }
-        }
-        if let (Some(from), Some(to)) = (before.and_then(|before| before.replicas), mark.replicas)
-            && from != to
-        {
-            says.push(Says::Scaled { from });
-        }
-        says.into_iter()
-            .map(|says| Statement {
-                says,
-                object: object.clone(),
-            })
-            .collect()
-    }
-
     /// The uid and the trouble, if it is one of this memory's kind and scope.
     fn mine(&self, one: &StillOpen, scope: Option<&str>) -> Option<(String, Trouble)> {
         let key = TroubleKey::read(&one.key)?;
@@ -315,12 +260,6 @@ pub fn occurrences(event: &Value) -> u64 {
     counts.into_iter().find_map(Value::as_u64).unwrap_or(1).max(1)
 }
 
-/// Whether the controller has seen the newest specification.
-fn observed(object: &Value) -> bool {
-    let number = |value: &Value| value.as_i64().unwrap_or(0);
-    number(&object["status"]["observedGeneration"]) >= number(&object["metadata"]["generation"])
-}
-
 /// As much of an object that nobody has seen as its signal tells.
 fn stand_in(kind: Kind, uid: &str, one: &StillOpen) -> Value {
     let labels: Value = serde_json::from_str(&one.labels).unwrap_or_default();
@@ -332,201 +271,4 @@ fn stand_in(kind: Kind, uid: &str, one: &StillOpen) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const S: i64 = 1_000_000;
-
-    fn second(s: i64) -> String {
-        chrono::DateTime::from_timestamp(s, 0).unwrap().to_rfc3339()
-    }
-
-    fn memory(kind: Kind) -> Memory {
-        let bounds = Bounds {
-            not_ready: 60 * S,
-            stable: 60 * S,
-        };
-        Memory::new(kind, bounds)
-    }
-
-    fn pod(uid: &str, ready: bool, since: i64) -> Value {
-        let status = if ready { "True" } else { "False" };
-        json!({"kind": "Pod", "metadata": {"uid": uid, "creationTimestamp": second(1)},
-            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": second(since)}]}})
-    }
-
-    /// What is said, in short.
-    fn told(statements: &[Statement]) -> Vec<String> {
-        let short = |one: &Statement| match &one.says {
-            Says::Began { trouble } => format!("began {} {}", trouble.kind.as_str(), trouble.since / S),
-            Says::Ended { trouble, ends_at } => {
-                format!("ended {} {} {}", trouble.kind.as_str(), trouble.since / S, ends_at / S)
-            }
-            Says::Event { before } => format!("event {before:?}"),
-            Says::Scaled { from } => format!("scaled from {from}"),
-            other => format!("{other:?}"),
-        };
-        statements.iter().map(short).collect()
-    }
-
-    #[test]
-    fn a_trouble_begins_and_ends_once() {
-        let mut memory = memory(Kind::Pod);
-        assert_eq!(told(&memory.present(pod("a", false, 10), 20 * S)), [""; 0]);
-        assert_eq!(told(&memory.tick(69 * S)), [""; 0]);
-        assert_eq!(told(&memory.tick(70 * S)), ["began NotReady 10"]);
-        assert_eq!(told(&memory.tick(71 * S)), [""; 0]);
-        assert_eq!(told(&memory.present(pod("a", false, 10), 80 * S)), [""; 0]);
-        assert_eq!(memory.open(), 1);
-        assert_eq!(
-            told(&memory.present(pod("a", true, 90), 95 * S)),
-            ["ended NotReady 10 90"]
-        );
-        assert_eq!(
-            (memory.open(), memory.kept.len()),
-            (0, 0),
-            "nothing is kept of a healthy pod"
-        );
-        assert_eq!(
-            told(&memory.present(pod("a", false, 100), 200 * S)),
-            ["began NotReady 100"]
-        );
-        assert_eq!(
-            told(&memory.deleted(pod("a", false, 100), 210 * S)),
-            ["ended NotReady 100 210"]
-        );
-        assert_eq!(told(&memory.deleted(pod("a", false, 100), 210 * S)), [""; 0]);
-    }
-
-    #[test]
-    fn what_went_away_unseen_is_ended() {
-        let mut memory = memory(Kind::Pod);
-        let began = memory.present(pod("a", false, 10), 100 * S);
-        assert_eq!(told(&began), ["began NotReady 10"]);
-        let still = BTreeSet::from(["a".to_owned()]);
-        assert_eq!(told(&memory.listed(&still, 110 * S)), [""; 0]);
-        assert_eq!(
-            told(&memory.listed(&BTreeSet::new(), 120 * S)),
-            ["ended NotReady 10 120"]
-        );
-    }
-
-    fn open(key: &str, since: i64) -> StillOpen {
-        StillOpen {
-            key: key.to_owned(),
-            since: since * S,
-            namespace: Some("shop".to_owned()),
-            labels: r#"{"pod":"cart-1","app":"cart"}"#.to_owned(),
-        }
-    }
-
-    /// After a crash the tables remember.
-    #[test]
-    fn a_memory_that_was_lost() {
-        let told_before = [
-            open("kube:c:pod:a:NotReady", 10),
-            open("kube:c:pod:b:NotReady", 11),
-            open("kube:c:pod:c:NotReady", 12),
-            open("kube:c:deployment:d:ReplicaFailure", 13),
-        ];
-        let mut memory = memory(Kind::Pod);
-        memory.recall(&told_before, None);
-        // One is well by now, one still is not, one is gone.
-        assert_eq!(
-            told(&memory.present(pod("a", true, 50), 100 * S)),
-            ["ended NotReady 10 50"]
-        );
-        assert_eq!(told(&memory.present(pod("b", false, 11), 100 * S)), [""; 0]);
-        let seen = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
-        let gone = memory.listed(&seen, 100 * S);
-        assert_eq!(told(&gone), ["ended NotReady 12 100"]);
-        assert_eq!(gone[0].object["metadata"]["name"], "cart-1");
-        assert_eq!(gone[0].object["metadata"]["labels"]["app"], "cart");
-        // The tables lag: what was told stands there as open for a while.
-        assert_eq!(told(&memory.reconcile(&told_before, None, 101 * S)), [""; 0]);
-        // Nobody knows of this one any more.
-        let stale = [open("kube:c:pod:z:OOMKilled:app", 9)];
-        assert_eq!(told(&memory.reconcile(&stale, Some("other"), 101 * S)), [""; 0]);
-        assert_eq!(
-            told(&memory.reconcile(&stale, Some("shop"), 102 * S)),
-            ["ended OOMKilled 9 102"]
-        );
-        assert_eq!(told(&memory.reconcile(&stale, None, 103 * S)), [""; 0]);
-    }
-
-    #[test]
-    fn events_are_told_by_their_count() {
-        let mut memory = memory(Kind::Event);
-        let event = |uid: &str, count: Option<u64>| json!({"metadata": {"uid": uid}, "deprecatedCount": count});
-        assert_eq!(told(&memory.present(event("a", None), 0)), ["event Some(0)"]);
-        assert_eq!(told(&memory.present(event("a", Some(1)), 0)), [""; 0], "seen before");
-        assert_eq!(told(&memory.present(event("a", Some(5)), 0)), ["event Some(1)"]);
-        assert_eq!(
-            told(&memory.present(event("b", Some(7)), 0)),
-            ["event None"],
-            "how many of them were told is unknown"
-        );
-        assert_eq!(
-            told(&memory.present(json!({"series": {"count": 3}, "metadata": {"uid": "s"}}), 0)),
-            ["event None"]
-        );
-        memory.listed(&BTreeSet::from(["b".to_owned()]), 0);
-        assert_eq!(memory.counts.len(), 1);
-    }
-
-    #[test]
-    fn rollouts() {
-        let deployment = |revision: &str, reason: &str, replicas: i64, (generation, seen): (i64, i64)| {
-            json!({
-                "metadata": {"uid": "d", "generation": generation, "annotations": {"deployment.kubernetes.io/revision": revision}},
-                "spec": {"replicas": replicas},
-                "status": {"observedGeneration": seen, "conditions": [
-                    {"type": "Progressing", "status": "True", "reason": reason, "lastUpdateTime": second(90)}]},
-            })
-        };
-        let mut memory = memory(Kind::Deployment);
-        let mut see = |object| told(&memory.present(object, 100 * S));
-        let done = "NewReplicaSetAvailable";
-        assert_eq!(
-            see(deployment("1", done, 2, (1, 1))),
-            ["RolloutBegan", "RolloutCompleted"]
-        );
-        assert_eq!(see(deployment("1", done, 2, (1, 1))), [""; 0]);
-        assert_eq!(
-            see(deployment("1", done, 2, (2, 1))),
-            [""; 0],
-            "the controller has not looked yet"
-        );
-        assert_eq!(see(deployment("2", "ReplicaSetUpdated", 2, (2, 2))), ["RolloutBegan"]);
-        assert_eq!(see(deployment("2", "ReplicaSetUpdated", 4, (3, 3))), ["scaled from 2"]);
-        assert_eq!(
-            see(deployment("2", "ProgressDeadlineExceeded", 4, (3, 3))),
-            ["RolloutFailed"]
-        );
-        assert_eq!(see(deployment("2", done, 4, (3, 3))), ["RolloutCompleted"]);
-        let mut bare = deployment("2", done, 4, (3, 3));
-        bare["metadata"]["annotations"] = Value::Null;
-        assert_eq!(see(bare), [""; 0]);
-        // What is seen for the first time and has not moved for long is no news; what moves then is.
-        let mut late = super::Memory::new(Kind::Deployment, memory.bounds);
-        let mut see = |object| told(&late.present(object, 100 * S + NEWS));
-        assert_eq!(see(deployment("2", done, 4, (3, 3))), [""; 0]);
-        assert_eq!(see(deployment("3", "ReplicaSetUpdated", 4, (4, 4))), ["RolloutBegan"]);
-    }
-
-    #[test]
-    fn what_has_no_uid_is_nothing() {
-        for kind in Kind::ALL {
-            let mut memory = memory(kind);
-            for odd in [
-                json!(null),
-                json!([]),
-                json!({"metadata": {"uid": ""}}),
-                json!({"metadata": 5}),
-            ] {
-                assert_eq!(memory.present(odd.clone(), 0), []);
-                assert_eq!(memory.deleted(odd, 0), []);
-            }
-        }
-    }
-}
+mod tests;

@@ -34,13 +34,13 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     conditions.iter().find(|condition| condition["type"] == kind)
 }
 
-/// When a Deployment's rollout last moved, as far as it tells: its template was written, or its progress changed.
-pub fn moved_at(deployment: &Value) -> Option<i64> {
-    let entries = deployment["metadata"]["managedFields"].as_array().into_iter().flatten();
+/// When a workload's rollout last moved, as far as it tells: its template was written, or its progress changed.
+pub fn moved_at(workload: &Value) -> Option<i64> {
+    let entries = workload["metadata"]["managedFields"].as_array().into_iter().flatten();
     let written = entries
         .filter(|entry| !entry["fieldsV1"]["f:spec"]["f:template"].is_null())
         .filter_map(|entry| time(&entry["time"]));
-    let progress = condition(deployment, "Progressing").and_then(|one| time(&one["lastUpdateTime"]));
+    let progress = condition(workload, "Progressing").and_then(|one| time(&one["lastUpdateTime"]));
     written.chain(progress).max()
 }
 

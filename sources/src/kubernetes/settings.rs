@@ -30,7 +30,7 @@ pub struct KubernetesWatchSettings {
     pub ca_file: Option<PathBuf>,
     /// Namespaces to watch; empty: all of them, which needs a ClusterRole. Named ones need a Role in each.
     pub namespaces: Vec<String>,
-    /// Label selector of pods, Deployments and ReplicaSets, as `kubectl -l` takes it.
+    /// Label selector of everything but Events, as `kubectl -l` takes it.
     pub label_selector: String,
     /// Field selector of Events, such as `type=Warning`.
     pub event_selector: String,

@@ -55,7 +55,8 @@ pub struct Standing {
 /// Reads the object. `known`: its troubles as of now.
 pub fn of(kind: Kind, object: &Value, known: &[Trouble], now: i64, bounds: &Bounds) -> Standing {
     match kind {
-        Kind::Event => Standing::default(),
+        // StatefulSets and DaemonSets have no conditions: their pods tell.
+        Kind::Event | Kind::StatefulSet | Kind::DaemonSet => Standing::default(),
         Kind::Pod => pod(object, known, now, bounds),
         Kind::Deployment | Kind::ReplicaSet => workload(object),
     }

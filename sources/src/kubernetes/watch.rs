@@ -9,7 +9,7 @@ use stream::time::micros;
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::api::{Api, Failure, Word};
+use super::api::{Api, Failure};
 use super::backoff::Backoff;
 use super::desk::Desk;
 use super::kind::Kind;
@@ -17,6 +17,7 @@ use super::memory::Memory;
 use super::object;
 use super::settings::KubernetesWatchSettings;
 use super::standing::Bounds;
+use super::wire::Word;
 use super::{NAME, Recollection};
 
 /// How often the memory looks at the time.

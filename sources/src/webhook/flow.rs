@@ -141,16 +141,28 @@ impl Dispatcher {
         if declared.is_some_and(|bytes| bytes > limit) {
             return Err(body::too_large(limit));
         }
-        let address = peer.map(|peer| peer.ip());
-        let taken = self.rates.take(sender, address, Instant::now());
-        taken.map_err(|wait_s| Refusal::too_fast(too_fast, wait_s))?;
-        let verdict = guard.admit(&head.headers).map_err(|stranger| {
-            tracing::warn!(sender, ?peer, reason = %stranger, "delivery from a stranger refused");
-            stranger.refusal()
-        })?;
+        let verdict = self.knock(sender, too_fast, guard, &head.headers, peer)?;
         // A body of unknown size may grow to the limit.
         let memory = self.share(declared.unwrap_or(limit))?;
         Ok((verdict, memory))
+    }
+
+    /// Rate, and credentials of the head.
+    pub fn knock(
+        &self,
+        sender: &'static str,
+        too_fast: StatusCode,
+        guard: &Guard,
+        headers: &HeaderMap,
+        peer: Option<SocketAddr>,
+    ) -> Result<Verdict, Refusal> {
+        let address = peer.map(|peer| peer.ip());
+        let taken = self.rates.take(sender, address, Instant::now());
+        taken.map_err(|wait_s| Refusal::too_fast(too_fast, wait_s))?;
+        guard.admit(headers).map_err(|stranger| {
+            tracing::warn!(sender, ?peer, reason = %stranger, "delivery from a stranger refused");
+            stranger.refusal()
+        })
     }
 
     /// A share of the memory for bodies.

@@ -1,4 +1,5 @@
-//! The doors for log lines: `POST /v1/logs` (OTLP) and `POST /loki/api/v1/push`. What comes in becomes records of topic `logs`.
+//! The doors for log lines: `POST /v1/logs` (OTLP) and `POST /loki/api/v1/push`; and what is behind them and behind OTLP over gRPC (`grpc.rs`).
+//! What comes in becomes records of topic `logs`.
 //!
 //! The steps are those of a webhook (`flow.rs`), with two between them: a compressed body is taken apart within
 //! `max_body_bytes`, its share of the memory taken first; and it is read to the end, since a record of `logs` holds lines, not
@@ -21,13 +22,14 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use sha2::{Digest as _, Sha256};
 use stream::{Ingress, IngressError, LogError};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::auth::Guard;
 use super::body;
 use super::flow::{Dispatcher, Peer};
 use super::problem::Refusal;
-use super::settings::{EndpointSettings, WebhookSettings};
+use super::settings::{EndpointSettings, SMALLEST_SHARE, WebhookSettings};
 use crate::logs::{Collected, Collector, Fault, Form, LogIntakeSettings, loki, otlp, packed, records};
 
 /// Tenant of requests that name none.
@@ -41,20 +43,22 @@ pub enum Protocol {
     Loki,
 }
 
-/// Finds the settings of a protocol.
-type SettingsOf = fn(&WebhookSettings) -> &EndpointSettings;
-
-/// All of them, with where their settings stand.
-pub const PROTOCOLS: &[(Protocol, SettingsOf)] = &[
-    (Protocol::Otlp, |settings| &settings.otlp),
-    (Protocol::Loki, |settings| &settings.loki),
-];
+/// All of them.
+pub const PROTOCOLS: &[Protocol] = &[Protocol::Otlp, Protocol::Loki];
 
 impl Protocol {
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Otlp => "otlp",
             Protocol::Loki => "loki",
+        }
+    }
+
+    /// Who may come in.
+    pub fn settings(self, settings: &WebhookSettings) -> &EndpointSettings {
+        match self {
+            Protocol::Otlp => &settings.otlp,
+            Protocol::Loki => &settings.loki,
         }
     }
 
@@ -76,10 +80,11 @@ pub struct LogEndpoint {
 }
 
 /// What was taken.
-struct Taken {
-    form: Form,
-    rejected: u64,
-    message: String,
+pub struct Taken {
+    pub form: Form,
+    /// Records that could not be, and why the first one was not.
+    pub rejected: u64,
+    pub message: String,
 }
 
 /// Takes or refuses one request.
@@ -133,9 +138,15 @@ impl LogEndpoint {
         let form = form_of(&head.headers)?;
         let tenant = tenant_of(&head.headers)?;
         let (content, _more_memory) = self.unpack(form, &head.headers, &raw)?;
-        let collected = self.read(form, &tenant, &content).map_err(refusal_of)?;
-        let delivery = collected.timed.then(|| self.delivery(&tenant, &raw));
-        drop((raw, content));
+        drop(raw);
+        self.store(form, &tenant, content, deadline).await
+    }
+
+    /// Takes the lines of one body, unpacked, in the name of `tenant`. They are durable when it returns.
+    pub async fn store(&self, form: Form, tenant: &str, content: Bytes, deadline: Instant) -> Result<Taken, Refusal> {
+        let collected = self.read(form, tenant, &content).map_err(refusal_of)?;
+        let delivery = collected.timed.then(|| self.delivery(tenant, &content));
+        drop(content);
         metrics::counter!("aegis_log_lines_total", "sender" => self.protocol.name()).increment(collected.lines as u64);
         metrics::counter!("aegis_log_lines_rejected_total", "sender" => self.protocol.name())
             .increment(collected.rejected);
@@ -153,7 +164,7 @@ impl LogEndpoint {
         form: Form,
         headers: &HeaderMap,
         raw: &Bytes,
-    ) -> Result<(Bytes, Option<tokio::sync::OwnedSemaphorePermit>), Refusal> {
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
         let most = self.dispatcher.max_body_bytes;
         let encoding = headers.get(CONTENT_ENCODING).map_or(&b""[..], HeaderValue::as_bytes);
         let encoding = encoding.to_ascii_lowercase();
@@ -173,8 +184,7 @@ impl LogEndpoint {
             }
             b"" | b"identity" => Ok((raw.clone(), None)),
             b"gzip" if !snappy => {
-                let memory = self.dispatcher.share(most)?;
-                let content = packed::gunzip(raw, most).map_err(refusal_of)?;
+                let (content, memory) = self.gunzip(raw)?;
                 Ok((content, Some(memory)))
             }
             other => {
@@ -184,6 +194,15 @@ impl LogEndpoint {
                 Err(refusal.place("header content-encoding").remedy(format!("send {takes}")))
             }
         }
+    }
+
+    /// Unpacks within `max_body_bytes`. Until its size is known it counts as so large.
+    pub fn gunzip(&self, packed: &Bytes) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
+        let most = self.dispatcher.max_body_bytes;
+        let mut memory = self.dispatcher.share(most)?;
+        let content = packed::gunzip(packed, most).map_err(refusal_of)?;
+        drop(memory.split(memory.num_permits().saturating_sub(content.len().max(SMALLEST_SHARE))));
+        Ok((content, memory))
     }
 
     fn read(&self, form: Form, tenant: &str, content: &[u8]) -> Result<Collected, Fault> {
@@ -197,10 +216,10 @@ impl LogEndpoint {
         Ok(collector.finish())
     }
 
-    /// Equal for the same bytes of the same tenant.
-    fn delivery(&self, tenant: &str, raw: &[u8]) -> String {
+    /// Equal for the same bytes of the same tenant, however they were packed and whichever door they came by.
+    fn delivery(&self, tenant: &str, content: &[u8]) -> String {
         let mut hash = Sha256::new();
-        for part in [self.protocol.name().as_bytes(), &[0], tenant.as_bytes(), &[0], raw] {
+        for part in [self.protocol.name().as_bytes(), &[0], tenant.as_bytes(), &[0], content] {
             hash.update(part);
         }
         hash.finalize()
@@ -256,11 +275,7 @@ impl LogEndpoint {
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => 8,
             _ => 3,
         };
-        let mut message = refusal.detail.clone();
-        for part in [&refusal.place, &refusal.remedy].into_iter().flatten() {
-            message.push_str("; ");
-            message.push_str(part);
-        }
+        let message = refusal.sentence();
         let (status, retry) = (refusal.status, refusal.retry_after_s);
         let plain = refusal.into_response();
         let mut response = (status, otlp::status(form, code, &message)).into_response();
@@ -301,7 +316,8 @@ fn form_of(headers: &HeaderMap) -> Result<Form, Refusal> {
     }
 }
 
-fn tenant_of(headers: &HeaderMap) -> Result<String, Refusal> {
+/// Whose lines they are, by the header of Loki.
+pub fn tenant_of(headers: &HeaderMap) -> Result<String, Refusal> {
     let Some(value) = headers.get(TENANT_HEADER) else {
         return Ok(TENANT.to_owned());
     };

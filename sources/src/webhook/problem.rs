@@ -104,6 +104,16 @@ impl Refusal {
         }
     }
 
+    /// Detail, place and remedy, for senders that take one text.
+    pub fn sentence(&self) -> String {
+        let mut sentence = self.detail.clone();
+        for part in [&self.place, &self.remedy].into_iter().flatten() {
+            sentence.push_str("; ");
+            sentence.push_str(part);
+        }
+        sentence
+    }
+
     pub fn closing(self) -> Self {
         Refusal { close: true, ..self }
     }

@@ -1,6 +1,8 @@
-//! Accepts connections and serves HTTP/1.1 on them, within limits: so many connections, so many of one address, so long for a request's
-//! head, so many lines in it. One address cannot take every connection, however slowly it sends.
-//! (`axum::serve` sets no timeout on heads.) HTTP/2 and TLS are a reverse proxy's business.
+//! Accepts connections and serves HTTP/1.1 on them, or HTTP/2 where gRPC is spoken, within limits: so many connections, so many of one address,
+//! so long for a request's head, so many lines in it. One address cannot take every connection, however slowly it sends.
+//! (`axum::serve` sets no timeout on heads.) TLS is a reverse proxy's business.
+
+mod http2;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -30,6 +32,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What hyper takes without being asked, with room for it on the stack.
 const HEADERS: usize = 100;
 
+/// What is spoken on a door's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    Http1,
+    /// Without TLS and without being asked (prior knowledge), as gRPC.
+    Http2,
+}
+
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -45,7 +55,7 @@ pub struct Limits {
 }
 
 /// Serves until `stop`; then accepts no more, closes idle connections and finishes the requests in flight.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, speaks: Speaks, router: Router, limits: Limits, stop: CancellationToken) {
     let seats = Arc::new(Semaphore::new(limits.connections));
     let addresses = Addresses::default();
     let mut connections = JoinSet::new();
@@ -60,12 +70,19 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             tracing::debug!(%peer, "a connection too many of one address is closed");
             continue;
         };
-        let connection = connection(stream, peer, router.clone(), limits, stop.clone());
+        let (router, stop) = (router.clone(), stop.clone());
         connections.spawn(async move {
-            connection.await;
+            match speaks {
+                Speaks::Http1 => connection(stream, peer, router, limits, stop).await,
+                Speaks::Http2 => http2::connection(stream, peer, router, limits, stop).await,
+            }
             drop((place, seat));
         });
-        metrics::gauge!("aegis_webhook_connections").set(connections.len() as f64);
+        let gauge = match speaks {
+            Speaks::Http1 => "aegis_webhook_connections",
+            Speaks::Http2 => "aegis_otlp_grpc_connections",
+        };
+        metrics::gauge!(gauge).set(connections.len() as f64);
         while connections.try_join_next().is_some() {}
     }
     drop(listener);

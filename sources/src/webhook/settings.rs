@@ -29,12 +29,16 @@ pub(super) const SMALLEST_SHARE: usize = 4 << 10;
 pub struct WebhookSettings {
     /// Address and port to listen on. Anything but a loopback address needs credentials on every endpoint.
     pub listen: SocketAddr,
+    /// Address and port for OTLP logs over gRPC, by convention `127.0.0.1:4317`. Without it there is no such door: the port often belongs to a
+    /// collector. Who may come in says `[dispatcher.otlp]`; the limits are those of every door. Anything but a loopback address needs credentials
+    /// there.
+    pub otlp_grpc_listen: Option<SocketAddr>,
     /// Largest request body taken, in bytes; of a compressed one, also when it is unpacked. Larger is answered with 413.
     pub max_body_bytes: usize,
     /// Bytes of request bodies that may be in memory at one time. When they are used up, requests are answered with
     /// 503 and `Retry-After`. At least `max_body_bytes`.
     pub max_buffered_bytes: usize,
-    /// Connections held at one time. More wait in the operating system's queue.
+    /// Connections held at one time, by each of the two ports. More wait in the operating system's queue.
     pub max_connections: usize,
     /// Connections that one address may hold; further ones are closed at once. At most `max_connections`. Behind a reverse proxy all
     /// senders have its address.
@@ -50,7 +54,7 @@ pub struct WebhookSettings {
     pub rate_burst: u32,
     /// Seconds in which a request's body must arrive and be stored. After that: 503 with `Retry-After`.
     pub request_timeout_s: u64,
-    /// Seconds in which a request's head must arrive; also how long an idle connection is kept.
+    /// Seconds in which a request's head must arrive; also how long a connection without a request is kept.
     pub header_timeout_s: u64,
     /// Request headers that are never stored, besides `authorization`, `proxy-authorization`, `cookie` and
     /// `set-cookie`, which never are.
@@ -65,7 +69,7 @@ pub struct WebhookSettings {
     pub grafana: GrafanaSettings,
     /// `POST /webhooks/github`.
     pub github: GithubSettings,
-    /// `POST /webhooks/kubernetes`: Events and Deployments from who forwards them. The watch is `[sources.kubernetes]`.
+    /// `POST /webhooks/kubernetes`: Events and workloads from who forwards them. The watch is `[sources.kubernetes]`.
     pub kubernetes: EndpointSettings,
     /// `POST /webhooks/events` (CloudEvents 1.0).
     pub events: EndpointSettings,
@@ -73,7 +77,7 @@ pub struct WebhookSettings {
     pub pagerduty: PagerdutySettings,
     /// `POST` or `PUT /webhooks/json/NAME`, by name: JSON that the rules of `[normalize.json.NAME]` read.
     pub json: BTreeMap<String, EndpointSettings>,
-    /// `POST /v1/logs` (OTLP over HTTP).
+    /// `POST /v1/logs` (OTLP over HTTP), and OTLP over gRPC.
     pub otlp: EndpointSettings,
     /// `POST /loki/api/v1/push` (Loki).
     pub loki: EndpointSettings,
@@ -175,6 +179,7 @@ impl Default for WebhookSettings {
     fn default() -> Self {
         WebhookSettings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001),
+            otlp_grpc_listen: None,
             max_body_bytes: 5 << 20,
             max_buffered_bytes: 64 << 20,
             max_connections: 1024,
@@ -254,7 +259,7 @@ impl WebhookSettings {
             .map(|(name, settings)| (format!("json.{name}"), settings.keys(), true));
         let logs = PROTOCOLS
             .iter()
-            .map(|(protocol, settings)| (protocol.name().to_owned(), settings(self).keys(), true));
+            .map(|protocol| (protocol.name().to_owned(), protocol.settings(self).keys(), true));
         for (name, keys, open) in senders.chain(logs).chain(json) {
             faults.extend(faults_of(&name, &keys));
             if open && keys.is_empty() && !self.listen.ip().is_loopback() {
@@ -268,6 +273,15 @@ impl WebhookSettings {
                     self.listen
                 ));
             }
+        }
+        if let Some(address) = self.otlp_grpc_listen
+            && !address.ip().is_loopback()
+            && self.otlp.keys().is_empty()
+            && self.listen.ip().is_loopback()
+        {
+            faults.push(format!(
+                "otlp.tokens is empty and otlp_grpc_listen {address} is not a loopback address, so anybody could send: set a token, or listen on 127.0.0.1"
+            ));
         }
         for name in self.json.keys() {
             if !AnyJson::names(name) {
@@ -385,6 +399,12 @@ mod tests {
                 "loki.tokens",
             ],
         );
+        let everywhere = Some(([0, 0, 0, 0], 4317).into());
+        check(
+            |s| s.otlp_grpc_listen = everywhere,
+            &["otlp.tokens is empty and otlp_grpc_listen 0.0.0.0:4317"],
+        );
+        check(|s| (s.otlp_grpc_listen, s.otlp) = (everywhere, token()), &[]);
         check(
             |s| {
                 s.listen = ([0, 0, 0, 0], 3001).into();

@@ -167,8 +167,8 @@ struct Desk {
     clock: Arc<dyn Clock>,
 }
 
-/// The route; none without signing secrets.
-pub(super) fn routes(settings: &SlackSettings, answers: Option<Arc<dyn Answers>>, clock: Arc<dyn Clock>) -> Router {
+/// The routes, without the limits on connections and heads (those are the server's); none without signing secrets.
+pub fn routes(settings: &SlackSettings, answers: Option<Arc<dyn Answers>>, clock: Arc<dyn Clock>) -> Router {
     let Some(answers) = answers.filter(|_| !settings.signing_secrets.is_empty()) else {
         return Router::new();
     };

@@ -1,10 +1,10 @@
 // Sends to a dispatcher as programs do that use the senders' own libraries.
-// Arguments: the folder of the packages, the dispatcher's address, Slack's signing secret. Standard output: a line per request that was
+// Arguments: the folder of the packages, the dispatcher's address, Slack's signing secret, the address for OTLP over gRPC. Standard output: a line per request that was
 // answered 2xx, or what went wrong.
 import { createHmac } from "node:crypto";
 import { createRequire } from "node:module";
 
-const [, , modules, base, secret] = process.argv;
+const [, , modules, base, secret, grpc] = process.argv;
 const require = createRequire(modules + "/");
 
 // CloudEvents SDK: three modes.
@@ -27,11 +27,12 @@ const require = createRequire(modules + "/");
   console.log("cloudevents batch", (await answer.json()).accepted);
 }
 
-// OpenTelemetry SDK: OTLP over HTTP in both encodings, and compressed.
-for (const [name, compression] of [["http", "none"], ["proto", "none"], ["proto", "gzip"]]) {
+// OpenTelemetry SDK: OTLP over HTTP in both encodings, over gRPC, and compressed.
+for (const [name, compression] of [["http", "none"], ["proto", "none"], ["proto", "gzip"], ["grpc", "none"], ["grpc", "gzip"]]) {
   const { LoggerProvider, SimpleLogRecordProcessor } = require("@opentelemetry/sdk-logs");
   const { OTLPLogExporter } = require(`@opentelemetry/exporter-logs-otlp-${name}`);
-  const exporter = new OTLPLogExporter({ url: base + "/v1/logs", compression });
+  const url = name === "grpc" ? grpc : base + "/v1/logs";
+  const exporter = new OTLPLogExporter({ url, compression });
   const sent = new Promise((resolve) => {
     const exported = exporter.export.bind(exporter);
     exporter.export = (records, done) => exported(records, (result) => { done(result); resolve(result); });

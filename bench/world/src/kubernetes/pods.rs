@@ -11,6 +11,9 @@ use crate::scenario::Kind;
 /// On replica sets and deployments.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
+/// On daemon sets. The API server counts it.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
 /// The label that tells the pods of one revision from those of another.
 pub(super) fn revision_label(kind: Kind) -> &'static str {
     match kind {
@@ -58,9 +61,13 @@ impl Cluster {
                 revision["metadata"]["annotations"][REVISION] = json!(next.to_string());
                 workload["metadata"]["annotations"][REVISION] = json!(next.to_string());
             }
-            Kind::StatefulSet | Kind::DaemonSet => {
+            Kind::StatefulSet => {
                 revision["revision"] = json!(next);
                 workload["status"]["updateRevision"] = json!(name);
+            }
+            Kind::DaemonSet => {
+                revision["revision"] = json!(next);
+                workload["metadata"]["annotations"][TEMPLATE_GENERATION] = json!(next.to_string());
             }
         }
         self.put(plural, revision);

@@ -39,11 +39,15 @@ impl Cluster {
             if kind == Kind::DaemonSet {
                 status["currentNumberScheduled"] = json!(total);
                 status["numberReady"] = json!(ready);
+                status["numberAvailable"] = json!(ready);
                 status["updatedNumberScheduled"] = json!(updated);
             } else {
                 status["replicas"] = json!(total);
                 status["readyReplicas"] = json!(ready);
                 status["updatedReplicas"] = json!(updated);
+            }
+            if kind == Kind::StatefulSet && updated == total && updated == replicas && ready >= replicas {
+                status["currentRevision"] = status["updateRevision"].clone();
             }
             status["observedGeneration"] = generation;
             if kind == Kind::Deployment {
@@ -60,6 +64,7 @@ impl Cluster {
                 ]);
             }
             if workload["status"] != before {
+                note_status(&mut workload, self.now);
                 self.put(&key.0, workload);
             }
         }
@@ -83,6 +88,18 @@ impl Cluster {
             false => ("True", "ReplicaSetUpdated"),
         }
     }
+}
+
+/// Who wrote the status, and when, as the API server notes it.
+fn note_status(workload: &mut Value, at: DateTime<Utc>) {
+    let Some(entries) = workload["metadata"]["managedFields"].as_array_mut() else {
+        return;
+    };
+    entries.retain(|entry| entry["subresource"] != "status");
+    entries.push(
+        json!({"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "apps/v1", "time": time(at),
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {"f:observedGeneration": {}}}, "subresource": "status"}),
+    );
 }
 
 fn find<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {

@@ -1,31 +1,35 @@
-//! Rollouts and scalings of Deployments: changes of the service.
+//! Rollouts and scalings of Deployments, StatefulSets and DaemonSets: changes of the service.
 
+use model::kubernetes::rollout::{Outcome, Workload};
 use model::kubernetes::{KEY_PREFIX, Says};
 use model::{SignalKind, SignalState};
 use serde_json::Value;
 
 use super::object::{Object, service};
-use super::{Place, SOURCE, filled};
+use super::{Place, SOURCE};
 use crate::normalize::core::{Draft, Lane};
 use crate::normalize::extra::Extra;
 use crate::normalize::fault::Fault;
 use crate::normalize::json::Pairs;
 use crate::normalize::time;
 
-const REVISION: &str = "/metadata/annotations/deployment.kubernetes.io~1revision";
-
-/// What a Deployment that somebody pushes says: how its newest rollout stands.
-pub fn outcome(object: &Object) -> Says {
-    match progressing(object).and_then(|condition| filled(&condition["reason"])) {
-        Some("NewReplicaSetAvailable") => Says::RolloutCompleted,
-        Some("ProgressDeadlineExceeded") => Says::RolloutFailed,
-        _ => Says::RolloutBegan,
+/// What a workload that somebody pushes says: how its newest rollout stands.
+pub fn outcome(workload: Workload, object: &Object) -> Says {
+    let outcome = match workload {
+        // As its condition says: that names a time of its own.
+        Workload::Deployment => Some(workload.status(&object.value)),
+        Workload::StatefulSet | Workload::DaemonSet => workload.outcome(&object.value),
+    };
+    match outcome {
+        Some(Outcome::Completed) => Says::RolloutCompleted,
+        Some(Outcome::Failed) => Says::RolloutFailed,
+        Some(Outcome::Open) | None => Says::RolloutBegan,
     }
 }
 
 /// A change, before it is a signal.
 struct Story {
-    /// Behind the Deployment's uid.
+    /// Behind the workload's uid.
     key: Vec<String>,
     rule: &'static str,
     /// `None`: the object does not say.
@@ -37,12 +41,17 @@ struct Story {
 pub fn emit(object: &Object, says: &Says, place: &Place<'_>, lane: &mut Lane<'_, '_>) -> Result<(), Fault> {
     let uid = object.uid()?;
     let name = object.text("/metadata/name").unwrap_or(uid);
-    let revision = object.text(REVISION).unwrap_or("0").to_owned();
+    // Objects of lists do not say their kind: who has one from there says it.
+    let workload = object
+        .text("/kind")
+        .and_then(Workload::of_kind)
+        .unwrap_or(Workload::Deployment);
+    let revision = workload.revision(&object.value).unwrap_or_else(|| "0".to_owned());
     let image = object.text("/spec/template/spec/containers/0/image");
-    let story = story(object, says, (name, &revision, image));
+    let story = story(object, says, workload, (name, &revision, image));
     let labels = object.labels(
         vec![
-            ("deployment", Some(name)),
+            (workload.word(), Some(name)),
             ("namespace", object.text("/metadata/namespace")),
             ("revision", Some(&revision)),
             ("image", image),
@@ -63,7 +72,7 @@ pub fn emit(object: &Object, says: &Says, place: &Place<'_>, lane: &mut Lane<'_,
         extra.text("time_from", "received_at", false);
         place.seen_at
     });
-    let mut key = vec![&*place.cluster, "deployment", uid];
+    let mut key = vec![&*place.cluster, workload.word(), uid];
     key.extend(story.key.iter().map(String::as_str));
     let draft = Draft {
         source: SOURCE,
@@ -87,19 +96,42 @@ pub fn emit(object: &Object, says: &Says, place: &Place<'_>, lane: &mut Lane<'_,
     lane.emit(draft, &[SOURCE, " ", &place.cluster])
 }
 
-fn story(object: &Object, says: &Says, (name, revision, image): (&str, &str, Option<&str>)) -> Story {
+fn story(
+    object: &Object,
+    says: &Says,
+    workload: Workload,
+    (name, revision, image): (&str, &str, Option<&str>),
+) -> Story {
     let image = image.map(|image| format!(" ({})", image.rsplit('/').next().unwrap_or(image)));
     let rollout = format!("Rollout of {name} to revision {revision}{}", image.unwrap_or_default());
-    let of = |word: &str| vec!["rollout".to_owned(), revision.to_owned(), word.to_owned()];
+    let written_at = managed_at(object, "f:spec", Some("f:template"));
+    let of = |word: &str| {
+        let mut key = vec!["rollout".to_owned(), revision.to_owned()];
+        // A rollback gives a StatefulSet the hash that it had before: when its template was written tells them apart.
+        if workload == Workload::StatefulSet {
+            let generation = || object.value.pointer("/metadata/generation").and_then(Value::as_i64);
+            key.push(match written_at {
+                Some(at) => (at / 1_000_000).to_string(),
+                None => format!("g{}", generation().unwrap_or_default()),
+            });
+        }
+        key.push(word.to_owned());
+        key
+    };
     let changed = |member: &str| {
         let condition = progressing(object)?;
         time::parse(condition[member].as_str()?).filter(|at| *at != time::GO_ZERO)
+    };
+    let completed_at = || match workload {
+        Workload::Deployment => changed("lastUpdateTime").or_else(|| changed("lastTransitionTime")),
+        // They have no conditions. The status was last written when it said so.
+        Workload::StatefulSet | Workload::DaemonSet => managed_at(object, "f:status", None),
     };
     match says {
         Says::RolloutCompleted => Story {
             key: of("completed"),
             rule: "kubernetes/rollout@1",
-            at: changed("lastUpdateTime").or_else(|| changed("lastTransitionTime")),
+            at: completed_at(),
             title: format!("{rollout}: completed"),
             severity: "info",
         },
@@ -120,7 +152,7 @@ fn story(object: &Object, says: &Says, (name, revision, image): (&str, &str, Opt
             Story {
                 key: vec!["scaled".to_owned(), generation.unwrap_or_default().to_string()],
                 rule: "kubernetes/scaled@1",
-                at: managed_at(object, "f:replicas"),
+                at: managed_at(object, "f:spec", Some("f:replicas")),
                 title: format!("{name} scaled from {from} to {to}"),
                 severity: "info",
             }
@@ -128,7 +160,7 @@ fn story(object: &Object, says: &Says, (name, revision, image): (&str, &str, Opt
         _ => Story {
             key: of("began"),
             rule: "kubernetes/rollout@1",
-            at: managed_at(object, "f:template").or_else(|| changed("lastUpdateTime")),
+            at: written_at.or_else(|| changed("lastUpdateTime")),
             title: rollout,
             severity: "info",
         },
@@ -140,13 +172,14 @@ fn progressing(object: &Object) -> Option<&Value> {
     conditions.iter().find(|condition| condition["type"] == "Progressing")
 }
 
-/// When somebody last wrote this field of the specification, or one beside it: the API server notes who owns which fields, since when
-/// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
-fn managed_at(object: &Object, field: &str) -> Option<i64> {
+/// When somebody last wrote this field of the specification or the status (any of it where `None`), or one beside it: the API server notes who
+/// owns which fields, since when (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
+fn managed_at(object: &Object, part: &str, field: Option<&str>) -> Option<i64> {
     let entries = object.value.pointer("/metadata/managedFields")?.as_array()?;
-    let owning = entries
-        .iter()
-        .filter(|entry| !entry["fieldsV1"]["f:spec"][field].is_null());
+    let owning = entries.iter().filter(|entry| {
+        let part = &entry["fieldsV1"][part];
+        !field.map_or(part, |field| &part[field]).is_null()
+    });
     owning
         .filter_map(|entry| time::parse(entry["time"].as_str()?))
         .filter(|at| *at != time::GO_ZERO)

@@ -13,7 +13,8 @@ const FIELDS: &[Field] = &[
 /// Members of which one must be there.
 const TELLING: &[&str] = &["kind", "items", "involvedObject", "regarding", "object"];
 
-const REMEDY: &str = "send an Event, a Deployment, or a list of them, as the API server gives them";
+const REMEDY: &str =
+    "send an Event, a Deployment, a StatefulSet, a DaemonSet, or a list of them, as the API server gives them";
 
 /// Refuses what is no object of Kubernetes.
 pub fn check(body: &[u8]) -> Result<(), Refusal> {
