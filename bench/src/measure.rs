@@ -1,10 +1,27 @@
-//! What this process has used so far, from `/proc`.
+//! What a process has used so far, from `/proc`.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 /// User plus system time of this process.
 pub fn cpu_time() -> Duration {
-    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
+    cpu_time_in(Path::new("/proc/self/stat"))
+}
+
+/// User plus system time of every thread of a process that still runs, summed by the threads' names.
+pub fn cpu_by_thread(process: u32) -> BTreeMap<String, Duration> {
+    let mut threads = BTreeMap::new();
+    let folder = std::fs::read_dir(format!("/proc/{process}/task"));
+    for thread in folder.into_iter().flatten().flatten() {
+        let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        *threads.entry(name.trim().to_owned()).or_default() += cpu_time_in(&thread.path().join("stat"));
+    }
+    threads
+}
+
+fn cpu_time_in(stat: &Path) -> Duration {
+    let Ok(stat) = std::fs::read_to_string(stat) else {
         return Duration::ZERO;
     };
     // Fields are counted behind the command's closing parenthesis; ticks are 10 ms on every Linux that Rust supports.

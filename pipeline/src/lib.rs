@@ -23,6 +23,7 @@ pub mod repartition;
 pub mod retention;
 pub mod run;
 pub mod scan;
+mod threads;
 pub mod topology;
 pub mod totals;
 pub mod upgrade;

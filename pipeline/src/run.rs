@@ -29,6 +29,7 @@ use crate::readiness::watch_health;
 use crate::reads::StoreReads;
 use crate::recollection::StoreRecollection;
 use crate::retention;
+use crate::threads::StageThreads;
 use crate::topology::{Drive, STAGES, dead_letters};
 use crate::watch;
 use crate::workers;
@@ -81,6 +82,7 @@ pub async fn run(
     stop: CancellationToken,
     started: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
+    let threads = StageThreads::start().context("starting the threads of the stages")?;
     let mut doors = Layer::new("doors");
     let mut stages = Layer::new("stages");
     let mut outlets = Layer::new("sinks");
@@ -95,9 +97,8 @@ pub async fn run(
     }
     for sink in sinks {
         let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
-        outlets
-            .tasks
-            .spawn(async move { Ok(run_sink(sink, dead_letters(), runtime, Mode::Live, stop).await?) });
+        let running = async move { Ok(run_sink(sink, dead_letters(), runtime, Mode::Live, stop).await?) };
+        outlets.tasks.spawn_on(running, threads.handle());
     }
     for stage in STAGES.iter().filter(|stage| roles.has(role_of(stage.name))) {
         let drive = Drive {
@@ -106,9 +107,8 @@ pub async fn run(
             stop: stages.stop.clone(),
         };
         let running = stage.run(&world.topology, &world.config, drive);
-        stages
-            .tasks
-            .spawn(async move { running.await.with_context(|| format!("stage {}", stage.name)) });
+        let running = async move { running.await.with_context(|| format!("stage {}", stage.name)) };
+        stages.tasks.spawn_on(running, threads.handle());
     }
 
     let orders = LogOrders {

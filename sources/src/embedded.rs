@@ -28,6 +28,7 @@ mod core;
 mod files;
 mod frame;
 mod moving;
+mod operation;
 mod partition;
 mod recovery;
 mod retention;
@@ -54,10 +55,11 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 
 use self::catalog::PartKey;
 use self::core::{Core, Partition};
+use self::files::Taken;
+use self::operation::{Operation, Target, Work};
 use self::partition::Found;
 pub use self::recovery::FORMAT_VERSION;
 pub use self::retention::Dropped;
-use self::writer::{Operation, Target, Work};
 
 /// Largest record taken. Larger ones would hold up everybody behind them in the journal.
 pub const MAX_RECORD_BYTES: usize = stream::log::memory::MAX_RECORD_BYTES;
@@ -227,7 +229,15 @@ impl Store for EmbeddedStore {
                     .fatal(&format!("reading {at} at offset {}", from.0), cause.to_string())
             };
             let (file, place) = match found {
-                Found::Records(records) => return Ok(records),
+                Found::Cached(batches) => {
+                    let mut taken = Taken::new(from, limit);
+                    for batch in &batches {
+                        if !taken.add(batch).map_err(|cause| bad(&cause))? {
+                            break;
+                        }
+                    }
+                    return Ok(taken.records);
+                }
                 Found::End => return Ok(Vec::new()),
                 Found::Gone { start } => {
                     return Err(LogError::OutOfRange {
@@ -235,9 +245,6 @@ impl Store for EmbeddedStore {
                         offset: from,
                         start,
                     });
-                }
-                Found::Bad(offset, cause) => {
-                    return Err(bad(&format!("record batch at offset {}: {cause}", offset.0)));
                 }
                 Found::File { file, spots } => (file, Ok(spots)),
                 Found::Sealed { file, base, end } => {

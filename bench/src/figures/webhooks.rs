@@ -5,6 +5,7 @@
 mod bodies;
 mod load;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +15,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use world::demo::{Process, free_addresses};
 
-use crate::measure::{quantile, rounded};
+use crate::measure::{cpu_by_thread, cpu_time, quantile, rounded};
 use bodies::Kind;
 use load::Load;
 
@@ -29,9 +30,13 @@ pub struct Arguments {
     /// Alerts of one batch.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     batch: u16,
-    /// Connections that send at the same time, each waiting for its answers.
+    /// Connections that send alerts one by one at the same time, each waiting for its answers.
     #[arg(long, default_value_t = 64)]
     connections: usize,
+    /// The same for batches. What is under way is answered after as long as its rate takes for it: 64 batches of 100, at 50,000 alerts/s, are
+    /// 128 ms on average whatever receives them.
+    #[arg(long, default_value_t = 16)]
+    batch_connections: usize,
     /// Roles of the process; without it, all: the alerts are then worked on while they come in.
     #[arg(long)]
     roles: Option<String>,
@@ -55,42 +60,64 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let mut shown = json!({
         "figure": "webhooks",
         "aim": "single >= 10000/s, batched >= 50000 alerts/s, p99 <= 100 ms, durable, the sender on the same cores",
-        "connections": arguments.connections, "batch": arguments.batch,
+        "connections": arguments.connections, "batch_connections": arguments.batch_connections, "batch": arguments.batch,
         "roles": arguments.roles.as_deref().unwrap_or("all"),
     });
     {
-        let (_process, dispatcher) = start_aegis(arguments, folder.path()).await?;
-        shown["single"] = measured(arguments, dispatcher, Kind::Grafana(SECRET), arguments.single, 1).await?;
-        shown["batched"] = in_batches(arguments, dispatcher, Kind::Webhook).await?;
+        let to = start_aegis(arguments, folder.path()).await?;
+        shown["single"] = measured(&to, Kind::Grafana(SECRET), arguments.single, 1, arguments.connections).await?;
+        shown["batched"] = in_batches(arguments, &to, Kind::Webhook).await?;
     }
     if let Some(program) = &arguments.alertmanager {
-        let (_process, address) = start_alertmanager(program, folder.path()).await?;
-        shown["alertmanager_single"] = measured(arguments, address, Kind::Api, arguments.single, 1).await?;
-        shown["alertmanager_batched"] = in_batches(arguments, address, Kind::Api).await?;
+        let to = start_alertmanager(program, folder.path()).await?;
+        shown["alertmanager_single"] = measured(&to, Kind::Api, arguments.single, 1, arguments.connections).await?;
+        shown["alertmanager_batched"] = in_batches(arguments, &to, Kind::Api).await?;
     }
     Ok(shown)
 }
 
-async fn in_batches(arguments: &Arguments, to: SocketAddr, kind: Kind) -> anyhow::Result<Value> {
-    let requests = arguments.batched / usize::from(arguments.batch);
-    measured(arguments, to, kind, requests, usize::from(arguments.batch)).await
+/// A running program that takes requests.
+struct Receiver {
+    process: Process,
+    address: SocketAddr,
 }
 
-/// `requests` of `alerts` each. They are made before the clock starts.
+async fn in_batches(arguments: &Arguments, to: &Receiver, kind: Kind) -> anyhow::Result<Value> {
+    let requests = arguments.batched / usize::from(arguments.batch);
+    measured(
+        to,
+        kind,
+        requests,
+        usize::from(arguments.batch),
+        arguments.batch_connections,
+    )
+    .await
+}
+
+/// `requests` of `alerts` each, over so many connections. They are made before the clock starts.
 async fn measured(
-    arguments: &Arguments,
-    to: SocketAddr,
+    to: &Receiver,
     kind: Kind,
     requests: usize,
     alerts: usize,
+    connections: usize,
 ) -> anyhow::Result<Value> {
-    let made = (0..requests).map(|nth| bodies::request(kind, to, nth * alerts, alerts));
-    let load = Load::new(arguments.connections, made.collect::<anyhow::Result<_>>()?);
+    let address = to.address;
+    let made = (0..requests).map(|nth| bodies::request(kind, address, nth * alerts, alerts));
+    let load = Load::new(connections, made.collect::<anyhow::Result<_>>()?);
+    let (own, threads) = (cpu_time(), cpu_by_thread(to.process.id()));
     let began = Instant::now();
-    let answers = load.run(to).await?;
+    let answers = tokio::task::spawn_blocking(move || load.run(address)).await??;
     let seconds = began.elapsed().as_secs_f64();
+    let per_request = |cpu: Duration| rounded(cpu.as_secs_f64() * 1e6 / requests as f64);
+    let sender = per_request(cpu_time() - own);
+    let used = cpu_by_thread(to.process.id()).into_iter().map(|(name, cpu)| {
+        let before = threads.get(&name).copied().unwrap_or_default();
+        (name, cpu.saturating_sub(before))
+    });
+    let used: BTreeMap<String, Duration> = used.filter(|(_, cpu)| !cpu.is_zero()).collect();
     let taken = answers.iter().filter(|answer| answer.taken).count();
-    ensure!(taken > 0, "no request to {to} was taken");
+    ensure!(taken > 0, "no request to {address} was taken");
     let times: Vec<f64> = answers.iter().map(|answer| answer.seconds * 1_000.0).collect();
     Ok(json!({
         "requests": requests, "not_taken": requests - taken, "seconds": rounded(seconds),
@@ -98,10 +125,14 @@ async fn measured(
         "alerts_per_second": ((taken * alerts) as f64 / seconds).round(),
         "p50_ms": rounded(quantile(&times, 0.5)), "p99_ms": rounded(quantile(&times, 0.99)),
         "max_ms": rounded(quantile(&times, 1.0)),
+        "cpu_us_per_request": {
+            "sender": sender, "receiver": per_request(used.values().sum()),
+            "receiver_by_thread": used.into_iter().map(|(name, cpu)| (name, per_request(cpu))).collect::<BTreeMap<_, _>>(),
+        },
     }))
 }
 
-async fn start_aegis(arguments: &Arguments, folder: &Path) -> anyhow::Result<(Process, SocketAddr)> {
+async fn start_aegis(arguments: &Arguments, folder: &Path) -> anyhow::Result<Receiver> {
     let [dispatcher, gateway] = free_addresses()?;
     let more = match &arguments.settings {
         Some(file) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
@@ -130,7 +161,7 @@ async fn start_aegis(arguments: &Arguments, folder: &Path) -> anyhow::Result<(Pr
     listening(process, dispatcher).await
 }
 
-async fn start_alertmanager(program: &Path, folder: &Path) -> anyhow::Result<(Process, SocketAddr)> {
+async fn start_alertmanager(program: &Path, folder: &Path) -> anyhow::Result<Receiver> {
     let [address] = free_addresses()?;
     let config = folder.join("alertmanager.yml");
     // JSON is YAML. It notifies nobody.
@@ -146,12 +177,12 @@ async fn start_alertmanager(program: &Path, folder: &Path) -> anyhow::Result<(Pr
     listening(process, address).await
 }
 
-async fn listening(mut process: Process, address: SocketAddr) -> anyhow::Result<(Process, SocketAddr)> {
+async fn listening(mut process: Process, address: SocketAddr) -> anyhow::Result<Receiver> {
     let began = Instant::now();
     while tokio::net::TcpStream::connect(address).await.is_err() {
         process.require()?;
         ensure!(began.elapsed() < PATIENCE, "nothing listens at {address}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok((process, address))
+    Ok(Receiver { process, address })
 }

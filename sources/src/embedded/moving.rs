@@ -16,7 +16,7 @@ use super::batch;
 use super::catalog::{PartKey, Spot};
 use super::core::Partition;
 use super::files::{self, ReadError};
-use super::writer::Work;
+use super::operation::Work;
 use super::{EmbeddedLog, blocking};
 
 /// Copied in one frame: more would hold up appends behind it.

@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use stream::log::local::FetchLimit;
-use stream::{Instant, Offset, Record};
+use stream::{Instant, Offset};
 
-use super::batch::{BatchError, Header};
+use super::batch::Header;
 use super::catalog::{PartKey, Spot, StoredPart};
-use super::files::{Taken, choose};
+use super::files::choose;
 
 pub struct PartitionState {
     /// By first offset.
@@ -55,7 +55,8 @@ struct Cached {
 
 /// Where records lie.
 pub enum Found {
-    Records(Vec<Record>),
+    /// In these batches, oldest first.
+    Cached(Vec<Bytes>),
     /// In a file, at these places.
     File {
         file: u64,
@@ -71,7 +72,6 @@ pub enum Found {
     Gone {
         start: Offset,
     },
-    Bad(Offset, BatchError),
 }
 
 impl Part {
@@ -257,15 +257,15 @@ impl PartitionState {
         }
         if self.tail.front().is_some_and(|oldest| oldest.base <= from.0) {
             let first = self.tail.partition_point(|cached| cached.base <= from.0) - 1;
-            let mut taken = Taken::new(from, limit);
-            for cached in self.tail.range(first..) {
-                match taken.add(&cached.bytes) {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(cause) => return Found::Bad(Offset(cached.base), cause),
-                }
-            }
-            return Found::Records(taken.records);
+            // Not decoded here: the writer waits for whoever looks.
+            let mut bytes = 0;
+            let batches = self.tail.range(first..).take_while(|cached| {
+                let full = bytes >= limit.bytes || cached.base >= from.0.saturating_add(limit.records as u64);
+                let first = bytes == 0;
+                bytes += cached.bytes.len();
+                first || !full
+            });
+            return Found::Cached(batches.map(|cached| cached.bytes.clone()).collect());
         }
         match self.parts.range(..=from.0).next_back() {
             Some((_, part)) => match &part.spots {

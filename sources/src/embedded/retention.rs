@@ -4,8 +4,8 @@ use stream::log::membership::lock;
 use stream::{Instant, LogError, Offset, TopicPartition};
 
 use super::core::TopicState;
+use super::operation::Work;
 use super::partition::{Part, PartitionState};
-use super::writer::Work;
 use super::{EmbeddedLog, blocking};
 
 /// What retention dropped from one partition.

@@ -1,12 +1,13 @@
 //! The one thread that writes: it gives offsets, keeps the order and shares syncs.
 //!
-//! It takes what is queued as one round, writes each operation into the file as one frame, in order, syncs once if
-//! anybody asked for durability, and answers. So concurrent appends share a sync, nobody waits for more than the round
+//! It takes what is queued as one round, writes each operation into the file as one frame (appends that follow each other share one), in
+//! order, syncs once if anybody asked for durability, and answers. So concurrent appends share a sync, nobody waits for more than the round
 //! before and its own, and since one file is written at a time, whatever is durable has everything before it durable too.
 //!
 //! Records become visible when they are written, before the sync: only readers of this process see them, whose
 //! commits come later in the same file. Who acts outside asks for a sync first.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -15,13 +16,14 @@ use bytes::Bytes;
 use stream::log::local::Seat;
 use stream::log::membership::lock;
 use stream::{CommitError, LogError, Offset};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 pub use super::active::Active;
-use super::batch::{self, Encoded, Header};
+use super::batch::{self, Header};
 use super::catalog::{PartKey, Position, Sealing, Spot};
 use super::core::{Core, Partition};
 use super::frame::{BatchEntry, Directory, PositionEntry};
+use super::operation::{Appended, Operation, Target, Work};
 use super::partition::{Part, Spots};
 
 /// Operations in one round: more would let the first wait long for its answer.
@@ -31,55 +33,9 @@ const ROUND_BYTES: usize = 16 << 20;
 /// A file is sealed at this size at the latest: the places of its batches are 32 bits, and one more frame must fit.
 const MAX_SEGMENT_BYTES: u64 = 2 << 30;
 
-/// Something to do, with who waits for it. The permit bounds what is queued.
-pub struct Operation {
-    pub work: Work,
-    pub bytes: usize,
-    pub permit: OwnedSemaphorePermit,
-}
-
-pub enum Work {
-    Append {
-        target: Target,
-        done: oneshot::Sender<Result<Offset, LogError>>,
-    },
-    Commit {
-        seat: Seat,
-        outputs: Vec<Target>,
-        positions: Vec<(Arc<Partition>, Offset)>,
-        done: oneshot::Sender<Result<(), CommitError>>,
-    },
-    /// Everything before is durable when this is answered.
-    Sync {
-        done: oneshot::Sender<Result<(), LogError>>,
-    },
-    /// Seal the file, so that what it holds can be dropped.
-    Roll {
-        done: oneshot::Sender<Result<(), LogError>>,
-    },
-    /// Write copies of batches whose file is about to go. They count once the move is settled.
-    Copy {
-        partition: Arc<Partition>,
-        original: PartKey,
-        batches: Vec<(Header, Bytes)>,
-        done: oneshot::Sender<Result<(), LogError>>,
-    },
-    /// All of `original` has been copied: the copies take its place.
-    Settle {
-        partition: Arc<Partition>,
-        original: PartKey,
-        done: oneshot::Sender<Result<(), LogError>>,
-    },
-}
-
-pub struct Target {
-    pub partition: Arc<Partition>,
-    pub batches: Vec<Encoded>,
-}
-
 /// An answer that waits for the round's sync or flush.
 enum Answer {
-    Offset(oneshot::Sender<Result<Offset, LogError>>, Offset),
+    Offset(Appended, Offset),
     Commit(oneshot::Sender<Result<(), CommitError>>),
     Done(oneshot::Sender<Result<(), LogError>>),
 }
@@ -125,7 +81,7 @@ struct Sealed {
 
 impl Writer {
     fn round(&mut self, first: Operation, operations: &Receiver<Operation>) {
-        let mut answers = Vec::new();
+        let (mut answers, mut appends) = (Vec::new(), Vec::new());
         let mut permits = Vec::new();
         let (mut bytes, mut sync) = (0, false);
         let mut next = Some(first);
@@ -133,17 +89,44 @@ impl Writer {
             bytes += operation.bytes;
             permits.push(operation.permit);
             sync |= matches!(operation.work, Work::Append { .. } | Work::Sync { .. });
-            answers.extend(self.work(operation.work));
+            match operation.work {
+                Work::Append { target, done } => appends.push((target, done)),
+                other => {
+                    answers.extend(self.append(std::mem::take(&mut appends)));
+                    answers.extend(self.work(other));
+                }
+            }
             if bytes < ROUND_BYTES && permits.len() < ROUND_OPERATIONS {
                 next = operations.try_recv().ok();
             }
         }
+        answers.extend(self.append(appends));
         if sync {
             self.persist();
         }
         for answer in answers {
             self.answer(answer);
         }
+    }
+
+    /// Appends that came one after another, in one frame: a write, and a call for the readers, costs more than most records do.
+    fn append(&mut self, appends: Vec<(Target, Appended)>) -> Vec<Answer> {
+        if appends.is_empty() {
+            return Vec::new();
+        }
+        self.roll_if_due();
+        let mut ends: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+        let (mut targets, mut answers) = (Vec::with_capacity(appends.len()), Vec::with_capacity(appends.len()));
+        for (target, done) in appends {
+            let partition = &target.partition;
+            let end = ends.entry((partition.topic, partition.at.partition));
+            let end = end.or_insert_with(|| lock(&partition.state).end);
+            answers.push(Answer::Offset(done, Offset(*end)));
+            *end += target.batches.iter().map(|batch| u64::from(batch.count())).sum::<u64>();
+            targets.push(target);
+        }
+        self.write(targets, Vec::new());
+        answers
     }
 
     /// Whether there is something to do when nobody asks for anything.
@@ -203,11 +186,7 @@ impl Writer {
         // Before a commit takes the lock of its group, which sealing needs too.
         self.roll_if_due();
         match work {
-            Work::Append { target, done } => {
-                let offset = Offset(lock(&target.partition.state).end);
-                self.write(vec![target], Vec::new());
-                Some(Answer::Offset(done, offset))
-            }
+            Work::Append { target, done } => self.append(vec![(target, done)]).pop(),
             Work::Commit {
                 seat,
                 outputs,
@@ -465,7 +444,7 @@ impl Writer {
 
 /// One target per partition, in the order of partitions, so that locks are taken in one order.
 fn merged(targets: Vec<Target>) -> Vec<Target> {
-    let mut merged: std::collections::BTreeMap<_, Target> = std::collections::BTreeMap::new();
+    let mut merged: BTreeMap<_, Target> = BTreeMap::new();
     for target in targets.into_iter().filter(|target| !target.batches.is_empty()) {
         match merged.get_mut(&target.partition.at) {
             Some(known) => known.batches.extend(target.batches),

@@ -1,5 +1,5 @@
-//! The sender: connections that each send a request, wait for its answer, and send the next. It reads no more of an answer than
-//! where it ends, as it shares its cores with what it measures.
+//! The sender: connections that each send a request, wait for its answer, and send the next. All of it in one thread, and it reads no more
+//! of an answer than its status and where it ends, as it shares its cores with what it measures.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 
 /// Longest head of an answer.
 const MAX_HEAD: usize = 16 << 10;
+
+const LENGTH: &[u8] = b"content-length:";
 
 /// Requests, dealt to connections in turn.
 pub struct Load(Vec<Vec<Bytes>>);
@@ -33,20 +35,23 @@ impl Load {
         Load(dealt)
     }
 
-    /// Sends everything.
+    /// Sends everything, from one thread.
     ///
     /// # Errors
     /// A connection breaks, or what comes back is no answer.
-    pub async fn run(self, to: SocketAddr) -> anyhow::Result<Vec<Answer>> {
-        let mut connections = JoinSet::new();
-        for requests in self.0 {
-            connections.spawn(one(to, requests));
-        }
-        let mut answers = Vec::new();
-        while let Some(sent) = connections.join_next().await {
-            answers.extend(sent??);
-        }
-        Ok(answers)
+    pub fn run(self, to: SocketAddr) -> anyhow::Result<Vec<Answer>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        runtime.block_on(async {
+            let mut connections = JoinSet::new();
+            for requests in self.0 {
+                connections.spawn(one(to, requests));
+            }
+            let mut answers = Vec::new();
+            while let Some(sent) = connections.join_next().await {
+                answers.extend(sent??);
+            }
+            Ok(answers)
+        })
     }
 }
 
@@ -81,19 +86,27 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<
             bail!("an answer without an end");
         }
     };
-    let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
-    let status = text.get(9..12).and_then(|digits| digits.parse().ok());
-    let status: u16 = status.with_context(|| format!("no status in {text:?}"))?;
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length: usize = match length {
-        Some(length) => length.trim().parse()?,
-        None if status == 204 => 0,
-        None => bail!("an answer without a length: {text:?}"),
-    };
+    let (status, length) = said(&buffer[..head])?;
     while buffer.len() < head + length {
         if stream.read_buf(buffer).await? == 0 {
             bail!("the connection was closed in the middle of an answer");
         }
     }
     Ok(status)
+}
+
+/// The status of an answer, and the length of its body.
+fn said(head: &[u8]) -> anyhow::Result<(u16, usize)> {
+    let wrong = || format!("not an answer: {:?}", String::from_utf8_lossy(head));
+    let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.trim().parse::<usize>().ok();
+    let status = head.get(9..12).and_then(number).with_context(wrong)? as u16;
+    let length = head.split(|byte| *byte == b'\n').find_map(|line| {
+        let (name, value) = line.split_at_checked(LENGTH.len())?;
+        name.eq_ignore_ascii_case(LENGTH).then(|| number(value))
+    });
+    match length {
+        Some(length) => Ok((status, length.with_context(wrong)?)),
+        None if status == 204 => Ok((status, 0)),
+        None => bail!("an answer without a length: {:?}", String::from_utf8_lossy(head)),
+    }
 }

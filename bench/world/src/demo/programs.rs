@@ -58,6 +58,11 @@ impl Process {
         Ok(Process { name, child, log })
     }
 
+    /// Its number, as the system names it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// # Errors
     /// It has ended; with the last lines of its log.
     pub fn require(&mut self) -> anyhow::Result<()> {

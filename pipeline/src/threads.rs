@@ -1,0 +1,40 @@
+//! The threads of stages and sinks.
+//!
+//! A stage that works off a batch keeps its thread for as long as that takes, and whoever waits for that thread is answered late. So stages and
+//! sinks have threads of their own: the doors, the gateway and whatever else answers keep the process's other ones, and the system's scheduler
+//! divides the cores between both (`docs/adr/0036-stages-have-threads-of-their-own.md`).
+
+use std::io;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Until dropped; what still runs on them then is cut off.
+pub struct StageThreads {
+    handle: Handle,
+    /// Always there, until dropped.
+    runtime: Option<Runtime>,
+}
+
+impl StageThreads {
+    /// As many as there are cores, so that a backlog is worked off with all of them while the doors are quiet.
+    pub fn start() -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread().thread_name("stages").enable_all().build()?;
+        Ok(StageThreads {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
+    }
+
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for StageThreads {
+    fn drop(&mut self) {
+        // A runtime that is dropped as it is waits for its blocking work, which no thread of another runtime may do.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
