@@ -11,6 +11,7 @@ use serde_json::Value;
 use support::{database, required};
 use tempfile::TempDir;
 use world::demo::{Look, Options, Programs, Site, Story, Trouble, checks, over, stages};
+use world::real::RealCluster;
 use world::{Fault, FaultKind, System};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,10 +50,11 @@ fn missed(site: &Site, look: &Look) -> Vec<&'static str> {
 }
 
 /// Everything that the demo shows.
-async fn shown(settings: String) {
+async fn shown(settings: String, cluster: Option<RealCluster>) {
     let options = Options {
         settings,
         earlier: Some(storm()),
+        cluster,
         ..Options::default()
     };
     let Some((mut site, _folder)) = site(options).await else {
@@ -167,7 +169,7 @@ async fn run(site: &Site, arguments: &[&str]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_of_it_on_the_embedded_log() {
-    shown(String::new()).await;
+    shown(String::new(), None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,11 +178,31 @@ async fn all_of_it_on_kafka_and_postgresql() {
         return;
     };
     let (url, prefix) = (database(&postgres, "demo_oom").await, uuid::Uuid::new_v4().simple());
-    shown(format!(
+    let settings = format!(
         "[signing]\nkeys = [\"a key that every process of this test holds\"]\n[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap_servers = [\"{kafka}\"]\ntopic_prefix = \"{prefix}.\"\n\
          [topics]\npartitions = 2\n[store]\nurl = \"{url}\"\n"
-    ))
-    .await;
+    );
+    shown(settings, None).await;
+}
+
+/// The same where the Kubernetes that Aegis looks at and acts on is no stand-in (`make test-kubernetes`).
+mod real_api_server {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_of_it() {
+        let Some(cluster) = RealCluster::opted_in() else { return };
+        shown(String::new(), Some(cluster)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_a_rise_of_traffic_the_release_is_taken_back() {
+        let Some(cluster) = RealCluster::opted_in() else { return };
+        taken_back(Some(cluster.clone())).await;
+        let images = cluster.json(&["-n", "production", "get", "deployment", "api-server"]).unwrap();
+        let image = &images["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert_eq!(image, "registry.example/api-server:v1.41", "{images}");
+    }
 }
 
 /// A site that tells another story.
@@ -214,11 +236,19 @@ fn found(look: &Look) -> (String, Vec<&str>) {
 /// Without a rise of traffic the release is what changed: to take it back is proposed, which no rule allows, so a human is asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_rise_of_traffic_the_release_is_taken_back() {
-    let story = Story {
-        traffic_rose: false,
-        ..Story::default()
+    taken_back(None).await;
+}
+
+async fn taken_back(cluster: Option<RealCluster>) {
+    let options = Options {
+        story: Story {
+            traffic_rose: false,
+            ..Story::default()
+        },
+        cluster,
+        ..Options::default()
     };
-    let Some((mut site, _folder)) = other(story).await else {
+    let Some((mut site, _folder)) = site(options).await else {
         return;
     };
     let waiting = until(&mut site, "a remediation that waits", |look| {

@@ -1,5 +1,7 @@
 //! What the acting tools promise: it happens once, on the state that was approved, or one knows that it did not, or one can look.
 
+#[path = "acting/real.rs"]
+mod real_api_server;
 mod support;
 
 use model::{Action, WorkloadKind};
@@ -73,7 +75,10 @@ async fn a_restart_replaces_every_pod_and_the_memory_falls() {
 
 #[tokio::test]
 async fn every_action_on_every_kind_and_back_again() {
-    let bench = bench(Scenario::fast()).await;
+    every_action(bench(Scenario::fast()).await).await;
+}
+
+async fn every_action(bench: Bench) {
     for (kind, name, scales) in [
         (WorkloadKind::Deployment, "checkout", true),
         (WorkloadKind::StatefulSet, "postgres", true),
@@ -119,7 +124,10 @@ async fn every_action_on_every_kind_and_back_again() {
 
 #[tokio::test]
 async fn a_rollback_brings_the_earlier_image() {
-    let bench = bench(Scenario::fast()).await;
+    rollback(bench(Scenario::fast()).await).await;
+}
+
+async fn rollback(bench: Bench) {
     let target = workload(WorkloadKind::Deployment, "checkout");
     let to = |to_revision| Action::Rollback {
         target: target.clone(),
@@ -139,7 +147,10 @@ async fn a_rollback_brings_the_earlier_image() {
 
 #[tokio::test]
 async fn the_diff_says_what_would_change() {
-    let bench = bench(Scenario::fast()).await;
+    diff(bench(Scenario::fast()).await).await;
+}
+
+async fn diff(bench: Bench) {
     let scale = Action::Scale {
         target: api_server(),
         replicas: 5,
@@ -167,7 +178,10 @@ async fn the_diff_says_what_would_change() {
 
 #[tokio::test]
 async fn a_target_that_changed_since_is_left_alone() {
-    let bench = bench(Scenario::fast()).await;
+    stale(bench(Scenario::fast()).await).await;
+}
+
+async fn stale(bench: Bench) {
     let stale = bench.approved(&restart()).await;
     execute(
         &bench,
@@ -185,7 +199,10 @@ async fn a_target_that_changed_since_is_left_alone() {
 
 #[tokio::test]
 async fn of_two_at_once_one_happens() {
-    let bench = bench(Scenario::fast()).await;
+    one_of_two(bench(Scenario::fast()).await).await;
+}
+
+async fn one_of_two(bench: Bench) {
     let state = bench.cluster().state(&restart()).await.unwrap();
     let (one, other) = (approved(&restart(), &state), approved(&restart(), &state));
     let attempts = [one.attempt(), other.attempt()];
@@ -311,7 +328,10 @@ async fn a_server_that_is_gone_did_nothing() {
 
 #[tokio::test]
 async fn an_attempt_stays_known_after_the_next_one() {
-    let bench = bench(Scenario::fast()).await;
+    attempts(bench(Scenario::fast()).await).await;
+}
+
+async fn attempts(bench: Bench) {
     let first = execute(&bench, &restart()).await;
     settled(&bench, &restart()).await;
     execute(

@@ -132,7 +132,7 @@ impl Watch {
     /// Until every warning is a signal; each is one.
     fn heard(&self, sent: &BTreeSet<String>) {
         wait_for("every warning", PATIENCE, || {
-            let rows = self.signals("event");
+            let rows = self.signals("cluster_event");
             let heard: Vec<&str> = rows.iter().map(|row| text(row, "description")).filter(|text| text.starts_with("warning")).collect();
             assert!(heard.len() <= sent.len(), "told twice: {heard:?}");
             let distinct: BTreeSet<String> = heard.iter().map(|text| (*text).to_owned()).collect();
@@ -213,7 +213,7 @@ fn a_rollout_is_a_change() {
     watch.kubectl(&["rollout", "undo", "deployment/checkout"]);
     watch.signal("change", "Rollout of checkout to revision 3 (checkout:v1): completed");
     watch.kubectl(&["scale", "deployment/checkout", "--replicas=3"]);
-    watch.signal("change", "checkout scaled from 2 to 3 replicas");
+    watch.signal("change", "checkout scaled from 2 to 3");
     // What was there before is told too, once; and nothing else.
     let titles: BTreeSet<String> = watch.signals("change").iter().map(|row| text(row, "title").to_owned()).collect();
     let begun = |revision: u32, image: &str| format!("Rollout of checkout to revision {revision} (checkout:{image})");
@@ -221,12 +221,12 @@ fn a_rollout_is_a_change() {
         .iter()
         .flat_map(|(revision, image)| [begun(*revision, image), begun(*revision, image) + ": completed"])
         .collect();
-    expected.insert("checkout scaled from 2 to 3 replicas".to_owned());
+    expected.insert("checkout scaled from 2 to 3".to_owned());
     assert_eq!(titles, expected);
     assert_eq!(watch.signals("change").len(), expected.len(), "each is one signal");
     // The controllers' own Events.
     wait_for("the Events of the rollout", PATIENCE, || {
-        let rows = watch.signals("event");
+        let rows = watch.signals("cluster_event");
         let scaled = rows.iter().filter(|row| text(row, "title").contains("ScalingReplicaSet"));
         (scaled.filter(|row| row["service"] == "checkout").count() >= 3).then_some(())
     });
