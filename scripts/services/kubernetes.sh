@@ -221,7 +221,7 @@ start() {
             { node 1 && node 2; } >"$folder/nodes.json" && kubectl "$folder" create -f "$folder/nodes.json" &&
             for part in kube-controller-manager kube-scheduler kwok proxy; do run_part "$folder" "$part"; done &&
             ready "$folder" "service accounts" kubectl "$folder" get serviceaccount default &&
-            kubectl "$folder" wait --for=condition=Ready --timeout=300s node --all
+            ready "$folder" nodes kubectl "$folder" wait --for=condition=Ready --timeout=5s node --all
     } || up=no
     if [ "$up" = no ]; then
         for part in "${parts[@]}"; do [ ! -f "$folder/$part.log" ] || tail_log "$folder/$part.log"; done
