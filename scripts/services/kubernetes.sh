@@ -8,8 +8,8 @@
 #   kubernetes.sh kill FOLDER PART     SIGKILL for one of its programs (etcd, kube-apiserver, …)
 #   kubernetes.sh run FOLDER PART      starts it again at the address that it had
 #
-# The API server is a real one: TLS with a certificate authority of its own, tokens, RBAC, admission, an audit log of what
-# service accounts ask for (FOLDER/audit.log). Everything listens on loopback. FOLDER/proxy is the address of a `kubectl proxy` with
+# The API server is a real one: TLS with a certificate authority of its own, tokens, RBAC, admission, an audit log of what the
+# service accounts of namespace aegis ask for (FOLDER/audit.log). Everything listens on loopback. FOLDER/proxy is the address of a `kubectl proxy` with
 # the administrator's rights, for the tests' own hands.
 #
 # It does not do: containers, their logs and metrics, `exec`, images, networks.
@@ -127,13 +127,13 @@ prepare() {
     kubeconfig "$folder" controllers /CN=system:kube-controller-manager
     kubeconfig "$folder" scheduler /CN=system:kube-scheduler
     kubeconfig "$folder" kwok /O=system:masters/CN=kwok
-    # What service accounts ask for, each request once it is answered.
+    # What service accounts of namespace aegis ask for, each request once it is answered.
     cat >"$folder/audit.yaml" <<'EOF'
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived, ResponseStarted]
 rules:
-  - {level: Metadata, userGroups: ["system:serviceaccounts"]}
+  - {level: Metadata, userGroups: ["system:serviceaccounts:aegis"]}
   - {level: None}
 EOF
     chmod 600 "$folder"/*.key "$folder"/*.kubeconfig
@@ -159,7 +159,7 @@ command_of() {
         "--service-account-signing-key-file=$folder/accounts.key" --service-cluster-ip-range=10.96.0.0/16
         "--audit-policy-file=$folder/audit.yaml" "--audit-log-path=$folder/audit.log" --profiling=false) ;;
     kube-controller-manager) command=("$programs/kube-controller-manager" "--kubeconfig=$folder/controllers.kubeconfig" --secure-port=0
-        --leader-elect=false "--service-account-private-key-file=$folder/accounts.key" "--root-ca-file=$folder/ca.crt"
+        --leader-elect=false --use-service-account-credentials=true "--service-account-private-key-file=$folder/accounts.key" "--root-ca-file=$folder/ca.crt"
         --controllers=deployment-controller,replicaset-controller,statefulset-controller,daemonset-controller,namespace-controller,garbage-collector-controller,serviceaccount-controller,root-ca-certificate-publisher-controller,node-lifecycle-controller,pod-garbage-collector-controller,resourcequota-controller) ;;
     kube-scheduler) command=("$programs/kube-scheduler" "--kubeconfig=$folder/scheduler.kubeconfig" --secure-port=0 --leader-elect=false) ;;
     kwok) command=("$programs/kwok" "--kubeconfig=$folder/kwok.kubeconfig" --manage-all-nodes=true --node-lease-duration-seconds=40
