@@ -199,7 +199,9 @@ mod real_api_server {
     async fn without_a_rise_of_traffic_the_release_is_taken_back() {
         let Some(cluster) = RealCluster::opted_in() else { return };
         taken_back(Some(cluster.clone())).await;
-        let images = cluster.json(&["-n", "production", "get", "deployment", "api-server"]).unwrap();
+        let images = cluster
+            .json(&["-n", "production", "get", "deployment", "api-server"])
+            .unwrap();
         let image = &images["spec"]["template"]["spec"]["containers"][0]["image"];
         assert_eq!(image, "registry.example/api-server:v1.41", "{images}");
     }

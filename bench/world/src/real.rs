@@ -111,14 +111,21 @@ impl RealCluster {
         let config = self.folder.join("admin.kubeconfig");
         let mut command = Command::new(self.folder.join("kubectl"));
         command.arg("--kubeconfig").arg(config).args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().context("kubectl")?;
         // A program that has failed reads nothing more; it says why below.
         let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
         let output = child.wait_with_output()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
-            bail!("kubectl {}: {said}{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "kubectl {}: {said}{}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         Ok(said)
     }
@@ -170,7 +177,14 @@ impl RealCluster {
     /// The API server does not take it.
     pub fn grant_acting(&self, namespace: &str) -> anyhow::Result<()> {
         let account = format!("--serviceaccount={AEGIS}:{ACTS}");
-        let arguments = ["-n", namespace, "create", "rolebinding", "aegis-act", "--clusterrole=aegis-act"];
+        let arguments = [
+            "-n",
+            namespace,
+            "create",
+            "rolebinding",
+            "aegis-act",
+            "--clusterrole=aegis-act",
+        ];
         self.kubectl(&[&arguments[..], &[&account]].concat(), "").map(drop)
     }
 
@@ -208,7 +222,12 @@ impl RealCluster {
 
     fn script(&self, verb: &str, part: &str) -> anyhow::Result<()> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/kubernetes.sh");
-        let status = Command::new(script).arg(verb).arg(&self.folder).arg(part).stdin(Stdio::null()).status()?;
+        let status = Command::new(script)
+            .arg(verb)
+            .arg(&self.folder)
+            .arg(part)
+            .stdin(Stdio::null())
+            .status()?;
         ensure!(status.success(), "kubernetes.sh {verb} {part}: {status}");
         Ok(())
     }
@@ -221,7 +240,9 @@ impl RealCluster {
         let url = std::fs::read_to_string(self.folder.join("etcd.url"))?;
         let ask = |path: &str, body: Value| {
             let url = format!("{}{path}", url.trim());
-            let output = Command::new("curl").args(["-sS", "-m", "20", "-d", &body.to_string(), &url]).output()?;
+            let output = Command::new("curl")
+                .args(["-sS", "-m", "20", "-d", &body.to_string(), &url])
+                .output()?;
             serde_json::from_slice::<Value>(&output.stdout).with_context(|| {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 format!("{url}: {}{}", text(&output.stdout), text(&output.stderr))
@@ -251,7 +272,10 @@ fn asked(line: &Value) -> Option<Asked> {
     let user = line["user"]["username"].as_str()?;
     Some(Asked {
         at: line["requestReceivedTimestamp"].as_str()?.parse().ok()?,
-        account: user.strip_prefix("system:serviceaccount:").filter(|of| of.starts_with("aegis:"))?.to_owned(),
+        account: user
+            .strip_prefix("system:serviceaccount:")
+            .filter(|of| of.starts_with("aegis:"))?
+            .to_owned(),
         verb: text(&line["verb"]),
         group: text(&line["objectRef"]["apiGroup"]),
         resource: text(&line["objectRef"]["resource"]),

@@ -75,7 +75,9 @@ impl Watch {
 
     fn pods(&self, app: &str) -> Vec<String> {
         let pods = self.cluster.pods(self.namespace, app).unwrap();
-        pods.iter().map(|pod| text(&pod["metadata"], "name").to_owned()).collect()
+        pods.iter()
+            .map(|pod| text(&pod["metadata"], "name").to_owned())
+            .collect()
     }
 
     /// Until every kind of objects is watched.
@@ -109,7 +111,8 @@ impl Watch {
                 "select m.title as title, m.ends_at as ends_at, i.service as service, i.severity as severity from incident_members m \
                  join incidents i on i.id = m.incident_id where m.source = 'kubernetes' and i.merged_into is null",
             );
-            rows.into_iter().find(|row| text(row, "title").starts_with(title) && row["ends_at"].is_null() != ended)
+            rows.into_iter()
+                .find(|row| text(row, "title").starts_with(title) && row["ends_at"].is_null() != ended)
         })
     }
 
@@ -122,7 +125,10 @@ impl Watch {
     }
 
     fn warn(&self, messages: impl IntoIterator<Item = String>, sent: &mut BTreeSet<String>) {
-        let about = self.cluster.json(&["-n", self.namespace, "get", "deployment", "checkout"]).unwrap();
+        let about = self
+            .cluster
+            .json(&["-n", self.namespace, "get", "deployment", "checkout"])
+            .unwrap();
         for message in messages {
             self.cluster.say(&about, "Warning", "FailedMount", &message).unwrap();
             sent.insert(message);
@@ -133,7 +139,11 @@ impl Watch {
     fn heard(&self, sent: &BTreeSet<String>) {
         wait_for("every warning", PATIENCE, || {
             let rows = self.signals("cluster_event");
-            let heard: Vec<&str> = rows.iter().map(|row| text(row, "description")).filter(|text| text.starts_with("warning")).collect();
+            let heard: Vec<&str> = rows
+                .iter()
+                .map(|row| text(row, "description"))
+                .filter(|text| text.starts_with("warning"))
+                .collect();
             assert!(heard.len() <= sent.len(), "told twice: {heard:?}");
             let distinct: BTreeSet<String> = heard.iter().map(|text| (*text).to_owned()).collect();
             (distinct == *sent).then_some(())
@@ -206,16 +216,28 @@ fn a_rollout_is_a_change() {
     watch.rolled_out("checkout");
     watch.aegis.start();
     watch.watched();
-    watch.kubectl(&["set", "image", "deployment/checkout", "checkout=registry.example/checkout:v2"]);
+    watch.kubectl(&[
+        "set",
+        "image",
+        "deployment/checkout",
+        "checkout=registry.example/checkout:v2",
+    ]);
     let done = watch.signal("change", "Rollout of checkout to revision 2 (checkout:v2): completed");
-    assert_eq!((&done["service"], &done["severity"]), (&json!("checkout"), &json!("info")));
+    assert_eq!(
+        (&done["service"], &done["severity"]),
+        (&json!("checkout"), &json!("info"))
+    );
     watch.signal("change", "Rollout of checkout to revision 2 (checkout:v2)");
     watch.kubectl(&["rollout", "undo", "deployment/checkout"]);
     watch.signal("change", "Rollout of checkout to revision 3 (checkout:v1): completed");
     watch.kubectl(&["scale", "deployment/checkout", "--replicas=3"]);
     watch.signal("change", "checkout scaled from 2 to 3");
     // What was there before is told too, once; and nothing else.
-    let titles: BTreeSet<String> = watch.signals("change").iter().map(|row| text(row, "title").to_owned()).collect();
+    let titles: BTreeSet<String> = watch
+        .signals("change")
+        .iter()
+        .map(|row| text(row, "title").to_owned())
+        .collect();
     let begun = |revision: u32, image: &str| format!("Rollout of checkout to revision {revision} (checkout:{image})");
     let mut expected: BTreeSet<String> = [(1, "v1"), (2, "v2"), (3, "v1")]
         .iter()
@@ -227,7 +249,9 @@ fn a_rollout_is_a_change() {
     // The controllers' own Events.
     wait_for("the Events of the rollout", PATIENCE, || {
         let rows = watch.signals("cluster_event");
-        let scaled = rows.iter().filter(|row| text(row, "title").contains("ScalingReplicaSet"));
+        let scaled = rows
+            .iter()
+            .filter(|row| text(row, "title").contains("ScalingReplicaSet"));
         (scaled.filter(|row| row["service"] == "checkout").count() >= 3).then_some(())
     });
     watch.books_balance();
@@ -246,7 +270,10 @@ fn what_is_wrong_with_pods_is_an_alert_until_it_is_mended() {
     watch.cluster.crash(watch.namespace, &pod, "Error").unwrap();
     let crash = format!("CrashLoopBackOff of pod {pod} (container checkout)");
     let open = watch.member(&crash, false);
-    assert_eq!((&open["service"], &open["severity"]), (&json!("checkout"), &json!("critical")));
+    assert_eq!(
+        (&open["service"], &open["severity"]),
+        (&json!("checkout"), &json!("critical"))
+    );
     watch.cluster.recover(watch.namespace, &pod).unwrap();
     watch.member(&crash, true);
 
@@ -261,16 +288,28 @@ fn what_is_wrong_with_pods_is_an_alert_until_it_is_mended() {
     watch.member(&lost, false);
     let open = watch.member(late, false);
     assert_eq!(open["service"], "search");
-    watch.signal("change", "Rollout of search to revision 1 (search:v1): progress deadline exceeded");
-    watch.cluster.kubectl(&["label", "nodes", "--all", "disk=ssd", "--overwrite"], "").unwrap();
+    watch.signal(
+        "change",
+        "Rollout of search to revision 1 (search:v1): progress deadline exceeded",
+    );
+    watch
+        .cluster
+        .kubectl(&["label", "nodes", "--all", "disk=ssd", "--overwrite"], "")
+        .unwrap();
     watch.member(&lost, true);
     watch.member(late, true);
-    watch.cluster.kubectl(&["label", "nodes", "--all", "disk-"], "").unwrap();
+    watch
+        .cluster
+        .kubectl(&["label", "nodes", "--all", "disk-"], "")
+        .unwrap();
 
     // No pods may be made any more.
     watch.kubectl(&["create", "quota", "none", "--hard=pods=0"]);
     wait_for("the quota to be counted", PATIENCE, || {
-        let quota = watch.cluster.json(&["-n", watch.namespace, "get", "quota", "none"]).ok()?;
+        let quota = watch
+            .cluster
+            .json(&["-n", watch.namespace, "get", "quota", "none"])
+            .ok()?;
         quota["status"]["hard"]["pods"].is_string().then_some(())
     });
     watch.deploy("billing", "registry.example/billing:v1", |_| {});
@@ -293,14 +332,24 @@ fn what_the_role_lacks_is_said_and_noticed_when_it_is_granted() {
     let Some(mut watch) = Watch::prepared("roles", "watch_s = 3\n") else {
         return;
     };
-    watch.cluster.kubectl(&["delete", "clusterrolebinding", "aegis-watch"], "").unwrap();
+    watch
+        .cluster
+        .kubectl(&["delete", "clusterrolebinding", "aegis-watch"], "")
+        .unwrap();
     watch.aegis.start();
     let said = wait_for("four refusals", PATIENCE, || {
         let said = watch.degraded()?;
-        let refused = said.values().filter(|what| what.as_str().is_some_and(|what| what.contains("status 403")));
+        let refused = said
+            .values()
+            .filter(|what| what.as_str().is_some_and(|what| what.contains("status 403")));
         (refused.count() == 4).then_some(said)
     });
-    for (resource, group) in [("events", "events.k8s.io"), ("pods", ""), ("deployments", "apps"), ("replicasets", "apps")] {
+    for (resource, group) in [
+        ("events", "events.k8s.io"),
+        ("pods", ""),
+        ("deployments", "apps"),
+        ("replicasets", "apps"),
+    ] {
         let said = said[&format!("kubernetes {resource} *")].as_str().unwrap();
         let server = format!("cannot list resource \"{resource}\" in API group \"{group}\" at the cluster scope");
         let ours = format!("The service account may not list and watch {resource} of ");
@@ -321,7 +370,13 @@ fn what_the_role_lacks_is_said_and_noticed_when_it_is_granted() {
         {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": ["list", "watch"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["list", "watch"]}]);
     let patch = json!({ "rules": without }).to_string();
-    watch.cluster.kubectl(&["patch", "clusterrole", "aegis-watch", "--type=merge", "-p", &patch], "").unwrap();
+    watch
+        .cluster
+        .kubectl(
+            &["patch", "clusterrole", "aegis-watch", "--type=merge", "-p", &patch],
+            "",
+        )
+        .unwrap();
     let said = wait_for("the refusal of a watch", PATIENCE, || {
         let said = watch.degraded()?;
         let said = said.get("kubernetes pods *")?.as_str()?.to_owned();
@@ -333,14 +388,23 @@ fn what_the_role_lacks_is_said_and_noticed_when_it_is_granted() {
     watch.watched();
 
     // An account that is made anew has another token: the old one is refused until the file holds the new one.
-    watch.cluster.kubectl(&["-n", "aegis", "delete", "serviceaccount", "aegis"], "").unwrap();
+    watch
+        .cluster
+        .kubectl(&["-n", "aegis", "delete", "serviceaccount", "aegis"], "")
+        .unwrap();
     watch.cluster.grant().unwrap();
     wait_for("the token to be refused", PATIENCE, || {
         let said = watch.degraded()?;
-        let refused = |what: &Value| what.as_str().is_some_and(|what| what.contains("401") && what.contains("renew it"));
+        let refused = |what: &Value| {
+            what.as_str()
+                .is_some_and(|what| what.contains("401") && what.contains("renew it"))
+        };
         said.values().all(refused).then_some(()).filter(|()| said.len() == 4)
     });
-    watch.cluster.token(WATCHES, &watch.folder.path().join("token")).unwrap();
+    watch
+        .cluster
+        .token(WATCHES, &watch.folder.path().join("token"))
+        .unwrap();
     watch.watched();
 }
 
@@ -378,7 +442,12 @@ fn the_api_server_is_killed_and_forgets() {
     // One recovers, one is deleted, a release comes; and the server remembers none of it.
     watch.cluster.recover(watch.namespace, &pods[0]).unwrap();
     watch.kubectl(&["delete", "pod", &pods[1]]);
-    watch.kubectl(&["set", "image", "deployment/checkout", "checkout=registry.example/checkout:v2"]);
+    watch.kubectl(&[
+        "set",
+        "image",
+        "deployment/checkout",
+        "checkout=registry.example/checkout:v2",
+    ]);
     watch.rolled_out("checkout");
     watch.cluster.forget_history().unwrap();
     watch.cluster.kill("kube-apiserver").unwrap();

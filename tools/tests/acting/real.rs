@@ -39,7 +39,10 @@ async fn real() -> Option<(Bench, RealCluster, tempfile::TempDir)> {
 /// What Aegis has asked was allowed, every time.
 fn nothing_was_refused(cluster: &RealCluster, before: usize) {
     let asked = cluster.asked().unwrap();
-    let refused: Vec<_> = asked[before..].iter().filter(|one| matches!(one.status, 401 | 403)).collect();
+    let refused: Vec<_> = asked[before..]
+        .iter()
+        .filter(|one| matches!(one.status, 401 | 403))
+        .collect();
     assert!(refused.is_empty(), "{refused:?}");
 }
 
@@ -67,25 +70,42 @@ on_the_real_one! {
 /// Found, looked at, restarted, and every pod is another.
 #[tokio::test]
 async fn a_restart_replaces_every_pod() {
-    let Some((bench, cluster, _folder)) = real().await else { return };
+    let Some((bench, cluster, _folder)) = real().await else {
+        return;
+    };
     let found = bench.cluster().find(Some(NAMESPACE), "api-server").await.unwrap();
     assert_eq!(found, [api_server()]);
     assert_eq!(bench.cluster().find(None, "api-server").await.unwrap(), [api_server()]);
     let before = bench.cluster().pods(&api_server()).await.unwrap();
     assert_eq!(before.len(), 3);
     for pod in &before {
-        assert_eq!((pod.restarts, pod.last_terminated.as_deref(), pod.ready), (4, Some("OOMKilled"), true), "{pod:?}");
+        assert_eq!(
+            (pod.restarts, pod.last_terminated.as_deref(), pod.ready),
+            (4, Some("OOMKilled"), true),
+            "{pod:?}"
+        );
     }
     let revisions = bench.cluster().revisions(&api_server()).await.unwrap();
-    let shown: Vec<_> = revisions.iter().map(|one| (one.number, one.images[0].as_str())).collect();
-    assert_eq!(shown, [(2, "registry.example/api-server:v1.42"), (1, "registry.example/api-server:v1.41")]);
+    let shown: Vec<_> = revisions
+        .iter()
+        .map(|one| (one.number, one.images[0].as_str()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (2, "registry.example/api-server:v1.42"),
+            (1, "registry.example/api-server:v1.41")
+        ]
+    );
 
     let executed = execute(&bench, &restart()).await;
     let after = settled(&bench, &restart()).await;
     assert_eq!(after.generation, executed.generation);
     until("the old pods to be gone", async || {
         let pods = bench.cluster().pods(&api_server()).await.unwrap();
-        let new = pods.iter().all(|pod| pod.restarts == 0 && before.iter().all(|old| old.uid != pod.uid));
+        let new = pods
+            .iter()
+            .all(|pod| pod.restarts == 0 && before.iter().all(|old| old.uid != pod.uid));
         (new && pods.len() == 3).then_some(())
     })
     .await;
@@ -94,32 +114,58 @@ async fn a_restart_replaces_every_pod() {
     for reason in ["ScalingReplicaSet", "SuccessfulCreate", "Scheduled", "OOMKilling"] {
         assert!(reasons.contains(reason), "{reason} is missing: {reasons:?}");
     }
-    assert!(events.iter().all(|event| event.last_at.is_some() && event.count > 0), "{events:?}");
+    assert!(
+        events.iter().all(|event| event.last_at.is_some() && event.count > 0),
+        "{events:?}"
+    );
     // `kubectl` sees a restart like its own.
-    let object = cluster.json(&["-n", NAMESPACE, "get", "deployment", "api-server"]).unwrap();
+    let object = cluster
+        .json(&["-n", NAMESPACE, "get", "deployment", "api-server"])
+        .unwrap();
     let annotations = &object["spec"]["template"]["metadata"]["annotations"];
-    assert!(annotations[RESTARTED_AT].is_string() && annotations[ATTEMPT] == json!(executed.attempt), "{object}");
+    assert!(
+        annotations[RESTARTED_AT].is_string() && annotations[ATTEMPT] == json!(executed.attempt),
+        "{object}"
+    );
 }
 
 /// The dry run is one: the server takes the patch, and nothing is another afterwards.
 #[tokio::test]
 async fn a_dry_run_changes_nothing() {
-    let Some((bench, cluster, _folder)) = real().await else { return };
-    let look = || cluster.json(&["-n", NAMESPACE, "get", "deployment", "checkout"]).unwrap();
+    let Some((bench, cluster, _folder)) = real().await else {
+        return;
+    };
+    let look = || {
+        cluster
+            .json(&["-n", NAMESPACE, "get", "deployment", "checkout"])
+            .unwrap()
+    };
     let before = look();
     let target = workload(WorkloadKind::Deployment, "checkout");
     for action in [
         Action::Restart { target: target.clone() },
-        Action::Rollback { target: target.clone(), to_revision: None },
-        Action::Scale { target: target.clone(), replicas: 5 },
+        Action::Rollback {
+            target: target.clone(),
+            to_revision: None,
+        },
+        Action::Scale {
+            target: target.clone(),
+            replicas: 5,
+        },
     ] {
         let dry = bench.cluster().dry_run(&action).await.unwrap();
         assert!(!dry.diff.is_empty(), "{action}");
     }
     let after = look();
-    assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+    assert_eq!(
+        after["metadata"]["resourceVersion"],
+        before["metadata"]["resourceVersion"]
+    );
     // What the API turns away a dry run shows too.
-    let scale = Action::Scale { target, replicas: u32::MAX };
+    let scale = Action::Scale {
+        target,
+        replicas: u32::MAX,
+    };
     let failure = bench.cluster().dry_run(&scale).await.unwrap_err();
     assert!(matches!(failure, ToolError::Refused { .. }), "{failure:?}");
 }
@@ -127,14 +173,21 @@ async fn a_dry_run_changes_nothing() {
 /// Without the role for a namespace nothing can be done there, not even dry; to look is another role.
 #[tokio::test]
 async fn acting_needs_its_own_role() {
-    let Some((bench, cluster, _folder)) = real().await else { return };
+    let Some((bench, cluster, _folder)) = real().await else {
+        return;
+    };
     let approved = bench.approved(&restart()).await;
     let attempt = approved.attempt();
-    cluster.kubectl(&["-n", NAMESPACE, "delete", "rolebinding", "aegis-act"], "").unwrap();
+    cluster
+        .kubectl(&["-n", NAMESPACE, "delete", "rolebinding", "aegis-act"], "")
+        .unwrap();
     let failure = bench.act.execute(approved).await.unwrap_err();
     assert!(matches!(failure, ToolError::Refused { .. }), "{failure:?}");
     let said = failure.to_string();
-    assert!(said.contains("cannot patch resource \"deployments\"") && said.contains(NAMESPACE), "{said}");
+    assert!(
+        said.contains("cannot patch resource \"deployments\"") && said.contains(NAMESPACE),
+        "{said}"
+    );
     assert!(bench.cluster().dry_run(&restart()).await.is_err());
     assert!(!bench.act.happened(&restart(), attempt).await.unwrap());
     assert_eq!(bench.cluster().pods(&api_server()).await.unwrap().len(), 3);

@@ -106,8 +106,14 @@ impl Site {
             _running: running,
         };
         if let Some(cluster) = &options.cluster {
-            site.cluster = Some((cluster.clone(), take_over(cluster, &site.world, scenario, folder).await?));
-            tell(&format!("a real API server at {} in the place of the stand-in", cluster.url));
+            site.cluster = Some((
+                cluster.clone(),
+                take_over(cluster, &site.world, scenario, folder).await?,
+            ));
+            tell(&format!(
+                "a real API server at {} in the place of the stand-in",
+                cluster.url
+            ));
         }
         let policy = match options.policy {
             Policy::Rule => RULE,

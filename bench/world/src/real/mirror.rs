@@ -45,7 +45,11 @@ impl Mirror {
                 let _ = look(cluster.proxy, &world).await;
                 if let Ok(asked) = cluster.asked() {
                     let mut state = world.state();
-                    for one in asked.iter().skip(heard).filter(|one| one.account == format!("{AEGIS}:{ACTS}")) {
+                    for one in asked
+                        .iter()
+                        .skip(heard)
+                        .filter(|one| one.account == format!("{AEGIS}:{ACTS}"))
+                    {
                         state.requests.push(Seen {
                             system: System::Kubernetes,
                             at: one.at,

@@ -71,7 +71,11 @@ impl RealCluster {
     pub fn say(&self, object: &Value, event_type: &str, reason: &str, message: &str) -> anyhow::Result<()> {
         let metadata = &object["metadata"];
         let at = time(Utc::now());
-        let name = format!("{}.{}", metadata["name"].as_str().unwrap_or_default(), uuid::Uuid::new_v4().simple());
+        let name = format!(
+            "{}.{}",
+            metadata["name"].as_str().unwrap_or_default(),
+            uuid::Uuid::new_v4().simple()
+        );
         let event = json!({
             "apiVersion": "v1", "kind": "Event",
             "metadata": {"name": name, "namespace": metadata["namespace"]},

@@ -62,7 +62,12 @@ impl RealCluster {
                 "startedAt": super::pods::time(now - TimeDelta::minutes(30)), "finishedAt": again}});
             container["state"] = json!({"running": {"startedAt": again}});
         })?;
-        self.say(pod, "Warning", "OOMKilling", "Memory cgroup out of memory: Killed process 1 (java)")
+        self.say(
+            pod,
+            "Warning",
+            "OOMKilling",
+            "Memory cgroup out of memory: Killed process 1 (java)",
+        )
     }
 }
 
