@@ -39,11 +39,19 @@ async fn execute(bench: &Bench, action: &Action) -> Executed {
     panic!("{action}: the target never stands still");
 }
 
-/// Until every pod is of the newest template and ready.
+/// Until the controller has seen the newest template, every pod is of it and ready, and the object stands still: a controller goes on
+/// writing the status for a moment.
 async fn settled(bench: &Bench, action: &Action) -> model::proposal::TargetState {
+    let (mut last, mut same) = (None, 0);
     until("the pods to be replaced", async || {
         let state = bench.cluster().state(action).await.unwrap();
-        (state.ready == state.replicas && state.detail["updated"] == json!(state.replicas)).then_some(state)
+        let (all, seen) = (json!(state.replicas), json!(state.generation));
+        let done = state.ready == state.replicas
+            && state.detail["updated"] == all
+            && state.detail["observed_generation"] == seen;
+        same = if last.as_ref() == Some(&state) { same + 1 } else { 0 };
+        last = Some(state.clone());
+        (done && same >= 10).then_some(state)
     })
     .await
 }
