@@ -9,15 +9,15 @@ BENCH_ALERTS ?= 1000000
 BENCH_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aegis/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-oom build test test-long simulate fuzz bench lint docs
+.PHONY: help run demo-oom build test test-long test-kubernetes simulate fuzz bench lint docs
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## install what is missing, build, run the demo on the embedded log
 	"$(CARGO_TARGET_DIR)/release/aegis" demo
 
-demo-oom: ## one incident from its cause to its postmortem, beside a real Prometheus (DEMO_OOM=--ask, --keep)
+demo-oom: ## one incident from its cause to its postmortem, beside a real Prometheus (DEMO_OOM=--ask, --keep; AEGIS_TEST_KUBERNETES)
 	scripts/install-tools.sh
 	scripts/services/prometheus.sh install
 	cargo build --release --workspace --bin aegis --bin bench
@@ -34,6 +34,10 @@ test: ## every test, against real Kafka, PostgreSQL, TimescaleDB, Prometheus and
 test-long: ## the same, with the long variants of the tests (AEGIS_TEST_LONG=1)
 	scripts/install-tools.sh
 	AEGIS_TEST_LONG=1 scripts/test.sh
+
+test-kubernetes: ## the tests for a real Kubernetes API server, built from source the first time (25 minutes and more)
+	scripts/install-tools.sh
+	scripts/test-kubernetes.sh
 
 simulate: ## 100,000 simulated schedules; one that fails prints how to replay it (AEGIS_TEST_SIM_SCHEDULES, _PLAN, _SEED)
 	scripts/install-tools.sh

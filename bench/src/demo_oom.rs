@@ -1,5 +1,6 @@
 //! `bench demo-oom`: the story of [`world::demo`] for people. It shows each stage when it is reached, then what was found and the
-//! postmortem, and ends with 0 only if every point of [`world::demo::checks()`] holds.
+//! postmortem, and ends with 0 only if every point of [`world::demo::checks()`] holds. Where `AEGIS_TEST_KUBERNETES` names a real
+//! cluster, that one stands in the place of the Kubernetes stand-in.
 
 mod show;
 
@@ -10,6 +11,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use world::demo::{Look, Options, Policy, Programs, Site, checks, over, stages};
+use world::real::RealCluster;
 
 use crate::storm;
 
@@ -74,6 +76,7 @@ async fn tell(arguments: &Arguments) -> anyhow::Result<()> {
         settings,
         earlier: Some(earlier),
         pace: (2_000, 3_000),
+        cluster: RealCluster::of_environment()?,
         ..Options::default()
     };
     show::heading("Setting the scene");

@@ -11,6 +11,7 @@ use serde_json::Value;
 use support::{database, required};
 use tempfile::TempDir;
 use world::demo::{Look, Options, Programs, Site, Story, Trouble, checks, over, stages};
+use world::real::RealCluster;
 use world::{Fault, FaultKind, System};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,10 +50,11 @@ fn missed(site: &Site, look: &Look) -> Vec<&'static str> {
 }
 
 /// Everything that the demo shows.
-async fn shown(settings: String) {
+async fn shown(settings: String, cluster: Option<RealCluster>) {
     let options = Options {
         settings,
         earlier: Some(storm()),
+        cluster,
         ..Options::default()
     };
     let Some((mut site, _folder)) = site(options).await else {
@@ -167,7 +169,7 @@ async fn run(site: &Site, arguments: &[&str]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_of_it_on_the_embedded_log() {
-    shown(String::new()).await;
+    shown(String::new(), None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,11 +178,23 @@ async fn all_of_it_on_kafka_and_postgresql() {
         return;
     };
     let (url, prefix) = (database(&postgres, "demo_oom").await, uuid::Uuid::new_v4().simple());
-    shown(format!(
+    let settings = format!(
         "[signing]\nkeys = [\"a key that every process of this test holds\"]\n[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap_servers = [\"{kafka}\"]\ntopic_prefix = \"{prefix}.\"\n\
          [topics]\npartitions = 2\n[store]\nurl = \"{url}\"\n"
-    ))
-    .await;
+    );
+    shown(settings, None).await;
+}
+
+/// The same where the Kubernetes that Aegis looks at and acts on is no stand-in (`make test-kubernetes`). Only this story: a real API server
+/// dates a revision by its own clock, and no release of 40 minutes ago is taken back that the cluster saw just now.
+mod real_api_server {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_of_it() {
+        let Some(cluster) = RealCluster::opted_in() else { return };
+        shown(String::new(), Some(cluster)).await;
+    }
 }
 
 /// A site that tells another story.

@@ -4,6 +4,9 @@
 
 mod support;
 
+#[path = "kubernetes/real.rs"]
+mod real_api_server;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};

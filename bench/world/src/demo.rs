@@ -13,7 +13,6 @@
 //! change what they find.
 
 mod checks;
-mod client;
 mod look;
 mod past;
 mod programs;

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod history;
+mod mirror;
 pub mod patch;
 mod pods;
 pub(crate) mod routes;
@@ -50,6 +51,8 @@ pub struct Cluster {
     requests: BTreeMap<(String, String), Requests>,
     now: DateTime<Utc>,
     history: history::History,
+    /// Somebody else's cluster, which moves by itself.
+    mirrored: bool,
     /// When the newest template of a Deployment was set.
     released: BTreeMap<Key, DateTime<Utc>>,
     /// Verbs and resources that nobody may use: `("list", "pods")`.
@@ -103,6 +106,7 @@ impl Cluster {
             requests: BTreeMap::new(),
             now,
             history: history::History::default(),
+            mirrored: false,
             released: BTreeMap::new(),
             forbidden: BTreeSet::new(),
             unserved: BTreeSet::new(),
@@ -134,6 +138,9 @@ impl Cluster {
         let now = now.max(self.now);
         self.serve(now);
         self.now = now;
+        if self.mirrored {
+            return;
+        }
         for key in self.rollouts.keys().cloned().collect::<Vec<_>>() {
             while let Some(at) = self.rollouts.get(&key).copied().filter(|at| *at <= now) {
                 match self.replace_one(&key, at) {

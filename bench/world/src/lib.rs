@@ -14,10 +14,12 @@
 //! All of it stands on one port and in one state, so a restart that is asked of the API server is seen in the memory that the
 //! exporter tells. Nothing happens by itself: whoever asks first moves the state to the present ([`kubernetes::Cluster::advance`]).
 //!
-//! [`demo`] tells one story in it, to a real Aegis beside a real Prometheus.
+//! [`demo`] tells one story in it, to a real Aegis beside a real Prometheus; in the place of the Kubernetes stand-in a real cluster
+//! may stand ([`real`]).
 //!
 //! Not here: server-side apply, creating or deleting objects, namespaces, roles, admission.
 
+mod client;
 mod control;
 pub mod demo;
 mod exporter;
@@ -27,6 +29,7 @@ pub mod jira;
 pub mod kubernetes;
 pub mod loki;
 pub mod prometheus;
+pub mod real;
 pub mod scenario;
 pub mod slack;
 

@@ -119,18 +119,18 @@ fn pod(object: &Value, known: &[Trouble], now: i64, bounds: &Bounds) -> Standing
             read_container(&mut reading, container, (is_ready, unready_since), now, bounds);
         }
     }
-    let scheduled = condition(object, "PodScheduled").filter(|scheduled| scheduled["status"] == "False");
+    let scheduled = condition(object, "PodScheduled");
+    let placed = scheduled.and_then(|scheduled| time(&scheduled["lastTransitionTime"]));
     let (kind, since) = match scheduled {
-        Some(scheduled) => {
-            let since = time(&scheduled["lastTransitionTime"]).unwrap_or(created);
-            (TroubleKind::Unschedulable, since)
-        }
-        None => (TroubleKind::NotReady, unready_since),
+        Some(scheduled) if scheduled["status"] == "False" => (TroubleKind::Unschedulable, placed.unwrap_or(created)),
+        // That it is not ready a kubelet says; one that says nothing has had the pod since it was placed.
+        _ => (TroubleKind::NotReady, changed.or(placed).unwrap_or(created)),
     };
+    let told = ready.is_some() || scheduled.is_some();
     // Why it is not ready says more, but what was said already is not taken back for that.
     let explained = !reading.standing.troubles.is_empty();
     let said = reading.known(kind, None).is_some();
-    if !is_ready && ready.is_some() && (said || !explained) {
+    if !is_ready && told && (said || !explained) {
         match since.saturating_add(bounds.not_ready) {
             due if due <= now || said => reading.wrong(kind, None, since),
             due => reading.look_again(due),
@@ -341,6 +341,16 @@ mod tests {
         let conditions = homeless["status"]["conditions"].as_array_mut().unwrap();
         conditions.push(json!({"type": "PodScheduled", "status": "False", "lastTransitionTime": second(101)}));
         check(&homeless, &[], 161, &[(Unschedulable, 101)], None);
+        // As the scheduler writes it: without a node no kubelet has said anything.
+        let of_scheduler = |status: &str, at| {
+            let scheduled = json!({"type": "PodScheduled", "status": status, "lastTransitionTime": second(at)});
+            json!({"metadata": {"uid": "u", "creationTimestamp": second(100)}, "status": {"phase": "Pending", "conditions": [scheduled]}})
+        };
+        check(&of_scheduler("False", 101), &[], 120, &[], Some(161));
+        check(&of_scheduler("False", 101), &[], 161, &[(Unschedulable, 101)], None);
+        // Placed on a node whose kubelet is silent.
+        check(&of_scheduler("True", 150), &[(Unschedulable, 101)], 170, &[], Some(210));
+        check(&of_scheduler("True", 150), &[], 210, &[(NotReady, 150)], None);
         // What leaves, and what is done, needs not be ready.
         let mut leaving = starting.clone();
         leaving["metadata"]["deletionTimestamp"] = json!(second(230));

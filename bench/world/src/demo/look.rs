@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::client::get;
 use super::story::SERVICE;
+use crate::client::get;
 
 /// Empty (null) until there is an incident.
 #[derive(Clone, Debug, Default)]

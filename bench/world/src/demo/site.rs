@@ -10,12 +10,12 @@ use chrono::{DateTime, Utc};
 use hyper::Method;
 use serde_json::json;
 
-use super::client;
 use super::look::Look;
 use super::past;
 use super::programs::{Process, Programs, free_addresses, run};
 use super::story::{NAMESPACE, REPOSITORY, Story};
-use crate::{Running, World};
+use crate::real::{ACTS, Mirror, RealCluster};
+use crate::{Running, Scenario, World, client};
 
 /// Longest until a program answers.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,6 +58,8 @@ pub struct Options {
     pub earlier: Option<PathBuf>,
     /// Milliseconds between two pods that a rollout replaces, and until a new one is ready.
     pub pace: (u64, u64),
+    /// Takes the place of the Kubernetes stand-in, and goes at its own pace.
+    pub cluster: Option<RealCluster>,
 }
 
 /// A running site; everything stops when it is dropped.
@@ -71,6 +73,7 @@ pub struct Site {
     pub prometheus: SocketAddr,
     programs: Programs,
     processes: Vec<Process>,
+    cluster: Option<(RealCluster, Mirror)>,
     _running: Running,
 }
 
@@ -87,7 +90,8 @@ impl Site {
     ) -> anyhow::Result<Self> {
         let [dispatcher, gateway, prometheus, alertmanager] = free_addresses()?;
         let story = options.story;
-        let world = World::new(story.scenario(options.pace.0, options.pace.1));
+        let scenario = story.scenario(options.pace.0, options.pace.1);
+        let world = World::new(scenario.clone());
         let running = world.start(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let mut site = Site {
             world,
@@ -98,8 +102,19 @@ impl Site {
             prometheus,
             programs: programs.clone(),
             processes: Vec::new(),
+            cluster: None,
             _running: running,
         };
+        if let Some(cluster) = &options.cluster {
+            site.cluster = Some((
+                cluster.clone(),
+                take_over(cluster, &site.world, scenario, folder).await?,
+            ));
+            tell(&format!(
+                "a real API server at {} in the place of the stand-in",
+                cluster.url
+            ));
+        }
         let policy = match options.policy {
             Policy::Rule => RULE,
             Policy::Ask => "",
@@ -240,6 +255,10 @@ impl Site {
     fn settings(&self, more: &str) -> String {
         let (folder, world) = (self.folder.display(), self._running.url());
         let (dispatcher, gateway, prometheus) = (self.dispatcher, self.gateway, self.prometheus);
+        let kubernetes = match &self.cluster {
+            Some((cluster, _)) => tools(cluster, &self.folder),
+            None => format!("[tools.kubernetes]\nurl = \"{world}\""),
+        };
         format!(
             r#"[data]
 dir = "{folder}/data"
@@ -253,8 +272,7 @@ listen = "{gateway}"
 url = "http://{prometheus}"
 [tools.loki]
 url = "{world}"
-[tools.kubernetes]
-url = "{world}"
+{kubernetes}
 [tools.github]
 url = "{world}/github"
 token = "a-token-for-the-stand-in"
@@ -356,4 +374,27 @@ receivers = ["ops"]
         self.spawn("prometheus", &mut command)?;
         self.until_ready("Prometheus", self.prometheus, "/-/ready").await
     }
+}
+
+/// The service account that acts, in the namespace of the story alone.
+fn tools(cluster: &RealCluster, folder: &Path) -> String {
+    let (url, token, ca) = (&cluster.url, folder.join("token"), cluster.ca_file());
+    format!(
+        "[tools.kubernetes]\nurl = \"{url}\"\ntoken_file = \"{}\"\nca_file = \"{}\"",
+        token.display(),
+        ca.display()
+    )
+}
+
+/// The story's workloads on the real cluster, the roles of the guide, and the world as its mirror.
+async fn take_over(cluster: &RealCluster, world: &World, scenario: Scenario, folder: &Path) -> anyhow::Result<Mirror> {
+    let (asked, token) = (cluster.clone(), folder.join("token"));
+    let prepared = tokio::task::spawn_blocking(move || {
+        asked.seed(&scenario)?;
+        asked.grant()?;
+        asked.grant_acting(NAMESPACE)?;
+        asked.token(ACTS, &token)
+    });
+    prepared.await?.context("the real cluster")?;
+    Mirror::start(cluster, world).await
 }

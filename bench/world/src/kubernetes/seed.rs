@@ -104,7 +104,8 @@ impl Cluster {
     }
 }
 
-fn template(workload: &Workload, image: &str) -> Value {
+/// The pod template of a workload at one of its images.
+pub(crate) fn template(workload: &Workload, image: &str) -> Value {
     let env: Vec<Value> = workload
         .env
         .iter()
