@@ -14,6 +14,9 @@ use super::support::site::PATIENCE;
 use super::support::{Aegis, http_get, wait_for};
 use super::text;
 
+/// Of objects that are watched, each by a connection of its own.
+const KINDS: usize = 6;
+
 /// An Aegis that watches a real cluster.
 struct Watch {
     aegis: Aegis,
@@ -83,7 +86,7 @@ impl Watch {
     /// Until every kind of objects is watched.
     fn watched(&self) {
         wait_for("the watch", PATIENCE, || {
-            (self.aegis.metric("aegis_kubernetes_up") == 4.0).then_some(())
+            (self.aegis.metric("aegis_kubernetes_up") == KINDS as f64).then_some(())
         });
     }
 
@@ -337,18 +340,20 @@ fn what_the_role_lacks_is_said_and_noticed_when_it_is_granted() {
         .kubectl(&["delete", "clusterrolebinding", "aegis-watch"], "")
         .unwrap();
     watch.aegis.start();
-    let said = wait_for("four refusals", PATIENCE, || {
+    let said = wait_for("a refusal of each kind", PATIENCE, || {
         let said = watch.degraded()?;
         let refused = said
             .values()
             .filter(|what| what.as_str().is_some_and(|what| what.contains("status 403")));
-        (refused.count() == 4).then_some(said)
+        (refused.count() == KINDS).then_some(said)
     });
     for (resource, group) in [
         ("events", "events.k8s.io"),
         ("pods", ""),
         ("deployments", "apps"),
         ("replicasets", "apps"),
+        ("statefulsets", "apps"),
+        ("daemonsets", "apps"),
     ] {
         let said = said[&format!("kubernetes {resource} *")].as_str().unwrap();
         let server = format!("cannot list resource \"{resource}\" in API group \"{group}\" at the cluster scope");
@@ -367,7 +372,7 @@ fn what_the_role_lacks_is_said_and_noticed_when_it_is_granted() {
 
     // A verb is taken away while it is used: the watch that runs is not ended for it, the next one is refused.
     let without = json!([{"apiGroups": [""], "resources": ["events", "pods"], "verbs": ["list"]},
-        {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["apps"], "resources": ["deployments", "replicasets", "statefulsets", "daemonsets"], "verbs": ["list", "watch"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["list", "watch"]}]);
     let patch = json!({ "rules": without }).to_string();
     watch
@@ -398,7 +403,10 @@ fn what_the_role_lacks_is_said_and_noticed_when_it_is_granted() {
             what.as_str()
                 .is_some_and(|what| what.contains("401") && what.contains("renew it"))
         };
-        said.values().all(refused).then_some(()).filter(|()| said.len() == 4)
+        said.values()
+            .all(refused)
+            .then_some(())
+            .filter(|()| said.len() == KINDS)
     });
     watch
         .cluster
@@ -423,7 +431,7 @@ fn the_api_server_is_killed_and_forgets() {
     wait_for("the outage to be said", PATIENCE, || {
         let said = watch.degraded()?;
         let away = |what: &Value| what.as_str().is_some_and(|what| what.contains("cannot be reached"));
-        (said.values().filter(|what| away(what)).count() == 4).then_some(())
+        (said.values().filter(|what| away(what)).count() == KINDS).then_some(())
     });
     watch.cluster.run("kube-apiserver").unwrap();
     watch.warn((10..20).map(|n| format!("warning {n}")), &mut sent);
