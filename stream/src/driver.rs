@@ -2,7 +2,7 @@
 //!
 //! One driver per stage and process: one member of the stage's consumer group, one task per assigned partition. All
 //! partitions of a stage commit together, in one transaction, when the input is drained or after
-//! the wait that [`pace`] sets.
+//! the wait that the module `pace` sets.
 
 mod asking;
 mod carry;
@@ -28,7 +28,7 @@ use crate::log::{Bounds, Log, LogError, Member, Offset, TopicPartition};
 use crate::snapshot::SnapshotStore;
 use crate::time::Clock;
 
-/// Longest wait for input, and longest time an output waits for its commit while input keeps coming ([`pace`]). Higher: fewer,
+/// Longest wait for input, and longest time an output waits for its commit while input keeps coming (module `pace`). Higher: fewer,
 /// larger transactions and more latency on a log that answers slowly; lower: transaction overhead dominates there.
 pub const LINGER: Duration = Duration::from_millis(100);
 
