@@ -47,7 +47,7 @@ simulate: ## 100,000 simulated schedules; one that fails prints how to replay it
 fuzz: ## a million spoiled bodies and requests per target; one that fails prints its seed (AEGIS_FUZZ_ROUNDS, _SEED)
 	scripts/install-tools.sh
 	AEGIS_FUZZ_ROUNDS=$(or $(AEGIS_FUZZ_ROUNDS),1000000) \
-		cargo test --release --workspace --test decoders --test requests -- --nocapture
+		cargo test --release --workspace --test decoders --test requests --test grpc --test slack --test watch -- --nocapture
 
 bench: ## generate alerts and run the core job on them (BENCH_ALERTS, BENCH_DIR)
 	scripts/install-tools.sh

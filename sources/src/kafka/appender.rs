@@ -34,9 +34,13 @@ use producers::{Producers, SILENCE};
 const IN_FLIGHT_BYTES: usize = 64 << 20;
 /// Beyond the client's own delivery timeout, for the thread that reports it.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// See the module header.
 pub(super) struct Appender {
     limit: usize,
+    /// Longest wait for an answer.
     patience: Duration,
+    /// Longest wait of records in a lane.
     time: Duration,
     in_flight: InFlight,
     producers: Arc<Producers>,
@@ -94,8 +98,7 @@ impl Appender {
             // The caller may have given up; the records are appended all the same.
             let _ = send.send(outcome);
         });
-        let sizes = records.iter().map(NewRecord::size);
-        let largest = sizes.max().unwrap_or(0);
+        let largest = records.iter().map(NewRecord::size).max().unwrap_or(0);
         let waiting = Waiting {
             records,
             batch,
