@@ -38,6 +38,11 @@ impl Dice {
     }
 }
 
+/// Whether one seed is run again: then nothing can be said of all rounds together.
+pub fn again() -> bool {
+    std::env::var_os("AEGIS_FUZZ_SEED").is_some()
+}
+
 /// Runs `round` with a seed each, and says which one failed. `usual`: how many, unless `AEGIS_FUZZ_ROUNDS` says otherwise.
 pub fn rounds(name: &str, usual: u64, mut round: impl FnMut(&mut Dice)) {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
