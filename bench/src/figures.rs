@@ -7,6 +7,7 @@ mod gathering;
 pub mod latency;
 pub mod moving;
 pub mod poison;
+pub mod query;
 pub mod source;
 pub mod webhooks;
 

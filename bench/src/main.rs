@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use figures::{checkpoints, commits, latency, moving, poison, source, webhooks};
+use figures::{checkpoints, commits, latency, moving, poison, query, source, webhooks};
 
 /// Generators and end-to-end benchmarks of Aegis.
 #[derive(Parser)]
@@ -54,6 +54,10 @@ enum Command {
     Checkpoints(checkpoints::Arguments),
     /// The Kafka source up to the raw batch, beside a bare client loop that drops its messages.
     Source(source::Arguments),
+    /// Queries over ten million archived signals, beside DuckDB on the same files.
+    ///
+    /// Prints one JSON line. The archive takes about 1 GB of disk and stays in FOLDER.
+    Query(query::Arguments),
     /// What records cost that cannot be read, beside the same input without.
     Poison(poison::Arguments),
     /// From an alert in the log to its incident, hop by hop, at half of the rate that the chain can take.
@@ -143,6 +147,7 @@ fn carry_out(runtime: &tokio::runtime::Runtime, command: Command) -> anyhow::Res
         Command::Poison(arguments) => runtime.block_on(poison::run(&arguments))?,
         Command::Latency(arguments) => runtime.block_on(latency::run(&arguments))?,
         Command::Move(arguments) => runtime.block_on(moving::run(&arguments))?,
+        Command::Query(arguments) => runtime.block_on(query::run(&arguments))?,
         Command::Webhooks(arguments) => runtime.block_on(webhooks::run(&arguments))?,
         Command::MoveMember(arguments) => return runtime.block_on(moving::member(&arguments)),
         Command::Templates { lines, file } => templates::run(lines, file.as_deref())?,

@@ -1,5 +1,6 @@
 //! What the commands do, between the command line and the parts of the pipeline.
 
+mod ask;
 mod audit;
 mod dead_letters;
 mod lines;
@@ -7,7 +8,7 @@ mod logs;
 mod repartition;
 mod response;
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -17,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::cli::render::{self, Format, Progress};
-use crate::cli::{DemoArgs, Exit, IncidentsArgs, IngestArgs, RunArgs, Session, SqlArgs, UpgradeArgs, Work, upgrade};
+use crate::cli::{DemoArgs, Exit, IncidentsArgs, IngestArgs, RunArgs, Session, UpgradeArgs, Work, upgrade};
 use crate::config::{Config, LogKind};
 use crate::run::{Addresses, signalled};
+use crate::sql_endpoint;
 use crate::topology::Topology;
 use crate::upgrade::report;
 use crate::world::{World, open_log, snapshots_of};
@@ -36,7 +38,7 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Incidents(arguments) => incidents_command(session, arguments).await,
             Work::Logs(arguments) => lines::logs(session, arguments).await,
             Work::Templates(arguments) => lines::templates(session, arguments).await,
-            Work::Sql(arguments) => sql_command(session, arguments).await,
+            Work::Sql(arguments) => ask::carry_out(session, arguments).await,
             Work::Runs(arguments) => response::runs(session, arguments).await,
             Work::Remediation(arguments) => response::remediation(session, arguments).await,
             Work::Approve(arguments) => response::approve(session, arguments).await,
@@ -98,6 +100,7 @@ async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exi
             dispatcher = shown(addresses.dispatcher),
             otlp_grpc = shown(addresses.otlp_grpc),
             gateway = shown(addresses.gateway),
+            sql = shown(addresses.sql),
             "aegis runs"
         );
     })
@@ -107,7 +110,11 @@ async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exi
 
 async fn demo_command(session: Session, arguments: DemoArgs) -> anyhow::Result<Exit> {
     let mut config = session.config.clone();
-    let listening = [&mut config.dispatcher.listen, &mut config.gateway.listen];
+    let listening = [
+        &mut config.dispatcher.listen,
+        &mut config.gateway.listen,
+        &mut config.sql.listen,
+    ];
     for listen in listening.into_iter().chain(&mut config.dispatcher.otlp_grpc_listen) {
         let port = listen.port().checked_add(arguments.port_offset);
         listen.set_port(port.context("--port-offset leads beyond port 65535")?);
@@ -228,42 +235,8 @@ async fn incidents_command(session: Session, arguments: IncidentsArgs) -> anyhow
 /// Answers queries over the tables and the archive as they are.
 async fn engine(config: &Config, options: sql::EngineOptions) -> anyhow::Result<sql::Engine> {
     existing_store(config).await?.close().await;
-    let source = sql::SqlSourceConfig {
-        url: config.store.url_in(&config.data.dir),
-        password: config.store.password.clone(),
-    };
-    let archive = config.archive.enabled.then(|| config.archive.path_in(&config.data.dir));
+    let (source, archive) = (sql_endpoint::source(config), sql_endpoint::archive(config));
     Ok(sql::Engine::open_with(source, archive, options).await?)
-}
-
-async fn sql_command(session: Session, arguments: SqlArgs) -> anyhow::Result<Exit> {
-    let config = &session.config;
-    let query = match arguments.query.as_str() {
-        "-" => {
-            let mut text = String::new();
-            io::stdin()
-                .lock()
-                .read_to_string(&mut text)
-                .context("cannot read the query from standard input")?;
-            text
-        }
-        query => query.to_owned(),
-    };
-    let options = sql::EngineOptions {
-        max_rows: arguments.max_rows,
-        ..sql::EngineOptions::default()
-    };
-    let engine = if sql::names_log_lines(&query) {
-        lines::settled_engine(config, options).await?
-    } else {
-        engine(config, options).await?
-    };
-    let (schema, batches) = engine.query(&query).await?;
-    let format = Format::of(arguments.json, arguments.csv);
-    let mut out = io::stdout().lock();
-    render::batches(&schema, &batches, format, &session.screen, &mut out)?;
-    out.flush()?;
-    Ok(Exit::Done)
 }
 
 async fn upgrade_command(session: Session, arguments: UpgradeArgs) -> anyhow::Result<Exit> {

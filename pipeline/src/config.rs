@@ -11,6 +11,7 @@ mod docs;
 mod example;
 mod fault;
 pub mod overrides;
+pub(crate) mod own_secret;
 mod policy;
 mod sections;
 mod shape;
@@ -43,6 +44,7 @@ use stream::log::{Log, LogError, Retention};
 use stream::progress::IngressPolicy;
 use stream::secret::Secret;
 use tools::ToolsSettings;
+use wire::SqlServerSettings;
 
 pub use docs::reference;
 pub use example::example;
@@ -93,6 +95,7 @@ pub struct Config {
     pub notify: NotifySettings,
     pub heartbeat: HeartbeatSettings,
     pub gateway: GatewaySettings,
+    pub sql: SqlServerSettings,
     pub readiness: ReadinessSettings,
     pub logging: LoggingSettings,
 }
@@ -258,6 +261,7 @@ impl Config {
         ];
         let grpc = self.dispatcher.otlp_grpc_listen;
         listeners.extend(grpc.map(|address| ("dispatcher.otlp_grpc_listen", address)));
+        listeners.extend(self.sql.enabled.then_some(("sql.listen", self.sql.listen)));
         listeners
     }
 

@@ -23,6 +23,7 @@ pub mod repartition;
 pub mod retention;
 pub mod run;
 pub mod scan;
+pub mod sql_endpoint;
 mod threads;
 pub mod topology;
 pub mod totals;

@@ -29,7 +29,8 @@ use crate::readiness::watch_health;
 use crate::reads::StoreReads;
 use crate::recollection::StoreRecollection;
 use crate::retention;
-use crate::threads::StageThreads;
+use crate::sql_endpoint::SqlEndpoint;
+use crate::threads::OwnThreads;
 use crate::topology::{Drive, STAGES, dead_letters};
 use crate::watch;
 use crate::workers;
@@ -45,6 +46,8 @@ pub struct Addresses {
     /// For OTLP over gRPC; `None` also where no address is set for it.
     pub otlp_grpc: Option<SocketAddr>,
     pub gateway: Option<SocketAddr>,
+    /// SQL over PostgreSQL's wire protocol.
+    pub sql: Option<SocketAddr>,
 }
 
 /// One layer of the process: it stops as a whole, after the layers above it.
@@ -82,7 +85,7 @@ pub async fn run(
     stop: CancellationToken,
     started: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
-    let threads = StageThreads::start().context("starting the threads of the stages")?;
+    let threads = OwnThreads::of_stages().context("starting the threads of the stages")?;
     let mut doors = Layer::new("doors");
     let mut stages = Layer::new("stages");
     let mut outlets = Layer::new("sinks");
@@ -195,6 +198,12 @@ pub async fn run(
         addresses.gateway = Some(gateway.local_addr());
         let closing = last.stop.clone();
         last.tasks.spawn(async move { Ok(gateway.serve(closing).await?) });
+        if world.config.sql.enabled {
+            let endpoint = SqlEndpoint::open(&world).await?;
+            addresses.sql = Some(endpoint.local_addr()?);
+            let closing = last.stop.clone();
+            last.tasks.spawn(endpoint.serve(closing));
+        }
     }
     if let Some(dispatcher) = addresses.dispatcher
         && let Some(heartbeat) = Heartbeat::new(&world, dispatcher, &readiness)?

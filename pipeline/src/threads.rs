@@ -1,4 +1,4 @@
-//! The threads of stages and sinks.
+//! The threads of stages and sinks, and those of queries.
 //!
 //! A stage that works off a batch keeps its thread for as long as that takes, and whoever waits for that thread is answered late. So stages and
 //! sinks have threads of their own: the doors, the gateway and whatever else answers keep the process's other ones, and the system's scheduler
@@ -9,17 +9,26 @@ use std::io;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Until dropped; what still runs on them then is cut off.
-pub struct StageThreads {
+pub struct OwnThreads {
     handle: Handle,
     /// Always there, until dropped.
     runtime: Option<Runtime>,
 }
 
-impl StageThreads {
-    /// As many as there are cores, so that a backlog is worked off with all of them while the doors are quiet.
-    pub fn start() -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread().thread_name("stages").enable_all().build()?;
-        Ok(StageThreads {
+impl OwnThreads {
+    /// For the stages. As many as there are cores, so that a backlog is worked off with all of them while the doors are quiet.
+    pub fn of_stages() -> io::Result<Self> {
+        Self::start(Builder::new_multi_thread().thread_name("stages"))
+    }
+
+    /// For other people's queries: no more than `count`, whatever they ask.
+    pub fn of_queries(count: usize) -> io::Result<Self> {
+        Self::start(Builder::new_multi_thread().thread_name("sql").worker_threads(count))
+    }
+
+    fn start(builder: &mut Builder) -> io::Result<Self> {
+        let runtime = builder.enable_all().build()?;
+        Ok(OwnThreads {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
         })
@@ -30,7 +39,7 @@ impl StageThreads {
     }
 }
 
-impl Drop for StageThreads {
+impl Drop for OwnThreads {
     fn drop(&mut self) {
         // A runtime that is dropped as it is waits for its blocking work, which no thread of another runtime may do.
         if let Some(runtime) = self.runtime.take() {

@@ -11,9 +11,12 @@ use std::time::Duration;
 use memory::{Pipeline, blank, same};
 use model::topics;
 use pipeline::audit::{Check, Finding, Report, conservation};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::Value;
 use stream::{Log, NewRecord, Offset, Record, TopicPartition};
 use support::Aegis;
+use support::alerts::{alert, titles_of};
 
 const PARTITIONS: u32 = 2;
 
@@ -465,4 +468,49 @@ fn after_the_demo_and_in_a_running_aegis() {
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("everything balances"), "{out}");
     assert_eq!(aegis.program.as_mut().map(support::Program::terminate), Some(Some(0)));
+}
+
+/// A process that died within a commit leaves its transaction open, which hides what others commit behind it: that is not missing.
+#[test]
+fn what_an_open_transaction_hides_is_waited_for() {
+    let Some(kafka) = support::required("AEGIS_TEST_KAFKA") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = format!("{}.", uuid::Uuid::new_v4().simple());
+    let config = format!(
+        "[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap_servers = [\"{kafka}\"]\ntopic_prefix = \"{prefix}\"\n[topics]\npartitions = 1\n"
+    );
+    let mut aegis = Aegis::new(folder.path(), &config);
+    aegis.start();
+
+    let dead: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka)
+        .set("transactional.id", &prefix)
+        .create()
+        .unwrap();
+    let patience = Duration::from_secs(60);
+    dead.init_transactions(patience).unwrap();
+    dead.begin_transaction().unwrap();
+    let topic = format!("{prefix}{}", topics::NOTIFICATIONS);
+    let record = BaseRecord::<(), _>::to(&topic).partition(0).payload("never committed");
+    dead.send(record).unwrap();
+    dead.flush(patience).unwrap();
+
+    support::wait_for("an answer", patience, || {
+        let json = "Content-Type: application/json\r\n";
+        let sent = support::http(aegis.dispatcher, "POST", "/webhooks/alertmanager", json, &alert(1));
+        sent.filter(|(status, _)| *status < 300)
+    });
+    support::wait_for("the alert", patience, || (titles_of(&aegis).len() == 1).then_some(()));
+    assert_eq!(aegis.program.as_mut().map(support::Program::terminate), Some(Some(0)));
+
+    std::thread::scope(|scope| {
+        let audit = scope.spawn(|| aegis.run(&["audit", "conservation"]));
+        std::thread::sleep(Duration::from_secs(3));
+        assert!(!audit.is_finished(), "the audit does not see the notification yet");
+        dead.abort_transaction(patience).unwrap();
+        let (code, out, err) = audit.join().unwrap();
+        assert_eq!(code, 0, "{out}{err}");
+    });
 }

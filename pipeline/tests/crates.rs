@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tools", &["model", "stream"]),
     ("agents", &["model", "stream", "tools"]),
     ("sql", &["model", "stream"]),
+    ("wire", &["stream", "sql"]),
     ("gateway", &["model", "stream", "sql", "sinks"]),
     (
         "pipeline",
@@ -24,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "operators",
             "sinks",
             "sql",
+            "wire",
             "gateway",
             "tools",
             "agents",

@@ -144,3 +144,19 @@ tail_log() {
     tail -n 40 "$1" >&2 || true
     say "---"
 }
+
+# python_folder REQUIREMENTS NAME: where its virtual environment belongs. The file is part of the name: another version is another folder.
+python_folder() { printf '%s\n' "$AEGIS_TEST_CACHE/$2/$(cksum <"$1" | cut -d ' ' -f 1)"; }
+
+# python_install REQUIREMENTS FOLDER WHAT: makes the virtual environment, whole or not at all, once. It cannot be moved, so it is made
+# where it stays.
+python_install() {
+    [ ! -f "$2/.complete" ] || return 0
+    if ! have python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then apt_install python3 python3-venv; fi
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "Python 3.10 or newer is needed; it is $(python3 --version)"
+    say "downloading $3 from PyPI to $2"
+    rm -rf "$2"
+    mkdir -p "$(dirname "$2")"
+    python3 -m venv "$2" >&2 && "$2/bin/pip" install --quiet --requirement "$1" >&2 || die "pip could not download $3"
+    touch "$2/.complete"
+}

@@ -14,7 +14,7 @@
 //! One process owns a folder (lock file). Full disks are [`SinkError::Unavailable`]. Not here: compaction, deletion,
 //! object stores.
 
-mod columns;
+pub mod columns;
 mod files;
 mod lines;
 

@@ -155,6 +155,11 @@ impl Log for KafkaLog {
         blocking(move || inner.catalog.bounds(&partition)).await
     }
 
+    async fn written(&self, partition: &TopicPartition) -> Result<Offset, LogError> {
+        let (inner, partition) = (self.inner.clone(), partition.clone());
+        blocking(move || inner.catalog.written(&partition)).await
+    }
+
     async fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {
         let (inner, group, partition) = (self.inner.clone(), group.to_owned(), partition.clone());
         blocking(move || inner.catalog.committed(&group, &partition)).await

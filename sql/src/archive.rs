@@ -1,9 +1,10 @@
-//! Signals from the archive and the store, each row once; log lines from the archive alone.
+//! Signals from the archive, the store and memory, each row once; log lines from the archive alone.
 //!
 //! The archive's files are named `signals-PARTITION-START-NEXT.parquet` for the log offsets `[START, NEXT)` they hold.
 //! For a partition of the log, the archive *reaches* from its lowest START to its highest NEXT. The rule:
 //!
-//! * a signal whose log offset lies within the reach of its partition comes from the archive, and from there alone;
+//! * a signal that memory holds ([`crate::recent`]) comes from there alone;
+//! * one whose log offset lies within the reach of its partition comes from the archive, and from there alone;
 //! * any other signal comes from the store.
 //!
 //! The files are listed once per query, before the store is read. A file that appears meanwhile is not used, and its
@@ -19,7 +20,7 @@ use datafusion::logical_expr::{Expr, cast, col, ident};
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext};
 
 use crate::error::SqlError;
-use crate::tables::Table;
+use crate::tables::{Kind, Table};
 
 /// The archive's files of one topic, as they were when listed.
 #[derive(Debug, Default)]
@@ -81,25 +82,26 @@ impl Archived {
             return Ok(None);
         }
         let paths: Vec<String> = self.files.iter().map(|path| path.display().to_string()).collect();
-        let columns: Vec<Expr> = table
-            .columns
-            .iter()
-            .map(|(name, kind)| {
-                // `group` is a word of SQL, so the tables call it otherwise.
-                let stored = if *name == "alert_group" {
-                    ident("group")
-                } else {
-                    col(*name)
-                };
-                cast(stored, kind.arrow()).alias(*name)
-            })
-            .collect();
         context
             .read_parquet(paths, ParquetReadOptions::default())
             .await?
-            .select(columns)
+            .select(columns(table))
             .map(Some)
     }
+}
+
+/// The columns of `table`, of rows as the archive has them.
+pub(crate) fn columns(table: &Table) -> Vec<Expr> {
+    let column = |(name, kind): &(&'static str, Kind)| {
+        // `group` is a word of SQL, so the tables call it otherwise.
+        let stored = if *name == "alert_group" {
+            ident("group")
+        } else {
+            col(*name)
+        };
+        cast(stored, kind.arrow()).alias(*name)
+    };
+    table.columns.iter().map(column).collect()
 }
 
 /// Partition, START and NEXT of a file's name; `None` for other files.

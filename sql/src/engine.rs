@@ -5,19 +5,25 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::datasource::MemTable;
+use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
 use futures::TryStreamExt as _;
 
-use crate::archive::Archived;
 use crate::error::SqlError;
+use crate::functions;
 use crate::guard;
 use crate::provider::StoreTable;
+use crate::recent::Recent;
 use crate::source::{Source, SqlSourceConfig};
-use crate::tables::{LOGS, TABLES};
+use crate::tables::{LOGS, TABLES, Table, VIEWS};
+use crate::whole::Whole;
+
+/// What SQL clients see as the database, and where in it the tables are.
+pub const CATALOG: &str = "aegis";
+pub const SCHEMA: &str = "public";
 
 /// Bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub struct EngineOptions {
     pub memory_bytes: usize,
     /// An answer with more rows is refused (never cut silently).
     pub max_rows: usize,
+    /// Threads that one query may use; `None` for as many as there are cores.
+    pub threads: Option<usize>,
 }
 
 impl Default for EngineOptions {
@@ -33,6 +41,7 @@ impl Default for EngineOptions {
         EngineOptions {
             memory_bytes: 256 << 20,
             max_rows: 1_000_000,
+            threads: None,
         }
     }
 }
@@ -42,6 +51,7 @@ impl Default for EngineOptions {
 pub struct Engine {
     source: Source,
     archive: Option<PathBuf>,
+    recent: Option<Recent>,
     options: EngineOptions,
     runtime: Arc<RuntimeEnv>,
 }
@@ -64,15 +74,26 @@ impl Engine {
         Ok(Engine {
             source: Source::open(&store)?,
             archive,
+            recent: None,
             options,
             runtime,
         })
     }
 
+    /// The newest signals come from `recent`.
+    pub fn with_recent(mut self, recent: Recent) -> Self {
+        self.recent = Some(recent);
+        self
+    }
+
+    pub fn options(&self) -> EngineOptions {
+        self.options
+    }
+
     /// The answer's schema and rows.
     pub async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SqlError> {
         let statement = guard::check(sql)?;
-        let context = self.context().await?;
+        let context = self.session().await?;
         // The guard has read the text; this reads the plan, so that neither has to be perfect.
         let read_only = SQLOptions::new()
             .with_allow_ddl(false)
@@ -103,42 +124,46 @@ impl Engine {
         Ok((schema, batches))
     }
 
-    /// A session of its own for every query: what the archive holds is looked up anew.
-    async fn context(&self) -> Result<SessionContext, SqlError> {
+    /// A session over the tables as they are whenever they are asked. Holds no rows, and may live as long as the engine.
+    pub async fn session(&self) -> Result<SessionContext, SqlError> {
         let failed = |e: DataFusionError| SqlError::from_datafusion(&e, self.options.memory_bytes);
-        let mut config = SessionConfig::new().with_information_schema(true);
+        let mut config = SessionConfig::new()
+            .with_information_schema(true)
+            .with_default_catalog_and_schema(CATALOG, SCHEMA);
+        if let Some(threads) = self.options.threads {
+            config = config.with_target_partitions(threads);
+        }
         // The store's text is Utf8; two kinds of text in one column would need casts everywhere.
         config.options_mut().execution.parquet.schema_force_view_types = false;
-        let context = SessionContext::new_with_config_rt(config, self.runtime.clone());
+        let mut context = SessionContext::new_with_config_rt(config, self.runtime.clone());
+        datafusion_functions_json::register_all(&mut context).map_err(failed)?;
+        functions::register(&context);
         for table in TABLES.iter() {
-            let archived = match (&self.archive, table.name) {
-                (Some(root), "signals") => Archived::list(root, "signals")?,
-                _ => Archived::default(),
+            let provider: Arc<dyn TableProvider> = match table.name {
+                "signals" => Arc::new(self.whole(table, "signals", true)),
+                _ => Arc::new(StoreTable::new(self.source.clone(), table, None)),
             };
-            let stored = Arc::new(StoreTable::new(self.source.clone(), table, archived.beyond()));
-            match archived.read(&context, table).await.map_err(failed)? {
-                None => context.register_table(table.name, stored),
-                Some(older) => {
-                    let newer = context.read_table(stored).map_err(failed)?;
-                    context.register_table(table.name, older.union(newer).map_err(failed)?.into_view())
-                }
-            }
-            .map_err(failed)?;
+            context.register_table(table.name, provider).map_err(failed)?;
         }
-        let lines = match &self.archive {
-            Some(root) => Archived::list(root, "lines")?,
-            None => Archived::default(),
-        };
-        let table = &LOGS;
-        let registered = match lines.read(&context, table).await.map_err(failed)? {
-            Some(lines) => context.register_table(table.name, lines.into_view()),
-            // Nothing is there yet: no rows, and the columns all the same.
-            None => {
-                let none = MemTable::try_new(table.schema(), vec![Vec::new()]).map_err(failed)?;
-                context.register_table(table.name, Arc::new(none))
-            }
-        };
-        registered.map_err(failed)?;
+        let lines = Arc::new(self.whole(&LOGS, "lines", false));
+        context.register_table(LOGS.name, lines).map_err(failed)?;
+        for (name, table, kind) in VIEWS {
+            let rows = context.table(*table).await.map_err(failed)?;
+            let rows = match kind {
+                Some(kind) => rows.filter(col("kind").eq(lit(*kind))).map_err(failed)?,
+                None => rows,
+            };
+            context.register_table(*name, rows.into_view()).map_err(failed)?;
+        }
         Ok(context)
+    }
+
+    fn whole(&self, table: &'static Table, topic: &'static str, stored: bool) -> Whole {
+        Whole {
+            table,
+            archive: self.archive.clone().map(|root| (root, topic)),
+            store: stored.then(|| self.source.clone()),
+            recent: self.recent.clone().filter(|_| stored),
+        }
     }
 }

@@ -35,13 +35,16 @@ fn did_you_mean(suggestion: &Option<String>) -> String {
 
 impl SqlError {
     /// Sorts what DataFusion reports. `memory` is the limit that was in force.
-    pub(crate) fn from_datafusion(error: &DataFusionError, memory: usize) -> SqlError {
+    pub fn from_datafusion(error: &DataFusionError, memory: usize) -> SqlError {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(cause) => SqlError::OutOfMemory {
                 limit: memory,
                 cause: cause.clone(),
             },
-            DataFusionError::External(cause) => SqlError::Store(cause.to_string()),
+            DataFusionError::External(cause) => match cause.downcast_ref() {
+                Some(SqlError::Archive(cause)) => SqlError::Archive(cause.clone()),
+                _ => SqlError::Store(cause.to_string()),
+            },
             DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) | DataFusionError::ParquetError(_) => {
                 SqlError::Archive(error.strip_backtrace())
             }

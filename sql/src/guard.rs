@@ -3,7 +3,7 @@
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
-use datafusion::sql::sqlparser::ast::Statement as Sql;
+use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Sql};
 
 use crate::error::SqlError;
 use crate::tables::table_names;
@@ -42,14 +42,41 @@ pub(crate) fn unknown_table(context: &SessionContext, statement: &Statement) -> 
 
 fn only_reads(statement: &Statement) -> bool {
     match statement {
-        Statement::Statement(sql) => match &**sql {
-            Sql::Query(_) | Sql::ExplainTable { .. } | Sql::ShowTables { .. } | Sql::ShowColumns { .. } => true,
-            Sql::Explain { statement, .. } => matches!(**statement, Sql::Query(_)),
-            _ => false,
-        },
+        Statement::Statement(sql) => is_read(sql),
         Statement::Explain(explain) => only_reads(&explain.statement),
         _ => false,
     }
+}
+
+/// Whether a statement can do nothing but read.
+pub fn is_read(statement: &Sql) -> bool {
+    match statement {
+        Sql::Query(query) => query_reads(query),
+        Sql::Explain { statement, .. } => matches!(&**statement, Sql::Query(query) if query_reads(query)),
+        Sql::ExplainTable { .. } | Sql::ShowTables { .. } | Sql::ShowColumns { .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether no part of it, wherever it stands, inserts, updates, deletes or makes a table.
+fn query_reads(query: &Query) -> bool {
+    let with = query.with.as_ref();
+    with.is_none_or(|with| with.cte_tables.iter().all(|cte| query_reads(&cte.query))) && body_reads(&query.body)
+}
+
+fn body_reads(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.into.is_none(),
+        SetExpr::Query(query) => query_reads(query),
+        SetExpr::SetOperation { left, right, .. } => body_reads(left) && body_reads(right),
+        SetExpr::Values(_) | SetExpr::Table(_) => true,
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => false,
+    }
+}
+
+/// The table whose name differs from `name` by a slip or two.
+pub fn nearest_table(name: &str) -> Option<String> {
+    nearest(name, &table_names())
 }
 
 /// A known name that differs by a slip or two.

@@ -51,7 +51,8 @@ impl Kind {
 
 /// The names, for help texts.
 pub fn table_names() -> Vec<&'static str> {
-    TABLES.iter().chain([&LOGS]).map(|table| table.name).collect()
+    let tables = TABLES.iter().chain([&LOGS]).map(|table| table.name);
+    tables.chain(VIEWS.iter().map(|(name, ..)| *name)).collect()
 }
 
 /// Whether `query` may read log lines, of which the newest are in a running aegis's memory until it writes them. A word of that
@@ -61,6 +62,13 @@ pub fn names_log_lines(query: &str) -> bool {
         .split(|c: char| !c.is_alphanumeric() && c != '_')
         .any(|word| word.eq_ignore_ascii_case(LOGS.name))
 }
+
+/// Names for parts of tables: name, table, and the kind of signal that is meant.
+pub(crate) const VIEWS: &[(&str, &str, Option<&str>)] = &[
+    ("alerts", "signals", Some("alert")),
+    ("changes", "signals", Some("change")),
+    ("executions", "agent_executions", None),
+];
 
 /// Log lines, which are in the archive alone.
 pub(crate) static LOGS: Table = Table {

@@ -470,6 +470,7 @@ async fn bounds(database: Database) {
     let options = EngineOptions {
         max_rows: 2,
         memory_bytes: 8 << 20,
+        ..EngineOptions::default()
     };
     let engine = Engine::open_with(source, None, options).await.unwrap();
     assert!(matches!(

@@ -238,6 +238,12 @@ pub trait Log: Send + Sync + 'static {
 
     async fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, LogError>;
 
+    /// Next offset to be written, also behind what commits have written that have no end yet: beyond the end of
+    /// [`bounds`](Self::bounds) while one is open.
+    async fn written(&self, partition: &TopicPartition) -> Result<Offset, LogError> {
+        Ok(self.bounds(partition).await?.end)
+    }
+
     /// After this returns, every commit that returned before it was called is durable. Whoever acts outside the log
     /// (a sink, a notification) calls it first, so that a power cut cannot undo what the outside has already seen.
     async fn sync(&self) -> Result<(), LogError> {

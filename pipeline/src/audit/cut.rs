@@ -2,6 +2,9 @@
 //!
 //! A commit writes outputs, accounting and position in one piece. So when the accounting topic has the same end before and
 //! after everything else was looked at, no commit that counted anything fell between, and all of it is of one moment.
+//!
+//! Unless a transaction was open somewhere ([`Cut::settled`]): it hides what others commit behind it in its partitions, and
+//! the end of a commit reaches its partitions one after the other. One that a crash left open stays so until the broker ends it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +41,7 @@ pub struct Cut {
     positions: BTreeMap<(String, u32), Offset>,
     /// The generation of topics, and with what balance it opened.
     layout: Option<Layout>,
+    settled: bool,
 }
 
 impl Cut {
@@ -63,16 +67,23 @@ impl Cut {
             let ends = |all: &BTreeMap<TopicPartition, Bounds>| all.values().map(|b| b.end).collect::<Vec<_>>();
             if ends(&before) == ends(&after) {
                 bounds.extend(after);
+                let settled = nothing_open(log, &bounds).await?;
                 return Ok(Cut {
                     bounds,
                     positions,
                     layout,
+                    settled,
                 });
             }
         }
         Err(Exit::Unavailable.because(
             "the pipeline commits too often to catch a moment between two commits: audit when it is quieter, or stopped",
         ))
+    }
+
+    /// Whether everything that was committed then could be seen: nothing that differs here is on its way.
+    pub fn settled(&self) -> bool {
+        self.settled
     }
 
     /// Whether retention has dropped nothing since.
@@ -150,6 +161,16 @@ impl Cut {
             .copied()
             .unwrap_or_default()
     }
+}
+
+/// Whether all that is written within `bounds` and behind it has its end.
+async fn nothing_open(log: &Arc<dyn Log>, bounds: &BTreeMap<TopicPartition, Bounds>) -> Result<bool, LogError> {
+    for (partition, bounds) in bounds {
+        if log.written(partition).await? > bounds.end {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn bounds_of(log: &Arc<dyn Log>, topic: &str) -> Result<BTreeMap<TopicPartition, Bounds>, LogError> {

@@ -17,7 +17,7 @@ pub mod table;
 use std::io::{self, Write};
 
 pub use audit::audit;
-pub use batches::batches;
+pub use batches::{batches, more_batches};
 pub use faults::{error, faults};
 pub use incidents::{incident, incidents};
 pub use letters::{letter, letters};

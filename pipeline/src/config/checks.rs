@@ -133,6 +133,9 @@ impl<'a> Checks<'a> {
         for fault in self.config.gateway.faults() {
             self.component_fault("gateway", &fault);
         }
+        for fault in self.config.sql.faults() {
+            self.component_fault("sql", &fault);
+        }
         let mut taken: BTreeMap<u16, (&str, SocketAddr)> = BTreeMap::new();
         for (key, address) in self.config.listeners() {
             // Port 0 asks for any free port.

@@ -1,8 +1,5 @@
 //! `[signing]`: the key with which the parts of one installation know each other's records.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -11,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::secret::Secret;
 
-use super::{Config, LogKind};
+use super::{Config, LogKind, own_secret};
 
 /// Keys that sign what asks for, allows or reports a deed: every record of `remediations`, and the steps on `incidents`. The executor
 /// acts on what the gate signed and on nothing else, so whoever can write to the log cannot make it act.
@@ -55,31 +52,10 @@ impl SigningSettings {
 
     /// Makes the key of the data folder if it is needed and missing. It is whole and durable before anything is signed with it.
     pub(crate) fn make_key(&self, config: &Config) -> anyhow::Result<()> {
-        let Some(path) = Self::file(config).filter(|path| !path.exists()) else {
+        let Some(path) = Self::file(config) else {
             return Ok(());
         };
-        let doing = || format!("cannot make the key {}", path.display());
-        let fresh = path.with_extension("key.new");
-        // Of a start that ended here.
-        match std::fs::remove_file(&fresh) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(doing),
-            _ => {}
-        }
-        let key: [u8; 32] = rand::random();
-        let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&fresh)
-            .with_context(doing)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .with_context(doing)?;
-        std::fs::rename(&fresh, &path).with_context(doing)?;
-        let folder = std::fs::File::open(&config.data.dir).with_context(doing)?;
-        folder.sync_all().with_context(doing)
+        own_secret::make(&path)
     }
 
     /// The keys of the configuration, or that of the data folder; none where there is neither.
@@ -87,20 +63,10 @@ impl SigningSettings {
         let Some(path) = Self::file(config) else {
             return Ok(Signer::new(self.bytes())?);
         };
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Signer::without_key()),
-            Err(error) => return Err(error).with_context(|| format!("cannot read the key {}", path.display())),
+        let Some(text) = own_secret::read(&path)? else {
+            return Ok(Signer::without_key());
         };
-        let mode = std::fs::metadata(&path)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            anyhow::bail!(
-                "others may read the key {0} (mode {1:o}): `chmod 600 {0}`, or delete it for a new one if it may be known to others",
-                path.display(),
-                mode & 0o777
-            );
-        }
-        Signer::new([text.trim().as_bytes()]).with_context(|| format!("the key {} cannot be used", path.display()))
+        Signer::new([text.as_bytes()]).with_context(|| format!("the key {} cannot be used", path.display()))
     }
 }
 

@@ -107,6 +107,10 @@ impl Log for GenerationLog {
         self.inner.bounds(&self.names.inside(partition)).await
     }
 
+    async fn written(&self, partition: &TopicPartition) -> Result<Offset, LogError> {
+        self.inner.written(&self.names.inside(partition)).await
+    }
+
     async fn sync(&self) -> Result<(), LogError> {
         self.inner.sync().await
     }

@@ -186,7 +186,8 @@ impl Aegis {
             dispatcher,
             gateway,
             program: None,
-            environment: Vec::new(),
+            // A test that asks it names a port.
+            environment: vec![("AEGIS_SQL__LISTEN".to_owned(), "127.0.0.1:0".to_owned())],
         }
     }
 

@@ -81,7 +81,8 @@ pub(super) fn read(batch: &SinkBatch) -> (Vec<RecordBatch>, Vec<SinkReject>) {
     (rows, rejects)
 }
 
-fn signals(partition: u32, record: &Record) -> Result<RecordBatch, String> {
+/// The rows of a record of topic `signals`, as the archive keeps them. Errors say what is wrong with the record.
+pub fn signals(partition: u32, record: &Record) -> Result<RecordBatch, String> {
     let batch = SignalBatch::decode(&record.value)
         .and_then(|batch| batch.to_sql_batch())
         .map_err(|e| e.to_string())?;

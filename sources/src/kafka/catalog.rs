@@ -178,16 +178,16 @@ impl Catalog {
     /// Kept start and last stable offset: a client that reads committed records is told the latter as the end.
     pub fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, LogError> {
         self.check(partition)?;
-        let number = partition_number(partition)?;
-        let marks = self
-            .line
-            .ask(|client| client.fetch_watermarks(&partition.topic, number, ASK));
-        let (low, high) = marks.map_err(|error| log_error(format!("asking for the bounds of {partition}"), &error))?;
-        let start = offset(low).unwrap_or_default();
-        Ok(Bounds {
-            start,
-            end: offset(high).unwrap_or(start),
-        })
+        watermarks(&self.line, partition)
+    }
+
+    /// The high watermark.
+    pub fn written(&self, partition: &TopicPartition) -> Result<Offset, LogError> {
+        self.check(partition)?;
+        // Of a group that nobody joins: which one makes no difference to the answer.
+        let group = format!("{}.look", self.settings.client_id);
+        let line = self.group_line(&group, Isolation::Uncommitted)?;
+        Ok(watermarks(&line, partition)?.end)
     }
 
     /// The group's position. Waits for an open transaction that moves it (up to [`ASK`]), so the answer is final.
@@ -290,6 +290,18 @@ impl Catalog {
         groups.insert(key, line.clone());
         Ok(line)
     }
+}
+
+/// What the client of `line` may read of `partition`.
+fn watermarks(line: &Line, partition: &TopicPartition) -> Result<Bounds, LogError> {
+    let number = partition_number(partition)?;
+    let marks = line.ask(|client| client.fetch_watermarks(&partition.topic, number, ASK));
+    let (low, high) = marks.map_err(|error| log_error(format!("asking for the bounds of {partition}"), &error))?;
+    let start = offset(low).unwrap_or_default();
+    Ok(Bounds {
+        start,
+        end: offset(high).unwrap_or(start),
+    })
 }
 
 /// Serves log lines and complaints, which nobody polls for otherwise.

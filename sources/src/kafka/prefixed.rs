@@ -85,6 +85,10 @@ impl Log for PrefixedLog {
         self.inner.bounds(&self.partition(partition)).await
     }
 
+    async fn written(&self, partition: &TopicPartition) -> Result<Offset, LogError> {
+        self.inner.written(&self.partition(partition)).await
+    }
+
     async fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {
         self.inner
             .committed(&self.topic(group), &self.partition(partition))

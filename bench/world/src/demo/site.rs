@@ -266,6 +266,8 @@ dir = "{folder}/data"
 listen = "{dispatcher}"
 [dispatcher.github]
 secrets = ["{HOOK_SECRET}"]
+[sql]
+listen = "127.0.0.1:0"
 [gateway]
 listen = "{gateway}"
 [tools.prometheus]

@@ -27,10 +27,35 @@ pub fn batches(
     }
 }
 
+/// More rows of an answer whose beginning may be shown already: `first` says that it is not, and that names of columns are due.
+pub fn more_batches(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    format: Format,
+    screen: &Screen,
+    first: bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    match format {
+        _ if first => self::batches(schema, batches, format, screen, out),
+        Format::Table => fill(Table::default(), batches)?.write(screen.stdout, out),
+        Format::Json => json(batches, out),
+        Format::Csv => csv_rows(batches, false, out),
+    }
+}
+
 fn table(schema: &SchemaRef, batches: &[RecordBatch], screen: &Screen, out: &mut impl Write) -> io::Result<()> {
+    let names = schema.fields().iter().map(|field| field.name());
+    fill(Table::new(names), batches)?.write(screen.stdout, out)?;
+    if screen.stdout.terminal {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        writeln!(out, "({rows} {})", if rows == 1 { "row" } else { "rows" })?;
+    }
+    Ok(())
+}
+
+fn fill(mut table: Table, batches: &[RecordBatch]) -> io::Result<Table> {
     let options = FormatOptions::new().with_null("").with_display_error(true);
-    let mut table = Table::new(schema.fields().iter().map(|field| field.name()));
-    let mut rows = 0usize;
     for batch in batches {
         let columns = batch
             .columns()
@@ -54,13 +79,8 @@ fn table(schema: &SchemaRef, batches: &[RecordBatch], screen: &Screen, out: &mut
                     .collect(),
             );
         }
-        rows += batch.num_rows();
     }
-    table.write(screen.stdout, out)?;
-    if screen.stdout.terminal {
-        writeln!(out, "({rows} {})", if rows == 1 { "row" } else { "rows" })?;
-    }
-    Ok(())
+    Ok(table)
 }
 
 /// Every column is in every line, also where it is null, so that a reader can rely on the names.
@@ -79,7 +99,11 @@ fn csv(schema: &SchemaRef, batches: &[RecordBatch], out: &mut impl Write) -> io:
         let empty = RecordBatch::new_empty(schema.clone());
         return arrow::csv::Writer::new(out).write(&empty).map_err(io_error);
     }
-    let mut writer = arrow::csv::Writer::new(out);
+    csv_rows(batches, true, out)
+}
+
+fn csv_rows(batches: &[RecordBatch], header: bool, out: &mut impl Write) -> io::Result<()> {
+    let mut writer = arrow::csv::WriterBuilder::new().with_header(header).build(out);
     for batch in batches {
         writer.write(batch).map_err(io_error)?;
     }

@@ -6,7 +6,8 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, pre
 
 use super::screen::{Stream, printable};
 
-/// A table under construction. Cells are made printable here, so callers give text as it is.
+/// A table under construction; the default one has no line of names. Cells are made printable here, so callers give text as it
+/// is.
 #[derive(Debug, Default)]
 pub struct Table {
     headers: Vec<String>,
@@ -79,7 +80,9 @@ impl Table {
             true => Cell::new(header).add_attribute(Attribute::Bold),
             false => Cell::new(header),
         });
-        table.set_header(header);
+        if !self.headers.is_empty() {
+            table.set_header(header);
+        }
         for row in &self.rows {
             table.add_row(row.iter().map(|value| {
                 let mut cell = Cell::new(&value.text);
