@@ -29,7 +29,7 @@ use crate::tls;
 /// After an accept that failed: there may be no file descriptors left.
 const BREATH: Duration = Duration::from_millis(100);
 /// The codes of SSLRequest and GSSENCRequest.
-const ENCRYPTIONS: &[&[u8]] = &[&80_877_103_u32.to_be_bytes(), &80_877_104_u32.to_be_bytes()];
+const ENCRYPTIONS: [u32; 2] = [80_877_103, 80_877_104];
 /// For telling a client that there are too many.
 const TELL: Duration = Duration::from_secs(1);
 /// Clients that are being told so at a time; others find the connection closed.
@@ -138,8 +138,11 @@ async fn refuse(mut socket: TcpStream, most: u32) -> io::Result<()> {
         .encode(&mut bytes)
         .map_err(io::Error::other)?;
     // Length and code. Who asks for encryption first expects a letter, and asks on.
-    let mut head = [0; 8];
-    while socket.read_exact(&mut head).await? == head.len() && ENCRYPTIONS.contains(&head[4..]) {
+    loop {
+        let (_length, code) = (socket.read_u32().await?, socket.read_u32().await?);
+        if !ENCRYPTIONS.contains(&code) {
+            break;
+        }
         socket.write_all(b"N").await?;
     }
     socket.write_all(&bytes).await?;
