@@ -6,12 +6,13 @@ mod lines;
 mod logs;
 mod repartition;
 mod response;
+mod sinks;
 
 use std::io::{self, Read as _, Write as _};
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use sinks::sql::{IncidentFilter, Store};
+use ::sinks::sql::{IncidentFilter, Store};
 use stream::failpoint;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -46,6 +47,7 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::DeadLetters(arguments) => dead_letters::carry_out(session, arguments).await,
             Work::Upgrade(arguments) => upgrade_command(session, arguments).await,
             Work::Repartition(arguments) => repartition::carry_out(session, arguments).await,
+            Work::Sinks(arguments) => sinks::carry_out(session, arguments).await,
         }
     })
 }
