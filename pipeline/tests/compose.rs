@@ -271,7 +271,19 @@ fn the_collector_takes_its_file_and_hands_log_lines_to_aegis() {
     let folder = tempfile::tempdir().unwrap();
     let config = "/etc/otelcol-contrib/config.yaml";
     let whole = at_home(&project, "collector", config, folder.path(), &[]);
-    approved(Command::new(&collector).args(["validate", "--config"]).arg(whole));
+    let environment = project["services"]["collector"]["environment"]
+        .as_object()
+        .expect("an environment");
+    let environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()))
+        .collect();
+    approved(
+        Command::new(&collector)
+            .args(["validate", "--config"])
+            .arg(whole)
+            .envs(environment.clone()),
+    );
 
     let grpc = free_port();
     let settings = format!(
@@ -296,7 +308,7 @@ fn the_collector_takes_its_file_and_hands_log_lines_to_aegis() {
     let words: Vec<(&str, &str)> = words.iter().map(|(from, to)| (*from, to.as_str())).collect();
     let config = at_home(&project, "collector", config, folder.path(), &words);
     let mut command = Command::new(collector);
-    command.arg("--config").arg(config);
+    command.arg("--config").arg(config).envs(environment);
     let _collector = Program::start("collector", &mut command, folder.path());
     wait_for("the collector's health check", PATIENCE, || {
         http(health, "GET", "/", "", "").filter(|(status, _)| *status == 200)

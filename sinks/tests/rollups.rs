@@ -11,8 +11,8 @@ use databases::Database;
 use model::remediation::RemediationFact;
 use model::{Fact, Signal, SignalState, topics};
 use samples::*;
-use sinks::sql::RetentionSettings;
 use sinks::SqlSink;
+use sinks::sql::RetentionSettings;
 use stream::accounting::{Accounting, AccountingRecord};
 use stream::human::HumanDuration;
 use stream::{Instant, Offset, Record, Sink as _, SinkBatch};
@@ -69,7 +69,11 @@ const ROLLUPS: [Rollup; 5] = [
         "agent_executions",
         "created_at",
         &["agent_name", "status"],
-        &["COUNT(*)", "COALESCE(SUM(tokens_used), 0)", "COALESCE(SUM(duration_ms), 0)"],
+        &[
+            "COUNT(*)",
+            "COALESCE(SUM(tokens_used), 0)",
+            "COALESCE(SUM(duration_ms), 0)",
+        ],
     ),
     (
         "remediations",
@@ -173,7 +177,11 @@ fn signal_at(i: u64, minutes: i64) -> Signal {
     Signal {
         event_at: START + minutes * 60_000_000,
         service: (!i.is_multiple_of(3)).then(|| format!("service-{}", i % 2)),
-        state: if i.is_multiple_of(5) { SignalState::Resolved } else { SignalState::Firing },
+        state: if i.is_multiple_of(5) {
+            SignalState::Resolved
+        } else {
+            SignalState::Firing
+        },
         ..signal(i)
     }
 }
@@ -300,7 +308,9 @@ async fn rollups_are_what_the_rows_say(database: Database) {
     assert_eq!(kept["remediations_by_day"].len(), 1);
     assert!(kept["remediations_by_day"][0].ends_with("|restart|production|verified|1"));
     // The fact at +1 s of an alert of +0 s, seen a second later.
-    let opened = kept["incident_events_by_day"].iter().find(|row| row.contains("|opened|"));
+    let opened = kept["incident_events_by_day"]
+        .iter()
+        .find(|row| row.contains("|opened|"));
     assert!(opened.unwrap().ends_with("|opened|1|2000|1000"), "{opened:?}");
 }
 
@@ -333,7 +343,9 @@ async fn texts_that_no_index_takes_are_counted(database: Database) {
         service: service.map(str::to_owned),
         ..signal(i)
     };
-    let huge: String = (0..20_000_u32).map(|i| char::from_u32(0x4e00 + i * 7 % 20_000).unwrap()).collect();
+    let huge: String = (0..20_000_u32)
+        .map(|i| char::from_u32(0x4e00 + i * 7 % 20_000).unwrap())
+        .collect();
     let signals = [
         long(1, &huge, "prod", None),
         long(2, &huge, "prod", None),
@@ -343,7 +355,11 @@ async fn texts_that_no_index_takes_are_counted(database: Database) {
         long(5, "a", "bc", Some("")),
         long(6, "a", "bc", Some("-")),
     ];
-    write(&mut sink, &[batch(topics::SIGNALS, 0, 0, 1, vec![signals_record(0, &signals)])]).await;
+    write(
+        &mut sink,
+        &[batch(topics::SIGNALS, 0, 0, 1, vec![signals_record(0, &signals)])],
+    )
+    .await;
     agree(&database, "with long texts").await;
     assert_eq!(kept(&database).await["signals_by_day"].len(), 5);
 }
@@ -392,7 +408,10 @@ async fn stages_are_summed_up_by_ten_seconds(database: Database) {
     let moved = sink
         .write(&log(), &[batch(topics::ACCOUNTING, 0, 0, 1, vec![again])])
         .await;
-    assert!(matches!(moved, Err(stream::SinkError::PositionMoved { .. })), "{moved:?}");
+    assert!(
+        matches!(moved, Err(stream::SinkError::PositionMoved { .. })),
+        "{moved:?}"
+    );
     let rows = "SELECT stage || ' ' || input || '/' || CAST(partition AS TEXT) || ' ' || CAST(commits AS TEXT) || ' ' || \
         CAST(items AS TEXT) || ' ' || CAST(forwarded AS TEXT) || ' ' || CAST(suppressed AS TEXT) || ' ' || CAST(produced AS TEXT) \
         FROM pipeline_metrics ORDER BY at, partition";
@@ -443,7 +462,9 @@ async fn refreshed(database: &Database) {
         for (name, ..) in ROLLUPS {
             for grain in ["minute", "hour", "day"] {
                 database
-                    .execute(&format!("CALL refresh_continuous_aggregate('{name}_by_{grain}', NULL, NULL)"))
+                    .execute(&format!(
+                        "CALL refresh_continuous_aggregate('{name}_by_{grain}', NULL, NULL)"
+                    ))
                     .await;
             }
         }

@@ -1,6 +1,7 @@
 //! A site to which enough has happened that every panel has something to show: the recorded storm, deployments, memory that runs out
 //! and is restarted by a rule, log lines, and what was refused.
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use pipeline::demo::Storm;
@@ -15,7 +16,6 @@ const JSON: &str = "Content-Type: application/json\r\n";
 
 /// Runs over the store at `url`; all that it was told stands in the tables.
 pub fn told(url: &str, started: impl FnOnce(&Site)) -> Site {
-    // Only a first incident is looked into by itself: one after the other, so that agents are seen at work twice.
     let extra = format!("[store]\nurl = \"{url}\"\n");
     let mut site = Site::prepared(ALLOW, |_| extra, |_| {});
     site.aegis.set_env("AEGIS_DATA__SNAPSHOT_EVERY", Some("2s"));
@@ -96,8 +96,8 @@ pub fn samples(port: u16, query: &str, instant: bool) -> Option<usize> {
             escaped(query)
         )
     };
-    let (status, body) = super::support::http_get(port, &path)?;
-    let answer: Value = serde_json::from_str(&body).unwrap_or_else(|e| panic!("{query}: {status} {e}: {body}"));
+    let body = get(port, &path)?;
+    let answer: Value = serde_json::from_str(&body).unwrap_or_else(|e| panic!("{query}: {e}: {body}"));
     assert_eq!(text(&answer, "status"), "success", "{query}: {answer}");
     let series = list(&answer["data"]["result"]).iter();
     let values = series.flat_map(|one| {
@@ -108,6 +108,16 @@ pub fn samples(port: u16, query: &str, instant: bool) -> Option<usize> {
         .filter(|value| value.parse::<f64>().is_ok_and(f64::is_finite))
         .count();
     (there > 0).then_some(there)
+}
+
+/// The body of an answer over HTTP/1.0, which does not come in chunks.
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
 fn escaped(text: &str) -> String {
