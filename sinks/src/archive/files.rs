@@ -136,6 +136,13 @@ fn read_name(topic: &str, name: &str) -> Option<(u32, Offset)> {
     parts.next().is_none().then_some((partition, Offset(next)))
 }
 
+/// The offset after the last one that is in a file, by partition.
+pub fn positions(root: &Path) -> io::Result<BTreeMap<TopicPartition, Offset>> {
+    let mut positions = BTreeMap::new();
+    scan(root, &mut positions)?;
+    Ok(positions)
+}
+
 fn scan(root: &Path, positions: &mut BTreeMap<TopicPartition, Offset>) -> io::Result<()> {
     for topic in folders(root)? {
         let Some(topic_name) = topic.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {

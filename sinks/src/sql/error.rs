@@ -87,6 +87,8 @@ fn postgres(code: &str) -> Class {
         "25006" => Class::Fatal,
         // Lock not available.
         "55P03" => Class::Unavailable,
+        // A table became a view under us: rollups that another process has just made continuous aggregates. The next attempt looks.
+        "42809" | "55000" => Class::Unavailable,
         _ => match code.get(..2).unwrap_or_default() {
             // Data, constraints, limits (a row too big for an index).
             "22" | "23" | "54" => Class::Refused,

@@ -44,6 +44,15 @@ pub(super) fn open(url: &str, password: Option<&str>) -> Result<Db, StoreError> 
         Some(password) => options.password(password),
         None => options,
     };
+    Ok(over(options))
+}
+
+/// The same server, with tables in `schema`.
+pub(super) fn in_schema(db: &Db, schema: &str) -> Db {
+    over(PgConnectOptions::clone(&db.options).options([("search_path", schema)]))
+}
+
+fn over(options: PgConnectOptions) -> Db {
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -54,10 +63,10 @@ pub(super) fn open(url: &str, password: Option<&str>) -> Result<Db, StoreError> 
             })
         })
         .connect_lazy_with(options.clone());
-    Ok(Db {
+    Db {
         pool,
         options: Arc::new(options),
-    })
+    }
 }
 
 /// A transaction. Begun in a task of its own, which nobody can drop half way: the client (sqlx 0.9) forgets a BEGIN whose
@@ -86,17 +95,49 @@ pub(super) fn bind<'q>(query: Query<'q, Postgres, PgArguments>, value: &Value) -
     }
 }
 
-pub(super) async fn insert(to: &mut PgConnection, rows: &Rows) -> Result<(), sqlx::Error> {
+/// The number of rows written.
+pub(super) async fn insert(to: &mut PgConnection, rows: &Rows) -> Result<u64, sqlx::Error> {
     let statement = statement(rows);
+    let mut written = 0;
     for chunk in rows.rows.chunks(ROWS_PER_STATEMENT) {
-        let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
-        for (index, (_, kind)) in rows.table.columns.iter().enumerate() {
-            let cells = chunk.iter().map(|row| &row[index]);
-            query = bind_column(query, *kind, cells);
-        }
-        query.execute(&mut *to).await?;
+        let query = sqlx::query(AssertSqlSafe(statement.clone()));
+        let done = bind_rows(query, rows, chunk).execute(&mut *to).await?;
+        written += done.rows_affected();
     }
-    Ok(())
+    Ok(written)
+}
+
+/// Columns `named` of the rows that were written.
+pub(super) async fn insert_returning(
+    to: &mut PgConnection,
+    rows: &Rows,
+    named: &[(&str, Kind)],
+) -> Result<Vec<Vec<Value>>, sqlx::Error> {
+    let statement = format!("{} {}", statement(rows), super::tables::returning(named));
+    let mut written = Vec::new();
+    for chunk in rows.rows.chunks(ROWS_PER_STATEMENT) {
+        let query = sqlx::query(AssertSqlSafe(statement.clone()));
+        for row in bind_rows(query, rows, chunk).fetch_all(&mut *to).await? {
+            written.push(
+                named
+                    .iter()
+                    .map(|(name, kind)| cell(&row, name, *kind))
+                    .collect::<Result<_, _>>()?,
+            );
+        }
+    }
+    Ok(written)
+}
+
+fn bind_rows<'q>(
+    mut query: Query<'q, Postgres, PgArguments>,
+    rows: &Rows,
+    chunk: &[Vec<Value>],
+) -> Query<'q, Postgres, PgArguments> {
+    for (index, (_, kind)) in rows.table.columns.iter().enumerate() {
+        query = bind_column(query, *kind, chunk.iter().map(|row| &row[index]));
+    }
+    query
 }
 
 /// `INSERT INTO t (a, b) SELECT c0, c1::jsonb FROM UNNEST($1::uuid[], $2::text[]) AS u(c0, c1) ON CONFLICT …`

@@ -1,4 +1,8 @@
-//! What the crew and the gate did, as rows: steps in `agent_executions`, proposals and what became of them in `remediations`. Pure.
+//! What the crew and the gate did, as rows: steps in `agent_executions`, proposals and what became of them in `remediations`.
+//!
+//! [`Response`] is pure; [`step`], [`propose`] and [`move_on`] write one row each. They look first whether it is there, instead of
+//! leaving that to a conflict: with TimescaleDB the id alone is no key, and what a row was before must leave its rollups. There are
+//! few of these rows.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +14,10 @@ use model::remediation::{RemediationEvent, RemediationFact, RemediationStatus};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::store::Dialects;
+use super::error::StoreError;
+use super::rollups::{Deltas, Of, int};
+use super::store::{Dialects, Tx};
+use super::tables::{self, Rows};
 use super::value::Value;
 
 /// Parameters of [`MOVE`].
@@ -24,6 +31,19 @@ pub const MOVE: Dialects = Dialects {
         before_state = COALESCE($4::jsonb, before_state), after_state = COALESCE($5::jsonb, after_state), updated_at = $6 \
         WHERE id = $7",
 };
+
+const STEP: &str =
+    "SELECT created_at, agent_name, status, tokens_used, duration_ms FROM agent_executions WHERE id = $1";
+
+/// The first answer stays.
+const ANSWER: Dialects = Dialects {
+    sqlite: "UPDATE agent_executions SET output_data = $3, tool_calls = $4, tokens_used = $5, duration_ms = $6, status = $7, \
+        error = $8, finished_at = $9 WHERE id = $1 AND created_at = $2 AND status = 'running'",
+    postgres: "UPDATE agent_executions SET output_data = $3::jsonb, tool_calls = $4::jsonb, tokens_used = $5, duration_ms = $6, \
+        status = $7, error = $8, finished_at = $9 WHERE id = $1 AND created_at = $2 AND status = 'running'",
+};
+
+const REMEDIATION: &str = "SELECT created_at, action_type, namespace, status FROM remediations WHERE id = $1";
 
 /// An incident that is not here yet, by name: its row replaces this one.
 pub const PLACEHOLDER: &str = "INSERT INTO incidents (id, alert_id, source, severity, status, title, created_at, \
@@ -128,6 +148,71 @@ impl Response {
             self.moved,
         )
     }
+}
+
+/// Writes a row of `agent_executions`: a step that is asked for, or its answer.
+pub async fn step(tx: &mut Tx, row: Vec<Value>, deltas: &mut Deltas) -> Result<(), StoreError> {
+    let (agent, status) = (row[2].clone(), row[STATUS].clone());
+    let sums = [1, int(&row[6]), int(&row[7])];
+    let found = tx.query("agent_executions", STEP, &row[..1]).await?;
+    let Some(found) = found.first() else {
+        let at = row[9].clone();
+        insert(tx, &tables::AGENT_EXECUTIONS, row).await?;
+        deltas.add(Of::Executions, &at, &[&agent, &status], &sums, 1);
+        return Ok(());
+    };
+    if status == Value::text("running") {
+        return Ok(());
+    }
+    let at = Value::Time(found.time("created_at")?);
+    let mut args = vec![row[0].clone(), at.clone()];
+    args.extend([4, 5, 6, 7, STATUS, 12, 13].map(|column| row[column].clone()));
+    let sql = tx.pick(ANSWER);
+    if tx.execute("agent_executions", sql, &args).await? == 1 {
+        let (was, before) = (
+            Value::text(&found.text("agent_name")?),
+            Value::text(&found.text("status")?),
+        );
+        let gone = [
+            1,
+            found.opt_int("tokens_used")?.unwrap_or(0),
+            found.opt_int("duration_ms")?.unwrap_or(0),
+        ];
+        deltas.add(Of::Executions, &at, &[&was, &before], &gone, -1);
+        deltas.add(Of::Executions, &at, &[&was, &status], &sums, 1);
+    }
+    Ok(())
+}
+
+/// Writes a row of `remediations`, unless it is there.
+pub async fn propose(tx: &mut Tx, row: Vec<Value>, deltas: &mut Deltas) -> Result<(), StoreError> {
+    if !tx.query("remediations", REMEDIATION, &row[..1]).await?.is_empty() {
+        return Ok(());
+    }
+    deltas.add(Of::Remediations, &row[6], &[&row[2], &row[4], &row[5]], &[1], 1);
+    insert(tx, &tables::REMEDIATIONS, row).await
+}
+
+/// Writes what became of a remediation.
+pub async fn move_on(tx: &mut Tx, moved: Move, deltas: &mut Deltas) -> Result<(), StoreError> {
+    let found = tx.query("remediations", REMEDIATION, &moved[6..]).await?;
+    let Some(found) = found.first() else { return Ok(()) };
+    let sql = tx.pick(MOVE);
+    tx.execute("remediations", sql, &moved).await?;
+    if moved[0] != Value::Null {
+        let at = Value::Time(found.time("created_at")?);
+        let action = Value::text(&found.text("action_type")?);
+        let namespace = Value::option(found.opt_text("namespace")?, Value::Text);
+        let before = Value::text(&found.text("status")?);
+        deltas.add(Of::Remediations, &at, &[&action, &namespace, &before], &[1], -1);
+        deltas.add(Of::Remediations, &at, &[&action, &namespace, &moved[0]], &[1], 1);
+    }
+    Ok(())
+}
+
+async fn insert(tx: &mut Tx, table: &'static tables::Table, row: Vec<Value>) -> Result<(), StoreError> {
+    let rows = vec![row];
+    tx.insert(&Rows { table, rows }).await.map(|_| ())
 }
 
 fn asked(request: &StepRequest) -> Vec<Value> {

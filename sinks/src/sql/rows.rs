@@ -5,17 +5,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use model::investigation::StepEvent;
 use model::remediation::RemediationEvent;
 use model::{
     DeadLetter, EpisodeId, Fact, IncidentEvent, IncidentId, LetterDone, LetterFact, Member, Notification, SignalBatch,
     SignalRow, topics,
 };
+use stream::accounting::{Accounting, AccountingRecord};
 use stream::{Record, SinkReject, TopicPartition};
 
 use super::response::{self, Response};
+use super::rollups;
 use super::tables::{self, Rows};
-use super::value::Value;
+use super::value::{Value, clamp_micros};
+
+/// Microseconds that one row of `pipeline_metrics` sums up. Lower: more rows; higher: a storm's first seconds are averaged away.
+const METRICS_STEP: i64 = 10_000_000;
 
 /// What a set of records changes.
 #[derive(Debug, Default)]
@@ -28,6 +34,8 @@ pub struct Changes {
     signals: Vec<Vec<Value>>,
     dead_letters: Vec<Vec<Value>>,
     notifications: Vec<Vec<Value>>,
+    /// By where the ten seconds begin (microseconds), stage, and what it read.
+    metrics: BTreeMap<(i64, String, String, u32), [u64; 11]>,
     /// What became of letters, in order: status, when, why, and the letter's place.
     dealt_with: Vec<[Value; 5]>,
     /// What the crew and the gate did.
@@ -45,9 +53,20 @@ pub struct Writes {
     pub dealt_with: Vec<[Value; 5]>,
     /// Incidents that must be there, if only by name: id and time.
     pub placeholders: Vec<[Value; 2]>,
-    pub responses: Vec<Rows>,
+    /// Rows of `agent_executions` and of `remediations`.
+    pub executions: Vec<Vec<Value>>,
+    pub remediations: Vec<Vec<Value>>,
     /// What became of remediations, in order.
     pub moved: Vec<response::Move>,
+}
+
+impl Writes {
+    /// Whether something is written that rollups count.
+    pub fn is_counted(&self) -> bool {
+        let plain = |rows: &Rows| !rows.rows.is_empty() && rollups::counted(rows.table.name).is_some();
+        self.rows.iter().any(plain)
+            || !(self.executions.is_empty() && self.remediations.is_empty() && self.moved.is_empty())
+    }
 }
 
 impl Changes {
@@ -105,6 +124,15 @@ impl Changes {
                 let message: Notification = serde_json::from_slice(&record.value).map_err(json)?;
                 self.notifications.push(notification(&message));
             }
+            topics::ACCOUNTING => {
+                let said: AccountingRecord = serde_json::from_slice(&record.value).map_err(json)?;
+                let at = clamp_micros(record.timestamp.0).div_euclid(METRICS_STEP) * METRICS_STEP;
+                let place = (at, said.stage, said.topic, said.partition);
+                let sums = self.metrics.entry(place).or_default();
+                for (sum, count) in sums.iter_mut().zip(accounted(&said.counts)) {
+                    *sum = sum.saturating_add(count);
+                }
+            }
             other => {
                 return Err(reject(
                     "unknown_topic",
@@ -143,22 +171,18 @@ impl Changes {
                 table: &tables::NOTIFICATIONS,
                 rows: self.notifications,
             },
+            Rows {
+                table: &tables::PIPELINE_METRICS,
+                rows: self.metrics.into_iter().map(metrics).collect(),
+            },
         ];
         Writes {
             emptied: self.emptied.into_iter().collect(),
             rows,
             dealt_with: self.dealt_with,
             placeholders,
-            responses: vec![
-                Rows {
-                    table: &tables::AGENT_EXECUTIONS,
-                    rows: executions,
-                },
-                Rows {
-                    table: &tables::REMEDIATIONS,
-                    rows: remediations,
-                },
-            ],
+            executions,
+            remediations,
             moved,
         }
     }
@@ -262,6 +286,37 @@ fn incident_event(event: &IncidentEvent, payload: &str) -> Vec<Value> {
         Value::time(event.observed_at),
         Value::text(event.fact.name()),
         Value::json(payload),
+        Value::text(&event.incident.tenant),
+        Value::text(&event.incident.environment),
+        Value::option(event.incident.service.as_deref(), |s| Value::varchar(s, 255)),
+        Value::text(event.incident.severity.as_str()),
+        match &event.fact {
+            Fact::Opened { member } => elapsed(member.starts_at, event.observed_at),
+            _ => Value::Null,
+        },
+        elapsed(event.incident.created_at, event.at),
+    ]
+}
+
+/// Milliseconds from `from` to `to`; 0 where that lies before.
+fn elapsed(from: DateTime<Utc>, to: DateTime<Utc>) -> Value {
+    Value::Int((to - from).num_milliseconds().max(0))
+}
+
+/// What one accounting record adds to its row, in the order of the columns.
+fn accounted(counts: &Accounting) -> [u64; 11] {
+    [
+        1,
+        counts.bodies,
+        counts.items_in,
+        counts.forwarded,
+        counts.merged,
+        counts.suppressed.values().sum(),
+        counts.late,
+        counts.dead_lettered,
+        counts.held,
+        counts.released,
+        counts.produced.values().sum(),
     ]
 }
 
@@ -323,6 +378,16 @@ fn letter_fact(fact: &LetterFact, log_partition: u32) -> [Value; 5] {
         Value::Int(log_partition.into()),
         Value::unsigned(fact.letter),
     ]
+}
+
+fn metrics(((at, stage, input, partition), sums): ((i64, String, String, u32), [u64; 11])) -> Vec<Value> {
+    let place = [
+        Value::micros(at),
+        Value::text(&stage),
+        Value::text(&input),
+        Value::Int(partition.into()),
+    ];
+    place.into_iter().chain(sums.map(Value::unsigned)).collect()
 }
 
 fn notification(message: &Notification) -> Vec<Value> {

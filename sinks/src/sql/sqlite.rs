@@ -74,17 +74,49 @@ pub(super) fn bind<'q>(query: Query<'q, Sqlite, SqliteArguments>, value: &Value)
     }
 }
 
-pub(super) async fn insert(to: &mut SqliteConnection, rows: &Rows) -> Result<(), sqlx::Error> {
-    let width = rows.table.columns.len();
-    let one = format!("({})", vec!["?"; width].join(", "));
+/// The number of rows written.
+pub(super) async fn insert(to: &mut SqliteConnection, rows: &Rows) -> Result<u64, sqlx::Error> {
+    let mut written = 0;
     for chunk in rows.rows.chunks(ROWS_PER_STATEMENT) {
-        let values = vec![one.as_str(); chunk.len()].join(", ");
-        let statement = format!("{} VALUES {values} {}", rows.table.insert_into(), rows.table.conflict);
         // Only whole chunks have a statement that comes again.
-        let query = sqlx::query(AssertSqlSafe(statement)).persistent(chunk.len() == ROWS_PER_STATEMENT);
-        chunk.iter().flatten().fold(query, bind).execute(&mut *to).await?;
+        let query = sqlx::query(AssertSqlSafe(statement(rows, chunk.len(), "")));
+        let query = query.persistent(chunk.len() == ROWS_PER_STATEMENT);
+        let done = chunk.iter().flatten().fold(query, bind).execute(&mut *to).await?;
+        written += done.rows_affected();
     }
-    Ok(())
+    Ok(written)
+}
+
+/// Columns `named` of the rows that were written.
+pub(super) async fn insert_returning(
+    to: &mut SqliteConnection,
+    rows: &Rows,
+    named: &[(&str, Kind)],
+) -> Result<Vec<Vec<Value>>, sqlx::Error> {
+    let returning = super::tables::returning(named);
+    let mut written = Vec::new();
+    for chunk in rows.rows.chunks(ROWS_PER_STATEMENT) {
+        let query = sqlx::query(AssertSqlSafe(statement(rows, chunk.len(), &returning))).persistent(false);
+        for row in chunk.iter().flatten().fold(query, bind).fetch_all(&mut *to).await? {
+            written.push(
+                named
+                    .iter()
+                    .map(|(name, kind)| cell(&row, name, *kind))
+                    .collect::<Result<_, _>>()?,
+            );
+        }
+    }
+    Ok(written)
+}
+
+fn statement(rows: &Rows, count: usize, returning: &str) -> String {
+    let one = format!("({})", vec!["?"; rows.table.columns.len()].join(", "));
+    let values = vec![one.as_str(); count].join(", ");
+    format!(
+        "{} VALUES {values} {} {returning}",
+        rows.table.insert_into(),
+        rows.table.conflict
+    )
 }
 
 /// Column `name` of `row`, which the statement selected as `kind`.

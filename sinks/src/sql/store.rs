@@ -4,6 +4,8 @@
 //! written once, in the SQL that both dialects share (`$1` parameters, `ON CONFLICT`); what differs is in
 //! [`super::sqlite`] and [`super::postgres`].
 
+use std::collections::HashSet;
+
 use futures::TryFutureExt as _;
 use sqlx::{AssertSqlSafe, Transaction};
 use uuid::Uuid;
@@ -52,6 +54,20 @@ impl Store {
                     .map_err(StoreError::migrating)
                     .await?;
                 timescale::set_up(&mut connection).await
+            }
+        }
+    }
+
+    /// The migrations alone: plain tables, also with TimescaleDB.
+    pub(crate) async fn migrate_tables(&self) -> Result<(), StoreError> {
+        match self {
+            Store::Sqlite(db) => sqlite::MIGRATOR.run(&db.writer).map_err(StoreError::migrating).await,
+            Store::Postgres(db) => {
+                let mut connection = postgres::unhurried(db).await?;
+                postgres::MIGRATOR
+                    .run(&mut connection)
+                    .map_err(StoreError::migrating)
+                    .await
             }
         }
     }
@@ -134,12 +150,60 @@ pub(crate) enum Tx {
 }
 
 impl Tx {
-    pub async fn insert(&mut self, rows: &Rows) -> Result<(), StoreError> {
+    /// The number of rows written.
+    pub async fn insert(&mut self, rows: &Rows) -> Result<u64, StoreError> {
         let doing = StoreError::while_doing(rows.table.name);
         match self {
             Tx::Sqlite(tx) => sqlite::insert(tx, rows).await.map_err(doing),
             Tx::Postgres(tx) => postgres::insert(tx, rows).await.map_err(doing),
         }
+    }
+
+    /// Inserts what is not there, and returns those rows. That some are there is rare: only then are they asked for by name, in a
+    /// second attempt.
+    pub async fn insert_new<'r>(&mut self, rows: &'r Rows) -> Result<Vec<&'r Vec<Value>>, StoreError> {
+        let doing = rows.table.name;
+        self.execute(doing, "SAVEPOINT new_rows", &[]).await?;
+        if self.insert(rows).await? == rows.rows.len() as u64 {
+            self.execute(doing, "RELEASE SAVEPOINT new_rows", &[]).await?;
+            return Ok(rows.rows.iter().collect());
+        }
+        self.execute(doing, "ROLLBACK TO SAVEPOINT new_rows", &[]).await?;
+        self.execute(doing, "RELEASE SAVEPOINT new_rows", &[]).await?;
+        let key = rows.table.key();
+        let named = key.iter().map(|index| rows.table.columns[*index]);
+        let named: Vec<(&str, Kind)> = named.collect();
+        let written = match self {
+            Tx::Sqlite(tx) => sqlite::insert_returning(tx, rows, &named).await,
+            Tx::Postgres(tx) => postgres::insert_returning(tx, rows, &named).await,
+        };
+        let written: HashSet<String> = written
+            .map_err(StoreError::while_doing(doing))?
+            .iter()
+            .map(|cells| format!("{cells:?}"))
+            .collect();
+        // Of two rows of one key the first is written.
+        let mut seen = HashSet::new();
+        let is_new = |row: &&Vec<Value>| {
+            let place = format!("{:?}", key.iter().map(|index| &row[*index]).collect::<Vec<_>>());
+            written.contains(&place) && seen.insert(place)
+        };
+        Ok(rows.rows.iter().filter(is_new).collect())
+    }
+
+    pub fn on_postgres(&self) -> bool {
+        matches!(self, Tx::Postgres(_))
+    }
+
+    /// Whether the rollups are tables, which whoever writes rows must add to. Asked in every transaction: another process may have
+    /// made them continuous aggregates since.
+    pub async fn keeps_rollups(&mut self) -> Result<bool, StoreError> {
+        if !self.on_postgres() {
+            return Ok(true);
+        }
+        let sql = "SELECT COALESCE((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('signals_by_minute')), FALSE) AS kept";
+        let rows = self.query("looking for rollups", sql, &[]).await?;
+        rows.first().map_or(Ok(false), |row| row.bool("kept"))
     }
 
     /// The statement of this store's dialect.
@@ -153,6 +217,22 @@ impl Tx {
     /// The number of rows changed.
     pub async fn execute(&mut self, doing: &str, sql: &'static str, args: &[Value]) -> Result<u64, StoreError> {
         let doing = StoreError::while_doing(doing);
+        match self {
+            Tx::Sqlite(tx) => {
+                let query = args.iter().fold(sqlx::query(sql), sqlite::bind);
+                Ok(query.execute(&mut **tx).await.map_err(doing)?.rows_affected())
+            }
+            Tx::Postgres(tx) => {
+                let query = args.iter().fold(sqlx::query(sql), postgres::bind);
+                Ok(query.execute(&mut **tx).await.map_err(doing)?.rows_affected())
+            }
+        }
+    }
+
+    /// The same with a statement that was put together.
+    pub async fn execute_made(&mut self, doing: &str, sql: String, args: &[Value]) -> Result<u64, StoreError> {
+        let doing = StoreError::while_doing(doing);
+        let sql = AssertSqlSafe(sql);
         match self {
             Tx::Sqlite(tx) => {
                 let query = args.iter().fold(sqlx::query(sql), sqlite::bind);

@@ -22,11 +22,28 @@ pub struct Rows {
 }
 
 impl Table {
+    /// The columns that tell its rows apart, by number, of a table whose rows are inserted once and never changed.
+    pub fn key(&self) -> Vec<usize> {
+        let key: &[&str] = match self.name {
+            "signals" => &["event_at", "raw_partition", "raw_offset", "raw_index"],
+            "incident_events" => &["incident_id", "revision"],
+            _ => &[],
+        };
+        let index = |column: &&str| self.columns.iter().position(|(name, _)| name == column);
+        key.iter().filter_map(index).collect()
+    }
+
     /// `INSERT INTO name (columns)`.
     pub fn insert_into(&self) -> String {
         let columns: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
         format!("INSERT INTO {} ({})", self.name, columns.join(", "))
     }
+}
+
+/// `RETURNING a, b`.
+pub fn returning(named: &[(&str, Kind)]) -> String {
+    let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
+    format!("RETURNING {}", names.join(", "))
 }
 
 pub static SIGNALS: Table = Table {
@@ -109,6 +126,12 @@ pub static INCIDENT_EVENTS: Table = Table {
         ("observed_at", Time),
         ("fact", Text),
         ("payload", Json),
+        ("tenant", Text),
+        ("environment", Text),
+        ("service", Text),
+        ("severity", Text),
+        ("detect_ms", Int),
+        ("open_ms", Int),
     ],
     conflict: "ON CONFLICT DO NOTHING",
 };
@@ -176,7 +199,38 @@ pub static NOTIFICATIONS: Table = Table {
     conflict: "ON CONFLICT DO NOTHING",
 };
 
-/// A step is inserted when it is asked for and again when it is answered; the first answer stays.
+/// Sums of ten seconds: what is there already is added to. The position that moves in the same transaction is what makes every
+/// record count once.
+pub static PIPELINE_METRICS: Table = Table {
+    name: "pipeline_metrics",
+    columns: &[
+        ("at", Time),
+        ("stage", Text),
+        ("input", Text),
+        ("partition", Int),
+        ("commits", Int),
+        ("bodies", Int),
+        ("items", Int),
+        ("forwarded", Int),
+        ("merged", Int),
+        ("suppressed", Int),
+        ("late", Int),
+        ("dead_lettered", Int),
+        ("held", Int),
+        ("released", Int),
+        ("produced", Int),
+    ],
+    conflict: "ON CONFLICT (at, stage, input, partition) DO UPDATE SET \
+        commits = pipeline_metrics.commits + excluded.commits, bodies = pipeline_metrics.bodies + excluded.bodies, \
+        items = pipeline_metrics.items + excluded.items, forwarded = pipeline_metrics.forwarded + excluded.forwarded, \
+        merged = pipeline_metrics.merged + excluded.merged, suppressed = pipeline_metrics.suppressed + excluded.suppressed, \
+        late = pipeline_metrics.late + excluded.late, dead_lettered = pipeline_metrics.dead_lettered + excluded.dead_lettered, \
+        held = pipeline_metrics.held + excluded.held, released = pipeline_metrics.released + excluded.released, \
+        produced = pipeline_metrics.produced + excluded.produced",
+};
+
+/// A step is inserted when it is asked for, and changed when it is answered: [`super::response`] looks whether it is there. The id is
+/// no key of its own where TimescaleDB divides the table by time, so no conflict is named.
 pub static AGENT_EXECUTIONS: Table = Table {
     name: "agent_executions",
     columns: &[
@@ -195,11 +249,7 @@ pub static AGENT_EXECUTIONS: Table = Table {
         ("error", Text),
         ("finished_at", Time),
     ],
-    conflict: "ON CONFLICT (id) DO UPDATE SET \
-        output_data = excluded.output_data, tool_calls = excluded.tool_calls, tokens_used = excluded.tokens_used, \
-        duration_ms = excluded.duration_ms, status = excluded.status, error = excluded.error, \
-        finished_at = excluded.finished_at \
-        WHERE agent_executions.status = 'running' AND excluded.status <> 'running'",
+    conflict: "ON CONFLICT DO NOTHING",
 };
 
 pub static REMEDIATIONS: Table = Table {

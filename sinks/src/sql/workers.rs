@@ -154,6 +154,23 @@ impl Store {
         rows.iter().map(letter).collect()
     }
 
+    /// Where everybody stands that keeps a position here, by sink or worker.
+    pub async fn positions(&self) -> Result<Vec<(String, TopicPartition, Offset)>, StoreError> {
+        let sql = "SELECT sink, topic, partition, next FROM sink_positions ORDER BY sink, topic, partition";
+        let rows = self.query("reading positions", sql, &[]).await?;
+        let number = |row: &Row, name: &str| row.int(name).map(|n| u64::try_from(n).unwrap_or_default());
+        rows.iter()
+            .map(|row| {
+                let partition = u32::try_from(number(row, "partition")?).unwrap_or_default();
+                Ok((
+                    row.text("sink")?,
+                    TopicPartition::new(row.text("topic")?, partition),
+                    Offset(number(row, "next")?),
+                ))
+            })
+            .collect()
+    }
+
     /// Where worker `name` stands in `partition` of `log`.
     pub(crate) async fn worker_position(
         &self,

@@ -84,6 +84,15 @@ impl Database {
         }
     }
 
+    /// Whether the rollups are continuous aggregates.
+    pub async fn aggregates(&self) -> bool {
+        !self.url.starts_with("sqlite")
+            && self
+                .texts("SELECT relkind::text FROM pg_class WHERE oid = to_regclass('signals_by_minute')")
+                .await
+                == ["v"]
+    }
+
     /// Every column and index, in words.
     pub async fn shape(&self) -> Vec<String> {
         let query = if self.folder.is_some() {

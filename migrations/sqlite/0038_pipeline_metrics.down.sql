@@ -1,0 +1,12 @@
+DROP VIEW executions;
+DROP VIEW changes;
+DROP VIEW alerts;
+DROP INDEX remediations_by_time;
+DROP INDEX incident_events_by_time;
+ALTER TABLE incident_events DROP COLUMN open_ms;
+ALTER TABLE incident_events DROP COLUMN detect_ms;
+ALTER TABLE incident_events DROP COLUMN severity;
+ALTER TABLE incident_events DROP COLUMN service;
+ALTER TABLE incident_events DROP COLUMN environment;
+ALTER TABLE incident_events DROP COLUMN tenant;
+DROP TABLE pipeline_metrics;

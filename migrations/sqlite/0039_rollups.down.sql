@@ -1,0 +1,15 @@
+DROP TABLE pipeline_metrics_by_day;
+DROP TABLE pipeline_metrics_by_hour;
+DROP TABLE pipeline_metrics_by_minute;
+DROP TABLE remediations_by_day;
+DROP TABLE remediations_by_hour;
+DROP TABLE remediations_by_minute;
+DROP TABLE executions_by_day;
+DROP TABLE executions_by_hour;
+DROP TABLE executions_by_minute;
+DROP TABLE incident_events_by_day;
+DROP TABLE incident_events_by_hour;
+DROP TABLE incident_events_by_minute;
+DROP TABLE signals_by_day;
+DROP TABLE signals_by_hour;
+DROP TABLE signals_by_minute;
