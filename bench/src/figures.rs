@@ -8,6 +8,7 @@ pub mod latency;
 pub mod moving;
 pub mod poison;
 pub mod source;
+pub mod store;
 pub mod webhooks;
 
 use serde_json::{Value, json};

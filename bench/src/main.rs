@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use figures::{checkpoints, commits, latency, moving, poison, source, webhooks};
+use figures::{checkpoints, commits, latency, moving, poison, source, store, webhooks};
 
 /// Generators and end-to-end benchmarks of Aegis.
 #[derive(Parser)]
@@ -62,6 +62,8 @@ enum Command {
     Move(moving::Arguments),
     /// Signed and batched webhooks at the doors of a running aegis, beside a real Alertmanager's API.
     Webhooks(webhooks::Arguments),
+    /// The SQL sink on PostgreSQL, beside a bare COPY of the same rows.
+    Store(store::Arguments),
     /// One process of `bench move`, which starts it.
     #[command(hide = true)]
     MoveMember(moving::MemberArguments),
@@ -144,6 +146,7 @@ fn carry_out(runtime: &tokio::runtime::Runtime, command: Command) -> anyhow::Res
         Command::Latency(arguments) => runtime.block_on(latency::run(&arguments))?,
         Command::Move(arguments) => runtime.block_on(moving::run(&arguments))?,
         Command::Webhooks(arguments) => runtime.block_on(webhooks::run(&arguments))?,
+        Command::Store(arguments) => runtime.block_on(store::run(&arguments))?,
         Command::MoveMember(arguments) => return runtime.block_on(moving::member(&arguments)),
         Command::Templates { lines, file } => templates::run(lines, file.as_deref())?,
         Command::DemoOom(arguments) => return runtime.block_on(demo_oom::run(&arguments)),

@@ -10,9 +10,9 @@ mod sinks;
 
 use std::io::{self, Read as _, Write as _};
 
+use ::sinks::sql::{IncidentFilter, Store};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use ::sinks::sql::{IncidentFilter, Store};
 use stream::failpoint;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

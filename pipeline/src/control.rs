@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit;
 use crate::cli::{Exit, exit};
+use crate::generations::Layout;
 use crate::ingest::{LogSender, append, append_lines};
 use crate::ledger::{self, LedgerReport};
 use crate::letters;
-use crate::generations::Layout;
 use crate::orders::{self, LogOrders};
 use crate::standings::{Standing, standings};
 

@@ -161,11 +161,21 @@ async fn fill(
     if !summary.missing.is_empty() && !order.partial {
         return Err(Exit::Failed.because(refusal(&summary.missing)));
     }
-    tell(Told::Total(ranges.iter().map(|(_, bounds)| bounds.end.0 - bounds.start.0).sum()));
+    tell(Told::Total(
+        ranges.iter().map(|(_, bounds)| bounds.end.0 - bounds.start.0).sum(),
+    ));
     for (partition, bounds) in ranges {
-        copy(world, sink.as_mut(), &partition, (bounds.start, bounds.end), &mut summary, stop, tell)
-            .await
-            .with_context(|| format!("rebuilding from {partition}"))?;
+        copy(
+            world,
+            sink.as_mut(),
+            &partition,
+            (bounds.start, bounds.end),
+            &mut summary,
+            stop,
+            tell,
+        )
+        .await
+        .with_context(|| format!("rebuilding from {partition}"))?;
     }
     sink.close().await?;
     Ok(summary)
@@ -238,7 +248,9 @@ async fn write(
     };
     let mut refused = 0;
     loop {
-        let rejects = sink.write(&world.runtime.log.id(), std::slice::from_ref(&batch)).await?;
+        let rejects = sink
+            .write(&world.runtime.log.id(), std::slice::from_ref(&batch))
+            .await?;
         if rejects.is_empty() {
             return Ok(refused);
         }
@@ -256,7 +268,11 @@ fn refusal(missing: &[Missing]) -> String {
         .map(|one| format!("{}/{} before offset {}", one.topic, one.partition, one.first))
         .collect();
     let more = missing.len().saturating_sub(named.len());
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     format!(
         "the log no longer holds {}{more}: rows of these records cannot be made again. The tables are as they were; with --partial \
          they would hold what the log holds, and nothing else",

@@ -43,7 +43,9 @@ pub async fn standings(
     let mut take = |sink: &str, partition: &TopicPartition, next: u64| {
         let generation = layout.topics.get(&*partition.topic).map_or(0, |place| place.generation);
         if partition.partition / GENERATION_STRIDE == generation {
-            let of = stands.entry((sink.to_owned(), partition.topic.to_string())).or_default();
+            let of = stands
+                .entry((sink.to_owned(), partition.topic.to_string()))
+                .or_default();
             of.insert(partition.partition % GENERATION_STRIDE, next);
         }
     };

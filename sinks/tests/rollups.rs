@@ -11,8 +11,8 @@ use databases::Database;
 use model::remediation::RemediationFact;
 use model::{Fact, Signal, SignalState, topics};
 use samples::*;
-use sinks::sql::RetentionSettings;
 use sinks::SqlSink;
+use sinks::sql::RetentionSettings;
 use stream::accounting::{Accounting, AccountingRecord};
 use stream::human::HumanDuration;
 use stream::{Instant, Offset, Record, Sink as _, SinkBatch};
@@ -69,7 +69,11 @@ const ROLLUPS: [Rollup; 5] = [
         "agent_executions",
         "created_at",
         &["agent_name", "status"],
-        &["COUNT(*)", "COALESCE(SUM(tokens_used), 0)", "COALESCE(SUM(duration_ms), 0)"],
+        &[
+            "COUNT(*)",
+            "COALESCE(SUM(tokens_used), 0)",
+            "COALESCE(SUM(duration_ms), 0)",
+        ],
     ),
     (
         "remediations",
@@ -173,7 +177,11 @@ fn signal_at(i: u64, minutes: i64) -> Signal {
     Signal {
         event_at: START + minutes * 60_000_000,
         service: (!i.is_multiple_of(3)).then(|| format!("service-{}", i % 2)),
-        state: if i.is_multiple_of(5) { SignalState::Resolved } else { SignalState::Firing },
+        state: if i.is_multiple_of(5) {
+            SignalState::Resolved
+        } else {
+            SignalState::Firing
+        },
         ..signal(i)
     }
 }
@@ -203,7 +211,8 @@ fn accounting(offset: u64, seconds: i64, stage: &str, partition: u32, items: u64
 
 /// Two partitions of everything: all that a sink can be given.
 fn first() -> Vec<SinkBatch> {
-    let signals: Vec<Signal> = (0..40).map(|i| signal_at(i, i as i64 * 7)).collect();
+    // More than 64, which are copied on PostgreSQL.
+    let signals: Vec<Signal> = (0..80).map(|i| signal_at(i, i as i64 * 7)).collect();
     let opened = event("a", 1, 1, Fact::Opened { member: member("a") });
     let joined = event("a", 2, 2, Fact::SignalJoined { member: member("b") });
     let proposal = proposal("a");
@@ -241,8 +250,8 @@ fn first() -> Vec<SinkBatch> {
 
 /// What comes later: again what was there, from elsewhere; rows of old minutes; answers that change what stands.
 fn second() -> Vec<SinkBatch> {
-    let again: Vec<Signal> = (30..50).map(|i| signal_at(i, i as i64 * 7)).collect();
-    let late = signal_at(60, -60 * 24 * 3);
+    let again: Vec<Signal> = (30..130).map(|i| signal_at(i, i as i64 * 7)).collect();
+    let late = signal_at(160, -60 * 24 * 3);
     let twice = vec![signals_record(0, &again), signals_record(1, &[late.clone(), late])];
     let joined = event("a", 2, 2, Fact::SignalJoined { member: member("b") });
     let resolved = event("a", 3, 2, Fact::Resolved);
@@ -290,7 +299,7 @@ async fn rollups_are_what_the_rows_say(database: Database) {
     let kept = kept(&database).await;
     assert_eq!(kept["executions_by_day"].len(), 1);
     assert!(kept["executions_by_day"][0].ends_with("|triage|running|1|0|0"));
-    assert!(kept["signals_by_minute"].len() == 40 && kept["signals_by_hour"].len() >= 5);
+    assert!(kept["signals_by_minute"].len() == 80 && kept["signals_by_hour"].len() >= 5);
 
     write(&mut sink, &second()).await;
     agree(&database, "after repeats, late rows and changes").await;
@@ -300,7 +309,9 @@ async fn rollups_are_what_the_rows_say(database: Database) {
     assert_eq!(kept["remediations_by_day"].len(), 1);
     assert!(kept["remediations_by_day"][0].ends_with("|restart|production|verified|1"));
     // The fact at +1 s of an alert of +0 s, seen a second later.
-    let opened = kept["incident_events_by_day"].iter().find(|row| row.contains("|opened|"));
+    let opened = kept["incident_events_by_day"]
+        .iter()
+        .find(|row| row.contains("|opened|"));
     assert!(opened.unwrap().ends_with("|opened|1|2000|1000"), "{opened:?}");
 }
 
@@ -333,7 +344,9 @@ async fn texts_that_no_index_takes_are_counted(database: Database) {
         service: service.map(str::to_owned),
         ..signal(i)
     };
-    let huge: String = (0..20_000_u32).map(|i| char::from_u32(0x4e00 + i * 7 % 20_000).unwrap()).collect();
+    let huge: String = (0..20_000_u32)
+        .map(|i| char::from_u32(0x4e00 + i * 7 % 20_000).unwrap())
+        .collect();
     let signals = [
         long(1, &huge, "prod", None),
         long(2, &huge, "prod", None),
@@ -343,7 +356,11 @@ async fn texts_that_no_index_takes_are_counted(database: Database) {
         long(5, "a", "bc", Some("")),
         long(6, "a", "bc", Some("-")),
     ];
-    write(&mut sink, &[batch(topics::SIGNALS, 0, 0, 1, vec![signals_record(0, &signals)])]).await;
+    write(
+        &mut sink,
+        &[batch(topics::SIGNALS, 0, 0, 1, vec![signals_record(0, &signals)])],
+    )
+    .await;
     agree(&database, "with long texts").await;
     assert_eq!(kept(&database).await["signals_by_day"].len(), 5);
 }
@@ -392,7 +409,10 @@ async fn stages_are_summed_up_by_ten_seconds(database: Database) {
     let moved = sink
         .write(&log(), &[batch(topics::ACCOUNTING, 0, 0, 1, vec![again])])
         .await;
-    assert!(matches!(moved, Err(stream::SinkError::PositionMoved { .. })), "{moved:?}");
+    assert!(
+        matches!(moved, Err(stream::SinkError::PositionMoved { .. })),
+        "{moved:?}"
+    );
     let rows = "SELECT stage || ' ' || input || '/' || CAST(partition AS TEXT) || ' ' || CAST(commits AS TEXT) || ' ' || \
         CAST(items AS TEXT) || ' ' || CAST(forwarded AS TEXT) || ' ' || CAST(suppressed AS TEXT) || ' ' || CAST(produced AS TEXT) \
         FROM pipeline_metrics ORDER BY at, partition";
@@ -443,7 +463,9 @@ async fn refreshed(database: &Database) {
         for (name, ..) in ROLLUPS {
             for grain in ["minute", "hour", "day"] {
                 database
-                    .execute(&format!("CALL refresh_continuous_aggregate('{name}_by_{grain}', NULL, NULL)"))
+                    .execute(&format!(
+                        "CALL refresh_continuous_aggregate('{name}_by_{grain}', NULL, NULL)"
+                    ))
                     .await;
             }
         }

@@ -145,7 +145,9 @@ async fn tables_with_rows_become_hypertables_and_aggregates() {
     SqlSink::new(store.clone()).write(&log(), &[answered]).await.unwrap();
     assert_eq!(database.texts(steps).await, ["success 1"]);
     assert_eq!(
-        database.texts("SELECT CAST(COUNT(*) AS TEXT) FROM incident_events").await,
+        database
+            .texts("SELECT CAST(COUNT(*) AS TEXT) FROM incident_events")
+            .await,
         ["1"]
     );
 }
@@ -232,8 +234,7 @@ async fn compressed_chunks_take_late_rows_once() {
         "{chunks:?}"
     );
 
-    let jobs =
-        "SELECT CAST(job_id AS TEXT) FROM timescaledb_information.jobs WHERE hypertable_schema = current_schema() \
+    let jobs = "SELECT CAST(job_id AS TEXT) FROM timescaledb_information.jobs WHERE hypertable_schema = current_schema() \
          AND hypertable_name = 'signals' AND proc_name = 'policy_compression'";
     let job = database.texts(jobs).await.remove(0);
     database.execute(&format!("CALL run_job({job})")).await;

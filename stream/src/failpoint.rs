@@ -97,7 +97,10 @@ pub const COMMAND_PLACES: &[(&str, &str)] = &[
 /// Places that only `aegis sinks rebuild` comes to.
 pub const REBUILD_PLACES: &[(&str, &str)] = &[
     ("rebuild.filling", "rows are in the shadow tables, more are to follow"),
-    ("rebuild.filled", "every row is in the shadow tables, the live ones are as they were"),
+    (
+        "rebuild.filled",
+        "every row is in the shadow tables, the live ones are as they were",
+    ),
     (
         "rebuild.swapping",
         "the live tables hold the new rows in a transaction that is not committed",

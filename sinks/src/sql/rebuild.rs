@@ -118,9 +118,16 @@ impl Shadow {
                 self.swap_postgres(&mut connection, schema).await?;
                 refresh(&mut connection).await.map_err(doing())?;
                 let drop = format!("DROP SCHEMA {schema} CASCADE");
-                connection.execute(AssertSqlSafe(drop)).await.map_err(doing()).map(|_| ())
+                connection
+                    .execute(AssertSqlSafe(drop))
+                    .await
+                    .map_err(doing())
+                    .map(|_| ())
             }
-            _ => Err(StoreError::fatal("putting the rebuilt tables in place", "another store")),
+            _ => Err(StoreError::fatal(
+                "putting the rebuilt tables in place",
+                "another store",
+            )),
         }
     }
 
@@ -167,7 +174,10 @@ impl Shadow {
         }
         statements.push(METADATA.to_owned());
         statements.push("DROP TABLE kept_metadata".to_owned());
-        statements.push(format!("DELETE FROM main.sink_positions WHERE sink = '{}'", SqlSink::NAME));
+        statements.push(format!(
+            "DELETE FROM main.sink_positions WHERE sink = '{}'",
+            SqlSink::NAME
+        ));
         statements.push("INSERT INTO main.sink_positions SELECT * FROM shadow.sink_positions".to_owned());
         for statement in statements {
             tx.execute(AssertSqlSafe(statement)).await.map_err(doing())?;
@@ -238,7 +248,8 @@ impl Shadow {
         }
         Err(StoreError::Unavailable {
             doing: "putting the rebuilt tables in place".to_owned(),
-            cause: "the sink has moved since the rebuild began: another aegis writes to these tables; stop it first".to_owned(),
+            cause: "the sink has moved since the rebuild began: another aegis writes to these tables; stop it first"
+                .to_owned(),
         })
     }
 }
@@ -274,10 +285,11 @@ async fn refresh(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     for rollup in &ROLLUPS {
         for (grain, _) in GRAINS {
             let name = rollup.named(grain);
-            let kind: Option<bool> = sqlx::query_scalar("SELECT relkind = 'v' FROM pg_class WHERE oid = to_regclass($1)")
-                .bind(name.clone())
-                .fetch_optional(&mut *connection)
-                .await?;
+            let kind: Option<bool> =
+                sqlx::query_scalar("SELECT relkind = 'v' FROM pg_class WHERE oid = to_regclass($1)")
+                    .bind(name.clone())
+                    .fetch_optional(&mut *connection)
+                    .await?;
             if kind == Some(true) {
                 let refresh = format!("CALL refresh_continuous_aggregate('{name}', NULL, NULL)");
                 connection.execute(AssertSqlSafe(refresh)).await?;

@@ -169,7 +169,10 @@ pub async fn step(tx: &mut Tx, row: Vec<Value>, deltas: &mut Deltas) -> Result<(
     args.extend([4, 5, 6, 7, STATUS, 12, 13].map(|column| row[column].clone()));
     let sql = tx.pick(ANSWER);
     if tx.execute("agent_executions", sql, &args).await? == 1 {
-        let (was, before) = (Value::text(&found.text("agent_name")?), Value::text(&found.text("status")?));
+        let (was, before) = (
+            Value::text(&found.text("agent_name")?),
+            Value::text(&found.text("status")?),
+        );
         let gone = [
             1,
             found.opt_int("tokens_used")?.unwrap_or(0),

@@ -82,11 +82,7 @@ const LOOK_BACK: &str = "SELECT CAST(alter_job(j.job_id, config => jsonb_set(j.c
 
 impl Store {
     /// Forgets what is older at `now` than the settings say. An error leaves the rest for the next time.
-    pub async fn forget(
-        &self,
-        settings: &RetentionSettings,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Forgotten>, StoreError> {
+    pub async fn forget(&self, settings: &RetentionSettings, now: DateTime<Utc>) -> Result<Vec<Forgotten>, StoreError> {
         let tables = settings.tables();
         if tables.is_empty() {
             return Ok(Vec::new());
@@ -124,11 +120,20 @@ impl Store {
         rows.first().map_or(Ok(false), |row| row.bool("divided"))
     }
 
-    async fn drop_chunks(&self, table: &str, kept: chrono::TimeDelta, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    async fn drop_chunks(
+        &self,
+        table: &str,
+        kept: chrono::TimeDelta,
+        before: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
         for rollup in ROLLUPS.iter().filter(|rollup| rollup.table == table) {
             for (grain, length) in GRAINS {
                 // A bucket that is cut by the edge would be counted from what is left of it.
-                let micros = kept.num_microseconds().unwrap_or(i64::MAX).saturating_sub(length).max(length);
+                let micros = kept
+                    .num_microseconds()
+                    .unwrap_or(i64::MAX)
+                    .saturating_sub(length)
+                    .max(length);
                 let back = format!("{} seconds", micros / 1_000_000);
                 let args = [Value::text(&rollup.named(grain)), Value::text(&back)];
                 self.query("bounding a refresh", LOOK_BACK, &args).await?;

@@ -47,11 +47,7 @@ pub struct Rollup {
 }
 
 /// Names of the grains and their lengths in microseconds. The epoch is the start of one of each.
-pub const GRAINS: [(&str, i64); 3] = [
-    ("minute", 60_000_000),
-    ("hour", 3_600_000_000),
-    ("day", 86_400_000_000),
-];
+pub const GRAINS: [(&str, i64); 3] = [("minute", 60_000_000), ("hour", 3_600_000_000), ("day", 86_400_000_000)];
 
 pub static ROLLUPS: [Rollup; 5] = [
     Rollup {
@@ -270,11 +266,7 @@ impl Deltas {
     }
 }
 
-async fn write_groups(
-    tx: &mut Tx,
-    table: &'static Table,
-    groups: BTreeMap<Place, Vec<i64>>,
-) -> Result<(), StoreError> {
+async fn write_groups(tx: &mut Tx, table: &'static Table, groups: BTreeMap<Place, Vec<i64>>) -> Result<(), StoreError> {
     // The first sum is the number of rows, where rows can leave a group again.
     let emptied: std::collections::BTreeSet<i64> = groups
         .iter()
@@ -318,7 +310,10 @@ pub fn int(value: &Value) -> i64 {
 
 /// What rows of `table` are counted as.
 pub fn counted(table: &str) -> Option<Of> {
-    ROLLUPS.iter().find(|rollup| rollup.table == table).map(|rollup| rollup.of)
+    ROLLUPS
+        .iter()
+        .find(|rollup| rollup.table == table)
+        .map(|rollup| rollup.of)
 }
 
 #[cfg(test)]

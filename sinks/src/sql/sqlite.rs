@@ -98,7 +98,12 @@ pub(super) async fn insert_returning(
     for chunk in rows.rows.chunks(ROWS_PER_STATEMENT) {
         let query = sqlx::query(AssertSqlSafe(statement(rows, chunk.len(), &returning))).persistent(false);
         for row in chunk.iter().flatten().fold(query, bind).fetch_all(&mut *to).await? {
-            written.push(named.iter().map(|(name, kind)| cell(&row, name, *kind)).collect::<Result<_, _>>()?);
+            written.push(
+                named
+                    .iter()
+                    .map(|(name, kind)| cell(&row, name, *kind))
+                    .collect::<Result<_, _>>()?,
+            );
         }
     }
     Ok(written)

@@ -177,14 +177,21 @@ async fn kind(to: &mut PgConnection, name: &str) -> Result<Option<String>, sqlx:
 /// Makes a table a hypertable, unless it is one.
 async fn divide(to: &mut PgConnection, of: &Hypertable) -> Result<(), sqlx::Error> {
     let Hypertable { table, time, chunk, .. } = of;
-    let divided: bool = sqlx::query_scalar(IS_HYPERTABLE).bind(*table).fetch_one(&mut *to).await?;
+    let divided: bool = sqlx::query_scalar(IS_HYPERTABLE)
+        .bind(*table)
+        .fetch_one(&mut *to)
+        .await?;
     if divided {
         return Ok(());
     }
     if let Some(key) = of.key {
-        let name: Option<String> = sqlx::query_scalar(PRIMARY_KEY).bind(*table).fetch_optional(&mut *to).await?;
+        let name: Option<String> = sqlx::query_scalar(PRIMARY_KEY)
+            .bind(*table)
+            .fetch_optional(&mut *to)
+            .await?;
         if let Some(name) = name {
-            let change = format!("ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} PRIMARY KEY ({key})");
+            let change =
+                format!("ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} PRIMARY KEY ({key})");
             to.execute(AssertSqlSafe(change)).await?;
         }
     }
