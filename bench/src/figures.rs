@@ -9,6 +9,7 @@ pub mod moving;
 pub mod poison;
 pub mod query;
 pub mod source;
+pub mod store;
 pub mod webhooks;
 
 use serde_json::{Value, json};

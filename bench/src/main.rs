@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use figures::{checkpoints, commits, latency, moving, poison, query, source, webhooks};
+use figures::{checkpoints, commits, latency, moving, poison, query, source, store, webhooks};
 
 /// Generators and end-to-end benchmarks of Aegis.
 #[derive(Parser)]
@@ -66,6 +66,8 @@ enum Command {
     Move(moving::Arguments),
     /// Signed and batched webhooks at the doors of a running aegis, beside a real Alertmanager's API.
     Webhooks(webhooks::Arguments),
+    /// The SQL sink on PostgreSQL, beside a bare COPY of the same rows.
+    Store(store::Arguments),
     /// One process of `bench move`, which starts it.
     #[command(hide = true)]
     MoveMember(moving::MemberArguments),
@@ -149,6 +151,7 @@ fn carry_out(runtime: &tokio::runtime::Runtime, command: Command) -> anyhow::Res
         Command::Move(arguments) => runtime.block_on(moving::run(&arguments))?,
         Command::Query(arguments) => runtime.block_on(query::run(&arguments))?,
         Command::Webhooks(arguments) => runtime.block_on(webhooks::run(&arguments))?,
+        Command::Store(arguments) => runtime.block_on(store::run(&arguments))?,
         Command::MoveMember(arguments) => return runtime.block_on(moving::member(&arguments)),
         Command::Templates { lines, file } => templates::run(lines, file.as_deref())?,
         Command::DemoOom(arguments) => return runtime.block_on(demo_oom::run(&arguments)),

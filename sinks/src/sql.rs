@@ -19,12 +19,14 @@
 //! | `tables` | columns and conflict rules |
 //! | `positions` | the rule that moves positions |
 //! | `store`, `sqlite`, `postgres` | connections, transactions, dialects |
+//! | `copy` | rows by binary COPY, on PostgreSQL |
 //! | `rollups` | counts by minute, hour and day, where the database does not keep them |
 //! | `timescale` | hypertables, compression and continuous aggregates, where the extension is installed |
 //! | `rebuild` | tables filled anew from the log, and put in place |
 //! | `retention` | forgets what is older than the settings say |
 //! | `reads` | typed queries for the command line and the API |
 
+mod copy;
 mod deliveries;
 mod error;
 mod positions;

@@ -211,7 +211,8 @@ fn accounting(offset: u64, seconds: i64, stage: &str, partition: u32, items: u64
 
 /// Two partitions of everything: all that a sink can be given.
 fn first() -> Vec<SinkBatch> {
-    let signals: Vec<Signal> = (0..40).map(|i| signal_at(i, i as i64 * 7)).collect();
+    // More than 64, which are copied on PostgreSQL.
+    let signals: Vec<Signal> = (0..80).map(|i| signal_at(i, i as i64 * 7)).collect();
     let opened = event("a", 1, 1, Fact::Opened { member: member("a") });
     let joined = event("a", 2, 2, Fact::SignalJoined { member: member("b") });
     let proposal = proposal("a");
@@ -249,8 +250,8 @@ fn first() -> Vec<SinkBatch> {
 
 /// What comes later: again what was there, from elsewhere; rows of old minutes; answers that change what stands.
 fn second() -> Vec<SinkBatch> {
-    let again: Vec<Signal> = (30..50).map(|i| signal_at(i, i as i64 * 7)).collect();
-    let late = signal_at(60, -60 * 24 * 3);
+    let again: Vec<Signal> = (30..130).map(|i| signal_at(i, i as i64 * 7)).collect();
+    let late = signal_at(160, -60 * 24 * 3);
     let twice = vec![signals_record(0, &again), signals_record(1, &[late.clone(), late])];
     let joined = event("a", 2, 2, Fact::SignalJoined { member: member("b") });
     let resolved = event("a", 3, 2, Fact::Resolved);
@@ -298,7 +299,7 @@ async fn rollups_are_what_the_rows_say(database: Database) {
     let kept = kept(&database).await;
     assert_eq!(kept["executions_by_day"].len(), 1);
     assert!(kept["executions_by_day"][0].ends_with("|triage|running|1|0|0"));
-    assert!(kept["signals_by_minute"].len() == 40 && kept["signals_by_hour"].len() >= 5);
+    assert!(kept["signals_by_minute"].len() == 80 && kept["signals_by_hour"].len() >= 5);
 
     write(&mut sink, &second()).await;
     agree(&database, "after repeats, late rows and changes").await;

@@ -138,7 +138,8 @@ impl Engine {
         let mut context = SessionContext::new_with_config_rt(config, self.runtime.clone());
         datafusion_functions_json::register_all(&mut context).map_err(failed)?;
         functions::register(&context);
-        for table in TABLES.iter() {
+        let views = |table: &&Table| VIEWS.iter().any(|(name, ..)| *name == table.name);
+        for table in TABLES.iter().filter(|table| !views(table)) {
             let provider: Arc<dyn TableProvider> = match table.name {
                 "signals" => Arc::new(self.whole(table, "signals", true)),
                 _ => Arc::new(StoreTable::new(self.source.clone(), table, None)),

@@ -51,8 +51,7 @@ impl Kind {
 
 /// The names, for help texts.
 pub fn table_names() -> Vec<&'static str> {
-    let tables = TABLES.iter().chain([&LOGS]).map(|table| table.name);
-    tables.chain(VIEWS.iter().map(|(name, ..)| *name)).collect()
+    TABLES.iter().chain([&LOGS]).map(|table| table.name).collect()
 }
 
 /// Whether `query` may read log lines, of which the newest are in a running aegis's memory until it writes them. A word of that
@@ -63,7 +62,8 @@ pub fn names_log_lines(query: &str) -> bool {
         .any(|word| word.eq_ignore_ascii_case(LOGS.name))
 }
 
-/// Names for parts of tables: name, table, and the kind of signal that is meant.
+/// Those of [`TABLES`] that are parts of others: name, table, and the kind of signal that is meant. The store has them as views; here they
+/// are views on all the places where the table lies.
 pub(crate) const VIEWS: &[(&str, &str, Option<&str>)] = &[
     ("alerts", "signals", Some("alert")),
     ("changes", "signals", Some("change")),
@@ -94,6 +94,115 @@ pub(crate) static LOGS: Table = Table {
         ("log_index", Int),
     ],
 };
+
+/// Columns of `signals` and of the views over it.
+const SIGNAL: &[(&str, Kind)] = &[
+    ("event_at", Time),
+    ("raw_partition", Int),
+    ("raw_offset", Int),
+    ("raw_index", Int),
+    ("id", Uuid),
+    ("tenant", Text),
+    ("environment", Text),
+    ("source", Text),
+    ("kind", Text),
+    ("state", Text),
+    ("dedup_key", Text),
+    ("dedup_rule", Text),
+    ("observed_at", Time),
+    ("effective_at", Time),
+    ("ends_at", Time),
+    ("severity", Text),
+    ("title", Text),
+    ("description", Text),
+    ("service", Text),
+    ("cluster", Text),
+    ("namespace", Text),
+    ("alert_group", Text),
+    ("labels", Json),
+    ("annotations", Json),
+    ("extra", Json),
+    ("log_partition", Int),
+    ("log_offset", Int),
+];
+
+/// Columns of `agent_executions` and of the views over it.
+const EXECUTION: &[(&str, Kind)] = &[
+    ("id", Uuid),
+    ("incident_id", Uuid),
+    ("agent_name", Text),
+    ("input_data", Json),
+    ("output_data", Json),
+    ("tool_calls", Json),
+    ("tokens_used", Int),
+    ("duration_ms", Int),
+    ("status", Text),
+    ("created_at", Time),
+    ("run_id", Uuid),
+    ("attempt", Int),
+    ("error", Text),
+    ("finished_at", Time),
+];
+
+/// Columns of `signals_by_minute`, `_by_hour` and `_by_day`.
+const SIGNALS_BY: &[(&str, Kind)] = &[
+    ("bucket", Time),
+    ("tenant", Text),
+    ("environment", Text),
+    ("source", Text),
+    ("kind", Text),
+    ("severity", Text),
+    ("service", Text),
+    ("signals", Int),
+    ("firing", Int),
+];
+
+/// Columns of `incident_events_by_minute`, `_by_hour` and `_by_day`.
+const EVENTS_BY: &[(&str, Kind)] = &[
+    ("bucket", Time),
+    ("tenant", Text),
+    ("environment", Text),
+    ("service", Text),
+    ("severity", Text),
+    ("fact", Text),
+    ("events", Int),
+    ("detect_ms", Int),
+    ("open_ms", Int),
+];
+
+/// Columns of `executions_by_minute`, `_by_hour` and `_by_day`.
+const EXECUTIONS_BY: &[(&str, Kind)] = &[
+    ("bucket", Time),
+    ("agent_name", Text),
+    ("status", Text),
+    ("runs", Int),
+    ("tokens", Int),
+    ("duration_ms", Int),
+];
+
+/// Columns of `remediations_by_minute`, `_by_hour` and `_by_day`.
+const REMEDIATIONS_BY: &[(&str, Kind)] = &[
+    ("bucket", Time),
+    ("action_type", Text),
+    ("namespace", Text),
+    ("status", Text),
+    ("remediations", Int),
+];
+
+/// Columns of `pipeline_metrics_by_minute`, `_by_hour` and `_by_day`.
+const METRICS_BY: &[(&str, Kind)] = &[
+    ("bucket", Time),
+    ("stage", Text),
+    ("commits", Int),
+    ("bodies", Int),
+    ("items", Int),
+    ("forwarded", Int),
+    ("merged", Int),
+    ("suppressed", Int),
+    ("late", Int),
+    ("dead_lettered", Int),
+    ("produced", Int),
+];
 
 pub(crate) static TABLES: &[Table] = &[
     Table {
@@ -152,26 +261,17 @@ pub(crate) static TABLES: &[Table] = &[
             ("observed_at", Time),
             ("fact", Text),
             ("payload", Json),
+            ("tenant", Text),
+            ("environment", Text),
+            ("service", Text),
+            ("severity", Text),
+            ("detect_ms", Int),
+            ("open_ms", Int),
         ],
     },
     Table {
         name: "agent_executions",
-        columns: &[
-            ("id", Uuid),
-            ("incident_id", Uuid),
-            ("agent_name", Text),
-            ("input_data", Json),
-            ("output_data", Json),
-            ("tool_calls", Json),
-            ("tokens_used", Int),
-            ("duration_ms", Int),
-            ("status", Text),
-            ("created_at", Time),
-            ("run_id", Uuid),
-            ("attempt", Int),
-            ("error", Text),
-            ("finished_at", Time),
-        ],
+        columns: EXECUTION,
     },
     Table {
         name: "remediations",
@@ -198,35 +298,7 @@ pub(crate) static TABLES: &[Table] = &[
     },
     Table {
         name: "signals",
-        columns: &[
-            ("event_at", Time),
-            ("raw_partition", Int),
-            ("raw_offset", Int),
-            ("raw_index", Int),
-            ("id", Uuid),
-            ("tenant", Text),
-            ("environment", Text),
-            ("source", Text),
-            ("kind", Text),
-            ("state", Text),
-            ("dedup_key", Text),
-            ("dedup_rule", Text),
-            ("observed_at", Time),
-            ("effective_at", Time),
-            ("ends_at", Time),
-            ("severity", Text),
-            ("title", Text),
-            ("description", Text),
-            ("service", Text),
-            ("cluster", Text),
-            ("namespace", Text),
-            ("alert_group", Text),
-            ("labels", Json),
-            ("annotations", Json),
-            ("extra", Json),
-            ("log_partition", Int),
-            ("log_offset", Int),
-        ],
+        columns: SIGNAL,
     },
     Table {
         name: "dead_letters",
@@ -263,5 +335,97 @@ pub(crate) static TABLES: &[Table] = &[
             ("service", Text),
             ("at", Time),
         ],
+    },
+    Table {
+        name: "alerts",
+        columns: SIGNAL,
+    },
+    Table {
+        name: "changes",
+        columns: SIGNAL,
+    },
+    Table {
+        name: "executions",
+        columns: EXECUTION,
+    },
+    Table {
+        name: "pipeline_metrics",
+        columns: &[
+            ("at", Time),
+            ("stage", Text),
+            ("input", Text),
+            ("partition", Int),
+            ("commits", Int),
+            ("bodies", Int),
+            ("items", Int),
+            ("forwarded", Int),
+            ("merged", Int),
+            ("suppressed", Int),
+            ("late", Int),
+            ("dead_lettered", Int),
+            ("held", Int),
+            ("released", Int),
+            ("produced", Int),
+        ],
+    },
+    Table {
+        name: "signals_by_minute",
+        columns: SIGNALS_BY,
+    },
+    Table {
+        name: "signals_by_hour",
+        columns: SIGNALS_BY,
+    },
+    Table {
+        name: "signals_by_day",
+        columns: SIGNALS_BY,
+    },
+    Table {
+        name: "incident_events_by_minute",
+        columns: EVENTS_BY,
+    },
+    Table {
+        name: "incident_events_by_hour",
+        columns: EVENTS_BY,
+    },
+    Table {
+        name: "incident_events_by_day",
+        columns: EVENTS_BY,
+    },
+    Table {
+        name: "executions_by_minute",
+        columns: EXECUTIONS_BY,
+    },
+    Table {
+        name: "executions_by_hour",
+        columns: EXECUTIONS_BY,
+    },
+    Table {
+        name: "executions_by_day",
+        columns: EXECUTIONS_BY,
+    },
+    Table {
+        name: "remediations_by_minute",
+        columns: REMEDIATIONS_BY,
+    },
+    Table {
+        name: "remediations_by_hour",
+        columns: REMEDIATIONS_BY,
+    },
+    Table {
+        name: "remediations_by_day",
+        columns: REMEDIATIONS_BY,
+    },
+    Table {
+        name: "pipeline_metrics_by_minute",
+        columns: METRICS_BY,
+    },
+    Table {
+        name: "pipeline_metrics_by_hour",
+        columns: METRICS_BY,
+    },
+    Table {
+        name: "pipeline_metrics_by_day",
+        columns: METRICS_BY,
     },
 ];

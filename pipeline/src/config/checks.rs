@@ -38,6 +38,7 @@ impl<'a> Checks<'a> {
         self.folders();
         self.snapshots();
         self.store();
+        self.retention();
         self.policy();
         self.signing();
         self.notify();
@@ -185,6 +186,27 @@ impl<'a> Checks<'a> {
                 let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme);
                 let problem = format!("this program keeps snapshots in a folder, and this is {scheme:?}");
                 self.fault("snapshots.url", problem, help());
+            }
+        }
+    }
+
+    /// Rows that nobody could look at before they are gone are a slip of the pen.
+    fn retention(&mut self) {
+        let kept = self.config.store.retention;
+        let shortest = std::time::Duration::from_secs(3_600);
+        for (key, time) in [
+            ("store.retention.signals", kept.signals),
+            ("store.retention.incident_events", kept.incident_events),
+            ("store.retention.agent_executions", kept.agent_executions),
+            ("store.retention.remediations", kept.remediations),
+            ("store.retention.pipeline_metrics", kept.pipeline_metrics),
+            ("store.retention.by_minute", kept.by_minute),
+            ("store.retention.by_hour", kept.by_hour),
+            ("store.retention.by_day", kept.by_day),
+        ] {
+            if let Some(time) = time.filter(|time| time.get() < shortest) {
+                let help = Some("write for example \"90d\", or leave it out: then nothing is deleted".to_owned());
+                self.fault(key, format!("{time} is less than an hour"), help);
             }
         }
     }

@@ -7,9 +7,10 @@
 use std::collections::HashSet;
 
 use futures::TryFutureExt as _;
-use sqlx::{AssertSqlSafe, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, Transaction};
 use uuid::Uuid;
 
+use super::copy::{self, Copy};
 use super::error::StoreError;
 use super::tables::Rows;
 use super::value::{Kind, Value};
@@ -108,7 +109,7 @@ impl Store {
         let doing = || StoreError::while_doing("beginning a transaction");
         Ok(match self {
             Store::Sqlite(db) => Tx::Sqlite(db.writer.begin_with("BEGIN IMMEDIATE").await.map_err(doing())?),
-            Store::Postgres(db) => Tx::Postgres(postgres::begin(db).await.map_err(doing())?),
+            Store::Postgres(db) => Tx::Postgres(Some(postgres::begin(db).await.map_err(doing())?)),
         })
     }
 
@@ -146,7 +147,16 @@ pub(crate) struct Dialects {
 /// A write transaction. Dropped without [`Tx::commit`], it never was.
 pub(crate) enum Tx {
     Sqlite(Transaction<'static, sqlx::Sqlite>),
-    Postgres(Transaction<'static, sqlx::Postgres>),
+    /// None while a task has it, and after that task was lost.
+    Postgres(Option<Transaction<'static, sqlx::Postgres>>),
+}
+
+/// The connection of a transaction.
+fn held<'a>(tx: &'a mut Option<Transaction<'static, sqlx::Postgres>>) -> Result<&'a mut PgConnection, StoreError> {
+    tx.as_mut().map(|tx| &mut **tx).ok_or_else(|| StoreError::Unavailable {
+        doing: "writing".to_owned(),
+        cause: "the transaction went away with the task that had it".to_owned(),
+    })
 }
 
 impl Tx {
@@ -155,7 +165,7 @@ impl Tx {
         let doing = StoreError::while_doing(rows.table.name);
         match self {
             Tx::Sqlite(tx) => sqlite::insert(tx, rows).await.map_err(doing),
-            Tx::Postgres(tx) => postgres::insert(tx, rows).await.map_err(doing),
+            Tx::Postgres(tx) => postgres::insert(held(tx)?, rows).await.map_err(doing),
         }
     }
 
@@ -164,7 +174,11 @@ impl Tx {
     pub async fn insert_new<'r>(&mut self, rows: &'r Rows) -> Result<Vec<&'r Vec<Value>>, StoreError> {
         let doing = rows.table.name;
         self.execute(doing, "SAVEPOINT new_rows", &[]).await?;
-        if self.insert(rows).await? == rows.rows.len() as u64 {
+        let all = match self {
+            Tx::Postgres(tx) if rows.rows.len() >= copy::WORTH_IT => copied(tx, rows).await?,
+            _ => self.insert(rows).await? == rows.rows.len() as u64,
+        };
+        if all {
             self.execute(doing, "RELEASE SAVEPOINT new_rows", &[]).await?;
             return Ok(rows.rows.iter().collect());
         }
@@ -175,7 +189,7 @@ impl Tx {
         let named: Vec<(&str, Kind)> = named.collect();
         let written = match self {
             Tx::Sqlite(tx) => sqlite::insert_returning(tx, rows, &named).await,
-            Tx::Postgres(tx) => postgres::insert_returning(tx, rows, &named).await,
+            Tx::Postgres(tx) => postgres::insert_returning(held(tx)?, rows, &named).await,
         };
         let written: HashSet<String> = written
             .map_err(StoreError::while_doing(doing))?
@@ -224,7 +238,7 @@ impl Tx {
             }
             Tx::Postgres(tx) => {
                 let query = args.iter().fold(sqlx::query(sql), postgres::bind);
-                Ok(query.execute(&mut **tx).await.map_err(doing)?.rows_affected())
+                Ok(query.execute(held(tx)?).await.map_err(doing)?.rows_affected())
             }
         }
     }
@@ -240,7 +254,7 @@ impl Tx {
             }
             Tx::Postgres(tx) => {
                 let query = args.iter().fold(sqlx::query(sql), postgres::bind);
-                Ok(query.execute(&mut **tx).await.map_err(doing)?.rows_affected())
+                Ok(query.execute(held(tx)?).await.map_err(doing)?.rows_affected())
             }
         }
     }
@@ -255,7 +269,7 @@ impl Tx {
             }
             Tx::Postgres(tx) => {
                 let query = args.iter().fold(sqlx::query(sql), postgres::bind);
-                let rows = query.fetch_all(&mut **tx).await.map_err(doing)?;
+                let rows = query.fetch_all(held(tx)?).await.map_err(doing)?;
                 Ok(rows.into_iter().map(|row| Row::Postgres(Box::new(row))).collect())
             }
         }
@@ -266,8 +280,37 @@ impl Tx {
         let doing = StoreError::while_doing("committing");
         match self {
             Tx::Sqlite(tx) => tx.commit().await.map_err(doing),
-            Tx::Postgres(tx) => tx.commit().await.map_err(doing),
+            Tx::Postgres(Some(tx)) => tx.commit().await.map_err(doing),
+            Tx::Postgres(None) => Err(StoreError::Unavailable {
+                doing: "committing".to_owned(),
+                cause: "the transaction went away with the task that had it".to_owned(),
+            }),
         }
+    }
+}
+
+/// Whether all `rows` were copied; false: some key is there already, and the transaction is to be rolled back to its savepoint. In a task
+/// of its own, which nobody can drop half way: a COPY that is left in its middle leaves answers on the connection that the next
+/// statement would take for its own.
+async fn copied(tx: &mut Option<Transaction<'static, sqlx::Postgres>>, rows: &Rows) -> Result<bool, StoreError> {
+    held(tx)?;
+    let (taken, copy) = (tx.take(), Copy::of(rows));
+    let working = tokio::spawn(async move {
+        let mut taken = taken?;
+        let done = copy.send(&mut taken).await;
+        Some((taken, done))
+    });
+    let Ok(Some((back, done))) = working.await else {
+        return Err(StoreError::Unavailable {
+            doing: rows.table.name.to_owned(),
+            cause: "the task that copied was lost".to_owned(),
+        });
+    };
+    *tx = Some(back);
+    match done {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(e)) if e.is_unique_violation() => Ok(false),
+        Err(e) => Err(StoreError::while_doing(rows.table.name)(e)),
     }
 }
 
