@@ -108,7 +108,7 @@ fn assigned(at: Standing, snapshot: Option<Restored>) -> Event {
 
 /// Objects of a snapshot that are fetched, checked and read while the task takes in the one before them. Higher: more cores
 /// are of use to a restore; each holds an object and what was read of it, some 30 MB.
-const AHEAD: usize = 3;
+const AHEAD: usize = 6;
 
 type Reading = BoxFuture<'static, Result<ReadObject, StageError>>;
 
