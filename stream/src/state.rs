@@ -189,8 +189,15 @@ pub(crate) mod tests {
             }
             restored.settle();
             assert!(!restored.changed(), "clean after restore");
-            assert_eq!(restored.save().unwrap(), cell.save().unwrap(), "after step {nth}, {meanwhile}");
-            assert!(parts(&mut restored, Scope::Delta).is_empty(), "after step {nth}, {meanwhile}");
+            assert_eq!(
+                restored.save().unwrap(),
+                cell.save().unwrap(),
+                "after step {nth}, {meanwhile}"
+            );
+            assert!(
+                parts(&mut restored, Scope::Delta).is_empty(),
+                "after step {nth}, {meanwhile}"
+            );
             cell.hand_out();
         }
     }

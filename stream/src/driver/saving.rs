@@ -149,7 +149,11 @@ async fn store(
     commit(stage, writer, store, began).await
 }
 
-async fn put(writer: &mut Option<SnapshotWriter>, piece: Piece, store: &dyn SnapshotStore) -> Result<(), SnapshotError> {
+async fn put(
+    writer: &mut Option<SnapshotWriter>,
+    piece: Piece,
+    store: &dyn SnapshotStore,
+) -> Result<(), SnapshotError> {
     let writer = match writer {
         Some(writer) => writer,
         None => writer.insert(SnapshotWriter::begin(store, &piece).await?),

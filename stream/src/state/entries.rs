@@ -214,7 +214,10 @@ impl<K: Hash + Eq, V> Entries<K, V> {
             at: 0,
         };
         let same = |place: &Place| {
-            let there = || self.get(place.at as usize).is_some_and(|(found, _)| found.borrow() == key);
+            let there = || {
+                self.get(place.at as usize)
+                    .is_some_and(|(found, _)| found.borrow() == key)
+            };
             place.hash == wanted.hash && there()
         };
         // Between two parts of a restore nobody asks; whoever does gets the right answer.
@@ -273,10 +276,7 @@ impl<K: Hash + Eq, V> Entries<K, V> {
             hash: short(&self.hasher, self.get(at)?.0),
             at: at as u32,
         };
-        if let Ok(slot) = self
-            .table
-            .find_entry(wanted.wide(), |found| found.at == wanted.at)
-        {
+        if let Ok(slot) = self.table.find_entry(wanted.wide(), |found| found.at == wanted.at) {
             slot.remove();
         }
         self.take(at)

@@ -295,7 +295,10 @@ impl<K: Key, V: Serialize + DeserializeOwned> Tracked<K, V> {
             Scope::Base => {
                 for (position, key, slot) in self.map.from(at) {
                     if out.len() >= limit {
-                        return Ok(Some(Cursor { inner: position, ..from }));
+                        return Ok(Some(Cursor {
+                            inner: position,
+                            ..from
+                        }));
                     }
                     put(key, slot, out)?;
                 }

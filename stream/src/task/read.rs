@@ -22,7 +22,12 @@ pub struct ReadObject {
 
 impl std::fmt::Debug for ReadObject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ReadObject({} bytes, {} frames read)", self.bytes.len(), self.parts.len())
+        write!(
+            f,
+            "ReadObject({} bytes, {} frames read)",
+            self.bytes.len(),
+            self.parts.len()
+        )
     }
 }
 
