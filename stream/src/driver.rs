@@ -7,6 +7,7 @@
 mod asking;
 mod carry;
 mod pace;
+mod saving;
 mod sink;
 mod snapshots;
 mod stage;

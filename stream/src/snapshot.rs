@@ -20,6 +20,7 @@
 //! Not here: compression, encryption, and more than one writer per partition. A zombie may spoil a snapshot of its own
 //! or make a commit fail; it cannot damage a committed one that is newer than its own listing.
 
+mod buffers;
 mod catalog;
 pub mod conformance;
 mod faulty;

@@ -13,7 +13,9 @@ mod timers;
 mod tracked;
 mod windows;
 
+use std::any::Any;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,15 +28,19 @@ pub use windows::{HoppingWindows, Placed, Session, SessionWindows, Taken, Window
 
 /// Why saved state could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("state cell cannot be read: {0}")]
-pub struct StateError(#[from] postcard::Error);
+pub enum StateError {
+    #[error("state cell cannot be read: {0}")]
+    Encoding(#[from] postcard::Error),
+    #[error("a part of saved state was read for another cell than it was given to")]
+    OtherCell,
+}
 
 /// How much of a cell is saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Everything.
     Base,
-    /// What changed since [`StateCell::settle`] was last called.
+    /// What changed since the last snapshot that is stored.
     Delta,
 }
 
@@ -71,12 +77,48 @@ pub trait StateCell {
         self.load(part)
     }
 
-    /// What is in the cell now is stored (or was just restored): from here on it remembers what changes.
+    /// What reads parts of this cell, on any thread; `None`: it can only do so itself. What is read is for this very cell.
+    fn reader(&self) -> Option<PartReader> {
+        None
+    }
+
+    /// Takes in a part that [`StateCell::reader`] has read, as [`StateCell::load_part`] does.
+    fn load_read(&mut self, part: ReadPart) -> Result<(), StateError> {
+        let _ = part;
+        Err(StateError::OtherCell)
+    }
+
+    /// Every part of a save was given out and is on its way to the store: what changes from here on is of the next one.
+    fn hand_out(&mut self) {}
+
+    /// What was handed out last is stored. Also the end of a restore: no more parts will come.
     fn settle(&mut self) {}
 
-    /// Whether anything changed since [`StateCell::settle`]. A cell that cannot tell says yes.
+    /// What was handed out last could not be stored: it belongs to the next save again.
+    fn take_back(&mut self) {}
+
+    /// Whether anything changed since the last snapshot that is stored. A cell that cannot tell says yes.
     fn changed(&self) -> bool {
         true
+    }
+}
+
+/// A part of a cell that was read and not yet taken in. What it is, is the cell's own business.
+pub type ReadPart = Box<dyn Any + Send>;
+
+/// Reads parts of one cell: the dear half of a restore, which needs nothing of what the cell holds.
+#[derive(Clone)]
+pub struct PartReader(Arc<ReadFn>);
+
+type ReadFn = dyn Fn(&[u8]) -> Result<ReadPart, StateError> + Send + Sync;
+
+impl PartReader {
+    pub fn new(read: impl Fn(&[u8]) -> Result<ReadPart, StateError> + Send + Sync + 'static) -> Self {
+        PartReader(Arc::new(read))
+    }
+
+    pub fn read(&self, part: &[u8]) -> Result<ReadPart, StateError> {
+        (self.0)(part)
     }
 }
 
@@ -84,8 +126,8 @@ pub trait StateCell {
 pub const PART_BYTES: usize = 8 << 20;
 
 /// Everything that may be a key.
-pub trait Key: Eq + Ord + Hash + Clone + Serialize + DeserializeOwned {}
-impl<T: Eq + Ord + Hash + Clone + Serialize + DeserializeOwned> Key for T {}
+pub trait Key: Eq + Ord + Hash + Clone + Serialize + DeserializeOwned + Send + 'static {}
+impl<T: Eq + Ord + Hash + Clone + Serialize + DeserializeOwned + Send + 'static> Key for T {}
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -109,26 +151,54 @@ pub(crate) mod tests {
     }
 
     /// Runs `steps` on one cell, saving a base before the first and a delta after each (every second save is lost, as when
-    /// the disk is full); after each, base and deltas must make a cell that is saved as the first one is.
+    /// the disk is full); after each, base and deltas must make a cell that is saved as the first one is. What became of a save
+    /// is known before the next step, or behind it.
     pub fn check_deltas<C: StateCell>(make: impl Fn() -> C, steps: &[&dyn Fn(&mut C)]) {
+        check(&make, steps, false);
+        check(&make, steps, true);
+    }
+
+    fn check<C: StateCell>(make: &impl Fn() -> C, steps: &[&dyn Fn(&mut C)], meanwhile: bool) {
         let mut cell = make();
-        let mut kept = parts(&mut cell, Scope::Base);
-        cell.settle();
+        let mut kept = Vec::new();
+        let mut on_its_way = parts(&mut cell, Scope::Base);
+        let answered = |nth: usize, cell: &mut C, kept: &mut Vec<Vec<u8>>, on_its_way: &mut Vec<Vec<u8>>| {
+            if nth % 2 == 0 {
+                kept.append(on_its_way);
+                cell.settle();
+            } else {
+                cell.take_back();
+            }
+        };
+        cell.hand_out();
         for (nth, step) in steps.iter().enumerate() {
-            step(&mut cell);
-            let delta = parts(&mut cell, Scope::Delta);
+            if meanwhile {
+                step(&mut cell);
+            }
+            answered(nth, &mut cell, &mut kept, &mut on_its_way);
+            if !meanwhile {
+                step(&mut cell);
+            }
+            on_its_way = parts(&mut cell, Scope::Delta);
             let mut restored = make();
-            for part in kept.iter().chain(&delta) {
-                restored.load_part(part).unwrap();
+            for part in kept.iter().chain(&on_its_way) {
+                match restored.reader() {
+                    Some(reader) if nth % 4 < 2 => restored.load_read(reader.read(part).unwrap()).unwrap(),
+                    _ => restored.load_part(part).unwrap(),
+                }
             }
             restored.settle();
             assert!(!restored.changed(), "clean after restore");
-            assert_eq!(restored.save().unwrap(), cell.save().unwrap(), "after step {nth}");
-            assert!(parts(&mut restored, Scope::Delta).is_empty(), "after step {nth}");
-            if nth % 2 == 0 {
-                kept.extend(delta);
-                cell.settle();
-            }
+            assert_eq!(
+                restored.save().unwrap(),
+                cell.save().unwrap(),
+                "after step {nth}, {meanwhile}"
+            );
+            assert!(
+                parts(&mut restored, Scope::Delta).is_empty(),
+                "after step {nth}, {meanwhile}"
+            );
+            cell.hand_out();
         }
     }
 }

@@ -11,6 +11,7 @@ mod calls;
 mod error;
 mod event;
 mod outbox;
+mod read;
 mod state;
 mod time;
 
@@ -27,6 +28,7 @@ pub use error::TaskError;
 pub use event::{Effect, Event, PartitionCommit, Restored, Role, TaskSettings};
 use outbox::Outbox;
 pub use outbox::{DeadLetters, Refused};
+pub use read::{ObjectReader, ReadObject};
 use state::Held;
 pub(crate) use state::KERNEL_CELL;
 use time::EventTime;
@@ -90,7 +92,8 @@ impl<O: Operator> Task<O> {
         let mut effects = Vec::new();
         self.require_not_saving(&event)?;
         match event {
-            Event::Load(object) => self.load(&object)?,
+            Event::Load(object) => self.load(object.into())?,
+            Event::LoadRead(object) => self.load(object)?,
             Event::Migrate { from, objects } => self.migrate(from, &objects)?,
             Event::Carry { from, partitions } => self.carry(&from, partitions)?,
             Event::Assigned {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::snapshots::checkpoint;
+use super::saving::checkpoint;
 use super::stage::{Stage, StageError};
 use crate::log::{Offset, TopicPartition};
 use crate::operator::Operator;

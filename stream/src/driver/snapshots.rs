@@ -1,19 +1,16 @@
-//! Carrying snapshots between a task and the store: restore before a task begins, checkpoints while it runs.
+//! From the store into a task: restore before it begins.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::time::Instant as Monotonic;
 
 use super::stage::{Stage, StageError};
 use crate::log::{Offset, TopicPartition};
 use crate::operator::Operator;
-use crate::snapshot::{
-    ChainBound, Generation, How, Manifest, Piece, Plan, SnapshotError, SnapshotStore, SnapshotWriter, generations,
-    read_object,
-};
-use crate::task::{Effect, Event, Restored, Task, TaskError};
+use crate::snapshot::{Generation, How, Plan, SnapshotError, SnapshotStore, generations, read_object};
+use crate::task::{Effect, Event, ObjectReader, ReadObject, Restored, Task};
 
 /// A task with its state, ready to read on.
 pub(super) struct Restoration<O: Operator> {
@@ -109,117 +106,56 @@ fn assigned(at: Standing, snapshot: Option<Restored>) -> Event {
     }
 }
 
-/// Feeds the objects of a snapshot to a fresh task; returns their bytes. The next object is read and checked while one is
-/// taken in; no more than two are in memory.
+/// Objects of a snapshot that are fetched, checked and read while the task takes in the one before them. Higher: more cores
+/// are of use to a restore; each holds an object and what was read of it, some 30 MB.
+const AHEAD: usize = 6;
+
+type Reading = BoxFuture<'static, Result<ReadObject, StageError>>;
+
+/// Feeds the objects of a snapshot to a fresh task; returns their bytes.
 async fn load<O: Operator>(
     task: &mut Task<O>,
     store: &Arc<dyn SnapshotStore>,
     generation: &Generation,
     how: How,
 ) -> Result<u64, StageError> {
-    let count = generation.manifest.objects.len();
-    let read = |nth: usize| -> BoxFuture<'static, Result<Bytes, StageError>> {
-        let (store, generation) = (store.clone(), generation.clone());
-        let reading = async move { Ok(read_object(store.as_ref(), &generation, nth).await?) };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => {
-                let ahead = runtime.spawn(reading);
-                Box::pin(async move { ahead.await.unwrap_or(Err(StageError::Ended)) })
-            }
-            // The simulator: there is nothing to wait for.
-            Err(_) => Box::pin(reading),
-        }
-    };
-    let (mut total, mut kept): (u64, Vec<Bytes>) = (0, Vec::new());
-    let mut next = (count > 0).then(|| read(0));
-    let mut nth = 0;
-    while let Some(reading) = next {
-        let object = reading.await?;
-        nth += 1;
-        next = (nth < count).then(|| read(nth));
-        total += object.len() as u64;
-        match how {
-            How::Migrate => kept.push(object),
-            How::AsIs | How::NewSettings => {
-                task.step(Event::Load(object))?;
-            }
-        }
-    }
+    let objects = &generation.manifest.objects;
     if how == How::Migrate {
+        let mut kept = Vec::with_capacity(objects.len());
+        for nth in 0..objects.len() {
+            kept.push(read_object(store.as_ref(), generation, nth).await?);
+        }
+        let total = kept.iter().map(|object| object.len() as u64).sum();
         task.step(Event::Migrate {
             from: generation.manifest.identity.logic_version,
             objects: kept,
         })?;
+        return Ok(total);
     }
-    Ok(total)
-}
-
-/// Takes a snapshot of a task that has nothing pending, and stores it. `None`: there was nothing to save. After an error the
-/// task goes on as if none had been tried.
-pub(super) async fn checkpoint<O: Operator>(
-    task: &mut Task<O>,
-    store: &dyn SnapshotStore,
-) -> Result<Option<Arc<Manifest>>, StageError> {
-    let began = Monotonic::now();
-    match store_pieces(task, store).await {
-        Ok(stored) => {
-            if let Some(manifest) = &stored {
-                count(task.stage(), manifest, began);
-            }
-            task.step(Event::Snapshotted(stored.clone()))?;
-            Ok(stored)
-        }
-        Err(error) => {
-            task.step(Event::Snapshotted(None))?;
-            Err(error)
-        }
+    let reader = task.object_reader();
+    let mut rest = (0..objects.len()).map(|nth| read_ahead(store.clone(), generation.clone(), reader.clone(), nth));
+    let mut reading: VecDeque<Reading> = rest.by_ref().take(AHEAD).collect();
+    while let Some(next) = reading.pop_front() {
+        let object = next.await?;
+        reading.extend(rest.next());
+        task.step(Event::LoadRead(object))?;
     }
+    Ok(objects.iter().map(|object| object.bytes).sum())
 }
 
-async fn store_pieces<O: Operator>(
-    task: &mut Task<O>,
-    store: &dyn SnapshotStore,
-) -> Result<Option<Arc<Manifest>>, StageError> {
-    let bound = store.chain_bound();
-    let Some(first) = next_piece(task, bound)? else {
-        return Ok(None);
+/// Begins to fetch, check and read an object, on other threads where there are some.
+fn read_ahead(store: Arc<dyn SnapshotStore>, generation: Generation, reader: ObjectReader, nth: usize) -> Reading {
+    let fetch = async move { Ok::<_, StageError>(read_object(store.as_ref(), &generation, nth).await?) };
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        // The simulator: there is nothing to wait for.
+        return Box::pin(async move { Ok(reader.read(fetch.await?)) });
     };
-    let mut writer = SnapshotWriter::begin(store, &first).await?;
-    let mut last = first.last;
-    writer.put(store, first.bytes).await?;
-    while !last {
-        let Some(piece) = next_piece(task, bound)? else { break };
-        last = piece.last;
-        writer.put(store, piece.bytes).await?;
-    }
-    Ok(Some(writer.commit(store).await?))
-}
-
-fn next_piece<O: Operator>(task: &mut Task<O>, bound: ChainBound) -> Result<Option<Piece>, TaskError> {
-    let effects = task.step(Event::Checkpoint(bound))?;
-    Ok(effects.into_iter().find_map(|effect| match effect {
-        Effect::Snapshot(piece) => Some(piece),
-        _ => None,
-    }))
-}
-
-fn count(stage: &'static str, manifest: &Manifest, began: Monotonic) {
-    let own = || {
-        manifest
-            .objects
-            .iter()
-            .filter(|object| object.sequence == manifest.sequence)
-    };
-    let kind = match own().next() {
-        Some(object) if object.from.is_some() => "delta",
-        _ => "base",
-    };
-    let bytes: u64 = own().map(|object| object.bytes).sum();
-    metrics::histogram!("aegis_snapshot_seconds", "stage" => stage, "kind" => kind)
-        .record(began.elapsed().as_secs_f64());
-    metrics::counter!("aegis_snapshot_bytes_total", "stage" => stage, "kind" => kind).increment(bytes);
-    let label = manifest.identity.partition.to_string();
-    metrics::gauge!("aegis_snapshot_offset", "stage" => stage, "partition" => label).set(manifest.offset.0 as f64);
+    let fetched = runtime.spawn(async move {
+        let bytes = fetch.await?;
+        let read = tokio::task::spawn_blocking(move || reader.read(bytes));
+        read.await.map_err(|_| StageError::Ended)
+    });
+    Box::pin(async move { fetched.await.unwrap_or(Err(StageError::Ended)) })
 }
 
 /// What a start would do with one partition's state: see [`check_restore`].

@@ -2,6 +2,7 @@
 
 mod calls;
 mod commit;
+mod save;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::asking::Asking;
 use super::pace::Pace;
-use super::snapshots::{Restoration, Standing, checkpoint, restore};
+use super::saving::{Saving, checkpoint};
+use super::snapshots::{Restoration, Standing, restore};
 use super::{MAX_PENDING_BYTES, Mode, Runtime, TICK, telling};
 use crate::call::Call;
 use crate::failpoint;
@@ -67,6 +69,7 @@ pub async fn run_stage<O: Operator>(
         tasks: BTreeMap::new(),
         pace: Pace::default(),
         asking: Asking::default(),
+        saving: Saving::default(),
         snapshot_at: None,
     };
     let result = driver.run(mode, stop).await;
@@ -83,6 +86,7 @@ struct Driver<O: Operator> {
     tasks: BTreeMap<TopicPartition, Task<O>>,
     pace: Pace,
     asking: Asking,
+    saving: Saving,
     /// Monotonic.
     snapshot_at: Option<Duration>,
 }
@@ -115,6 +119,7 @@ impl<O: Operator> Driver<O> {
                         self.drop_tasks(&[partition]);
                     }
                     self.asking = Asking::default();
+                    self.saving = Saving::default();
                     let _ = member.leave().await;
                 }
             }
@@ -163,12 +168,17 @@ impl<O: Operator> Driver<O> {
             let wait = self.pace.left(self.monotonic());
             let turn = {
                 let Driver {
-                    asking, stage, runtime, ..
+                    asking,
+                    saving,
+                    stage,
+                    runtime,
+                    ..
                 } = &mut *self;
                 let answer = asking.next(stage.call.as_ref(), &runtime.clock);
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => Turn::Stop,
+                    stored = saving.done() => Turn::Stored(stored),
                     turn = next_turn(member.next(wait), answer, answers_first) => turn,
                 }
             };
@@ -178,11 +188,15 @@ impl<O: Operator> Driver<O> {
                     self.answered(&partition, &answer, stop).await?;
                     Ok(None)
                 }
+                Turn::Stored(stored) => {
+                    self.stored(stored?)?;
+                    Ok(None)
+                }
                 Turn::Stop => {
                     if let Flow::Rejoin = self.flush(member, stop).await? {
                         return Ok(Flow::Rejoin);
                     }
-                    self.checkpoint_all(stop).await?;
+                    self.save(|_| true, stop).await?;
                     return Ok(Flow::Go);
                 }
             };
@@ -219,8 +233,7 @@ impl<O: Operator> Driver<O> {
                     flow = self.flush(member, stop).await?;
                     if let Flow::Go = flow {
                         // Only of what goes: who stays does not wait for the saving of its own state.
-                        self.checkpoint(|partition| partitions.contains(partition), stop)
-                            .await?;
+                        self.save(|partition| partitions.contains(partition), stop).await?;
                     }
                     self.drop_tasks(&partitions);
                 }
@@ -397,14 +410,15 @@ impl<O: Operator> Driver<O> {
             return Ok(Flow::Rejoin);
         }
         self.report(member).await;
-        if self
+        let due = self
             .snapshot_at
-            .is_none_or(|at| self.passed(at, self.runtime.snapshot_every))
-        {
+            .is_none_or(|at| self.passed(at, self.runtime.snapshot_every));
+        if due && !self.saving.busy() {
             if let Flow::Rejoin = self.flush(member, stop).await? {
                 return Ok(Flow::Rejoin);
             }
-            self.checkpoint_all(stop).await?;
+            self.snapshot_at = Some(self.monotonic());
+            self.begin_save(|_| true, stop).await?;
         }
         Ok(Flow::Go)
     }
@@ -424,38 +438,8 @@ impl<O: Operator> Driver<O> {
         if let Flow::Rejoin = self.flush(member, stop).await? {
             return Ok(Flow::Rejoin);
         }
-        self.checkpoint_all(stop).await?;
+        self.save(|_| true, stop).await?;
         Ok(Flow::Go)
-    }
-
-    async fn checkpoint_all(&mut self, stop: &CancellationToken) -> Result<(), StageError> {
-        self.snapshot_at = Some(self.monotonic());
-        self.checkpoint(|_| true, stop).await
-    }
-
-    /// Saves the state of the tasks that are `wanted`. The log is synced first: a snapshot must not know records that a power cut can
-    /// still undo, because others may then come to stand at their offsets. A store that refuses costs the next restart
-    /// its speed, not this stage its work: the older snapshot and the log serve, and retention waits for it.
-    async fn checkpoint(
-        &mut self,
-        wanted: impl Fn(&TopicPartition) -> bool,
-        stop: &CancellationToken,
-    ) -> Result<(), StageError> {
-        let log = &self.runtime.log;
-        self.runtime.patiently(self.name, stop, || log.sync()).await?;
-        failpoint::hit("snapshot.before");
-        for (partition, task) in self.tasks.iter_mut().filter(|(partition, _)| wanted(partition)) {
-            match checkpoint(task, self.runtime.snapshots.as_ref()).await {
-                Ok(_) => {}
-                Err(StageError::Snapshot(error)) => {
-                    tracing::error!(stage = self.name, %partition, %error, "no snapshot could be stored: a restart will replay from the one before");
-                    metrics::counter!("aegis_snapshot_failures_total", "stage" => self.name).increment(1);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        failpoint::hit("snapshot.after");
-        Ok(())
     }
 
     async fn report(&self, member: &mut dyn Member) {

@@ -9,8 +9,9 @@ use futures::TryStreamExt as _;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
-use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{Error, GetResultPayload, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 
+use super::buffers::Buffers;
 use super::{ChainBound, SnapshotError, SnapshotStore};
 
 /// Snapshots in a local folder. Cheap to clone.
@@ -18,6 +19,7 @@ use super::{ChainBound, SnapshotError, SnapshotStore};
 pub struct FolderSnapshots {
     root: PathBuf,
     bound: ChainBound,
+    buffers: Buffers,
 }
 
 impl FolderSnapshots {
@@ -26,6 +28,7 @@ impl FolderSnapshots {
         FolderSnapshots {
             root: root.into(),
             bound: ChainBound::default(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -56,7 +59,7 @@ impl SnapshotStore for FolderSnapshots {
 
     async fn get(&self, path: &str) -> Result<Option<Bytes>, SnapshotError> {
         match self.store()? {
-            Some(store) => get(&store, path).await,
+            Some(store) => get(&store, path, &self.buffers).await,
             None => Ok(None),
         }
     }
@@ -110,7 +113,7 @@ impl SnapshotStore for MemorySnapshots {
     }
 
     async fn get(&self, path: &str) -> Result<Option<Bytes>, SnapshotError> {
-        get(self.store.as_ref(), path).await
+        get(self.store.as_ref(), path, &Buffers::default()).await
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<(), SnapshotError> {
@@ -137,9 +140,20 @@ async fn list(store: &dyn ObjectStore, folder: &str) -> Result<Vec<(String, u64)
     Ok(names)
 }
 
-async fn get(store: &dyn ObjectStore, path: &str) -> Result<Option<Bytes>, SnapshotError> {
+async fn get(store: &dyn ObjectStore, path: &str, buffers: &Buffers) -> Result<Option<Bytes>, SnapshotError> {
     let got = match store.get(&ObjectPath::from(path)).await {
-        Ok(got) => got.bytes().await,
+        Ok(got) => {
+            let length = got.range.end - got.range.start;
+            match got.payload {
+                GetResultPayload::File(file, _) => {
+                    let buffers = buffers.clone();
+                    let read = tokio::task::spawn_blocking(move || buffers.read(file, length)).await;
+                    let read = read.map_err(|e| failed("reading", path, &e))?;
+                    return read.map(Some).map_err(|e| failed("reading", path, &e));
+                }
+                GetResultPayload::Stream(_) => got.bytes().await,
+            }
+        }
         Err(e) => Err(e),
     };
     match got {

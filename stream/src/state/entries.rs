@@ -1,49 +1,122 @@
-//! A map whose entries lie in one vector, in order of insertion (a removal moves the last one into the gap), found through
-//! a table of their positions.
+//! A map whose entries lie in segments of one size, in order of insertion (a removal moves the last one into the gap), found
+//! through a table of their positions.
 //!
 //! What sets it apart from any such map: a restore appends its entries and leaves them out of the table, and
 //! [`Entries::complete`] makes the table at once, of its final size and region by region:
 //!
 //! ```text
-//!   entries in their order        hashes, by the region of the table they fall into      the table
-//!   k0 k1 k2 k3 k4 … ─────────►   │ h3 h7 … │ h0 h4 … │ h1 h2 … │  ───────────────────►  │ · · · │ · · · │ · · · │
+//!   entries in their order        places, by the region of the table they fall into      the table
+//!   k0 k1 k2 k3 k4 … ─────────►   │ p3 p7 … │ p0 p4 … │ p1 p2 … │  ───────────────────►  │ · · · │ · · · │ · · · │
 //! ```
 //!
 //! Inserted one by one, ten million entries miss the cache ten million times, because each falls anywhere in a table of a
 //! hundred megabytes; a region fits into the cache of a core.
+//!
+//! Segments may be filled elsewhere, by any thread ([`Filler`]), and are then taken in as they are ([`Entries::absorb`]): no
+//! entry is moved. One that is taken in need not be full, so positions have holes. Nothing moves when a map grows, and the
+//! table grows without a look at an entry, because a place says enough of its hash.
 
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::mem;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table;
 
-#[derive(Clone, Debug)]
-struct Bucket<K, V> {
-    hash: u64,
-    key: K,
-    value: V,
+/// Where an entry lies, and 32 bits of its key's hash: of ten million keys, one in 430 shares them with another.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u32,
+    at: u32,
 }
 
-/// See the module header. Hashes are seeded at random. Holds 2³² entries at most, which would take hundreds of gigabytes.
+impl Place {
+    /// What the table sorts by. It takes a slot from the low bits and a tag from the high ones; the factor (2⁶⁴ by the golden ratio) fills both.
+    fn wide(self) -> u64 {
+        u64::from(self.hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// See the module header. Hashes are seeded at random. Positions end at 2³², which would take hundreds of gigabytes.
 #[derive(Clone, Debug)]
 pub(super) struct Entries<K, V> {
-    buckets: Vec<Bucket<K, V>>,
-    /// Positions of the first `indexed` buckets.
-    table: HashTable<u32>,
-    indexed: usize,
+    segments: Vec<Vec<(K, V)>>,
+    len: usize,
+    table: HashTable<Place>,
+    /// Appended, and not in the table yet.
+    pending: Vec<Place>,
     hasher: RandomState,
 }
 
-/// Entries of one region of the table, when the table is made at once: positions and tags of so many lie in 256 KiB, which
+/// Entries of a segment, as a power of two. Larger: more room that the last one of what was filled elsewhere leaves empty; smaller: the list
+/// of segments of a large map fits no more into a core's first cache, and every access asks it. Tests want several and holes.
+const SEGMENT_BITS: u32 = if cfg!(test) { 3 } else { 14 };
+const SEGMENT: usize = 1 << SEGMENT_BITS;
+
+/// Entries of one region of the table, when the table is made at once: places and tags of so many lie in 288 KiB, which
 /// every core's second cache holds. Larger, and it holds them no more; smaller, and there are more regions than it helps.
 const REGION: usize = 1 << 15;
+
+/// Makes segments for one [`Entries`], on any thread.
+#[derive(Debug)]
+pub(super) struct Filler<K, V> {
+    segments: Vec<Vec<(K, V)>>,
+    hashes: Vec<u32>,
+    hasher: RandomState,
+    /// How many entries will come at most.
+    expected: usize,
+}
+
+impl<K: Hash, V> Filler<K, V> {
+    /// For the entries that [`Entries::hasher`] is of. `expected`: how many there will be, or more.
+    pub fn new(hasher: RandomState, expected: usize) -> Self {
+        Filler {
+            segments: Vec::new(),
+            hashes: Vec::new(),
+            hasher,
+            expected,
+        }
+    }
+
+    /// An empty one for the same map, for what is still to come.
+    pub fn another(&self) -> Self {
+        Filler::new(self.hasher.clone(), self.expected.saturating_sub(self.len()))
+    }
+
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    pub fn push(&mut self, key: K, value: V) {
+        let room = self.expected.saturating_sub(self.len()).min(SEGMENT);
+        self.hashes.push(short(&self.hasher, &key));
+        match self.segments.last_mut().filter(|last| last.len() < SEGMENT) {
+            Some(last) => last.push((key, value)),
+            None => {
+                let mut next = Vec::with_capacity(room);
+                next.push((key, value));
+                self.segments.push(next);
+            }
+        }
+    }
+
+    pub fn into_iter(self) -> impl Iterator<Item = (K, V)> {
+        self.segments.into_iter().flatten()
+    }
+}
+
+fn short<Q: Hash + ?Sized>(hasher: &RandomState, key: &Q) -> u32 {
+    (hasher.hash_one(key) >> 32) as u32
+}
 
 impl<K, V> Default for Entries<K, V> {
     fn default() -> Self {
         Entries {
-            buckets: Vec::new(),
+            segments: Vec::new(),
+            len: 0,
             table: HashTable::new(),
-            indexed: 0,
+            pending: Vec::new(),
             hasher: RandomState::new(),
         }
     }
@@ -51,37 +124,81 @@ impl<K, V> Default for Entries<K, V> {
 
 impl<K, V> Entries<K, V> {
     pub fn len(&self) -> usize {
-        self.buckets.len()
+        self.len
     }
 
     pub fn is_empty(&self) -> bool {
-        self.buckets.is_empty()
+        self.len == 0
+    }
+
+    pub fn hasher(&self) -> &RandomState {
+        &self.hasher
     }
 
     pub fn get(&self, at: usize) -> Option<(&K, &V)> {
-        self.buckets.get(at).map(|bucket| (&bucket.key, &bucket.value))
+        let (key, value) = self.segments.get(at >> SEGMENT_BITS)?.get(at % SEGMENT)?;
+        Some((key, value))
     }
 
     pub fn get_mut(&mut self, at: usize) -> Option<&mut V> {
-        self.buckets.get_mut(at).map(|bucket| &mut bucket.value)
+        let (_, value) = self.segments.get_mut(at >> SEGMENT_BITS)?.get_mut(at % SEGMENT)?;
+        Some(value)
     }
 
     /// The value at a position that [`Entries::find`] or [`Entries::push`] gave, with no removal in between.
     pub fn at_mut(&mut self, at: usize) -> &mut V {
-        &mut self.buckets[at].value
+        &mut self.segments[at >> SEGMENT_BITS][at % SEGMENT].1
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.buckets.iter().map(|bucket| (&bucket.key, &bucket.value))
+        self.segments.iter().flatten().map(|(key, value)| (key, value))
+    }
+
+    /// Entries at position `from` or behind it, with their positions, in order.
+    pub fn from(&self, from: usize) -> impl Iterator<Item = (usize, &K, &V)> {
+        let (first, inside) = (from >> SEGMENT_BITS, from % SEGMENT);
+        let segments = self.segments.iter().enumerate().skip(first);
+        segments.flat_map(move |(nth, segment)| {
+            let skipped = if nth == first { inside } else { 0 };
+            let entries = segment.iter().enumerate().skip(skipped);
+            entries.map(move |(at, (key, value))| ((nth << SEGMENT_BITS) + at, key, value))
+        })
     }
 
     pub fn into_iter(self) -> impl Iterator<Item = (K, V)> {
-        self.buckets.into_iter().map(|bucket| (bucket.key, bucket.value))
+        self.segments.into_iter().flatten()
     }
 
-    /// Makes room in the vector; [`Entries::complete`] makes it in the table.
-    pub fn reserve(&mut self, more: usize) {
-        self.buckets.reserve(more);
+    /// Takes everything out. The seed stays.
+    pub fn clear(&mut self) {
+        *self = Entries {
+            hasher: self.hasher.clone(),
+            ..Entries::default()
+        };
+    }
+
+    /// The position behind the last entry.
+    fn end(&self) -> usize {
+        match self.segments.last() {
+            Some(last) if last.len() < SEGMENT => ((self.segments.len() - 1) << SEGMENT_BITS) + last.len(),
+            _ => self.segments.len() << SEGMENT_BITS,
+        }
+    }
+
+    /// Puts an entry behind the last; returns where it lies.
+    fn lay(&mut self, key: K, value: V) -> usize {
+        let at = self.end();
+        match self.segments.last_mut().filter(|last| last.len() < SEGMENT) {
+            Some(last) => last.push((key, value)),
+            None => {
+                // Most maps are small; the room of a large one is made at once.
+                let mut next = Vec::with_capacity(if self.segments.is_empty() { 0 } else { SEGMENT });
+                next.push((key, value));
+                self.segments.push(next);
+            }
+        }
+        self.len += 1;
+        at
     }
 }
 
@@ -89,123 +206,153 @@ impl<K: Hash + Eq, V> Entries<K, V> {
     /// Where `key` lies.
     pub fn find<Q>(&self, key: &Q) -> Option<usize>
     where
-        K: std::borrow::Borrow<Q>,
+        K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let hash = self.hasher.hash_one(key);
-        let same = |at: &u32| self.buckets[*at as usize].hash == hash && self.buckets[*at as usize].key.borrow() == key;
-        let found = self.table.find(hash, same).map(|at| *at as usize);
-        if self.indexed == self.buckets.len() {
-            return found;
+        let wanted = Place {
+            hash: short(&self.hasher, key),
+            at: 0,
+        };
+        let same = |place: &Place| {
+            let there = || {
+                self.get(place.at as usize)
+                    .is_some_and(|(found, _)| found.borrow() == key)
+            };
+            place.hash == wanted.hash && there()
+        };
+        // Between two parts of a restore nobody asks; whoever does gets the right answer.
+        if let Some(newer) = self.pending.iter().rev().find(|place| same(place)) {
+            return Some(newer.at as usize);
         }
-        // Between two parts of a restore: nobody asks then, and whoever does gets the right answer.
-        let rest = &self.buckets[self.indexed..];
-        let newer = rest.iter().rposition(|bucket| bucket.key.borrow() == key);
-        newer.map(|at| self.indexed + at).or(found)
+        self.table.find(wanted.wide(), same).map(|place| place.at as usize)
     }
 
     /// Adds an entry whose key is not there; returns where it lies.
     pub fn push(&mut self, key: K, value: V) -> usize {
         self.complete();
-        let hash = self.hasher.hash_one(&key);
-        let at = self.buckets.len();
-        self.buckets.push(Bucket { hash, key, value });
-        self.table
-            .insert_unique(hash, at as u32, |at| self.buckets[*at as usize].hash);
-        self.indexed = self.buckets.len();
+        let hash = short(&self.hasher, &key);
+        let at = self.lay(key, value);
+        let place = Place { hash, at: at as u32 };
+        self.table.insert_unique(place.wide(), place, |place| place.wide());
         at
     }
 
     /// Adds an entry without looking whether its key is there; if it is, this one replaces it when the table is made.
     pub fn append(&mut self, key: K, value: V) {
-        let hash = self.hasher.hash_one(&key);
-        self.buckets.push(Bucket { hash, key, value });
+        let hash = short(&self.hasher, &key);
+        let at = self.lay(key, value);
+        self.pending.push(Place { hash, at: at as u32 });
+    }
+
+    /// Appends what was filled elsewhere, for this map.
+    pub fn absorb(&mut self, filled: Filler<K, V>) {
+        let mut hashes = filled.hashes.into_iter();
+        for segment in filled.segments {
+            let room = self.segments.last().map_or(0, |last| SEGMENT - last.len());
+            if segment.len() <= room {
+                for ((key, value), hash) in segment.into_iter().zip(&mut hashes) {
+                    let at = self.lay(key, value) as u32;
+                    self.pending.push(Place { hash, at });
+                }
+            } else {
+                let first = (self.segments.len() << SEGMENT_BITS) as u32;
+                self.len += segment.len();
+                let places = (first..).zip(hashes.by_ref().take(segment.len()));
+                self.pending.extend(places.map(|(at, hash)| Place { hash, at }));
+                self.segments.push(segment);
+            }
+        }
+    }
+
+    /// Makes room for what will be appended.
+    pub fn expect(&mut self, more: usize) {
+        self.pending.reserve(more);
     }
 
     /// Takes out the entry at `at`; the last one moves there.
     pub fn swap_remove(&mut self, at: usize) -> Option<(K, V)> {
         self.complete();
-        let hash = self.buckets.get(at)?.hash;
-        if let Ok(slot) = self.table.find_entry(hash, |found| *found as usize == at) {
+        let wanted = Place {
+            hash: short(&self.hasher, self.get(at)?.0),
+            at: at as u32,
+        };
+        if let Ok(slot) = self.table.find_entry(wanted.wide(), |found| found.at == wanted.at) {
             slot.remove();
         }
-        Some(self.take(at))
+        self.take(at)
     }
 
-    /// Takes out a bucket that is not in the table (any more); the last one moves there.
-    fn take(&mut self, at: usize) -> (K, V) {
-        let last = self.buckets.len() - 1;
-        if at != last
-            && let Some(moved) = self
-                .table
-                .find_mut(self.buckets[last].hash, |found| *found as usize == last)
-        {
-            *moved = at as u32;
+    /// Takes out an entry that is not in the table (any more); the last one moves there.
+    fn take(&mut self, at: usize) -> Option<(K, V)> {
+        let (last, behind) = (self.end().checked_sub(1)?, self.segments.last_mut()?);
+        let moved = behind.pop()?;
+        if behind.is_empty() {
+            self.segments.pop();
         }
-        let bucket = self.buckets.swap_remove(at);
-        self.indexed = self.buckets.len();
-        (bucket.key, bucket.value)
+        self.len -= 1;
+        if at == last {
+            return Some(moved);
+        }
+        let from = Place {
+            hash: short(&self.hasher, &moved.0),
+            at: last as u32,
+        };
+        if let Some(place) = self.table.find_mut(from.wide(), |found| found.at == from.at) {
+            place.at = at as u32;
+        }
+        let gap = self.segments.get_mut(at >> SEGMENT_BITS)?.get_mut(at % SEGMENT)?;
+        Some(mem::replace(gap, moved))
     }
 
     /// Puts into the table what was appended.
     pub fn complete(&mut self) {
-        if self.indexed == self.buckets.len() {
+        if self.pending.is_empty() {
             return;
         }
-        let from = self.indexed;
-        self.indexed = self.buckets.len();
-        let buckets = &self.buckets;
-        self.table
-            .reserve(buckets.len() - from, |at| buckets[*at as usize].hash);
-        // Later ones of a key that was there, with the earlier ones: only what was not written by a save has them.
+        let pending = mem::take(&mut self.pending);
+        let segments = &self.segments;
+        let key = |place: &Place| &segments[place.at as usize >> SEGMENT_BITS][place.at as usize % SEGMENT].0;
+        self.table.reserve(pending.len(), |place| place.wide());
+        // Later ones of a key that was there, with the first: only what was not written by a save has them.
         let mut again: Vec<(usize, usize)> = Vec::new();
-        for (hash, at) in by_region(
-            buckets.iter().skip(from).map(|bucket| bucket.hash),
-            from,
-            self.table.capacity(),
-        ) {
-            let this = &buckets[at as usize];
-            let same = |found: &u32| buckets[*found as usize].hash == hash && buckets[*found as usize].key == this.key;
-            match self.table.entry(hash, same, |found| buckets[*found as usize].hash) {
-                hashbrown::hash_table::Entry::Vacant(slot) => {
-                    slot.insert(at);
+        for place in by_region(&pending, self.table.capacity()) {
+            let same = |found: &Place| found.hash == place.hash && key(found) == key(&place);
+            match self.table.entry(place.wide(), same, |place| place.wide()) {
+                hash_table::Entry::Vacant(slot) => {
+                    slot.insert(place);
                 }
-                hashbrown::hash_table::Entry::Occupied(slot) => again.push((at as usize, *slot.get() as usize)),
+                hash_table::Entry::Occupied(slot) => again.push((place.at as usize, slot.get().at as usize)),
             }
         }
-        // The last of a key wins: taken in order, each replaces the one before it.
+        // From the end, so that the last of a key wins and what moves into a gap is never one that must go itself.
         again.sort_unstable();
-        for (later, earlier) in &again {
-            let (before, behind) = self.buckets.split_at_mut(*later);
-            mem::swap(&mut before[*earlier].value, &mut behind[0].value);
-        }
-        // From the end, so that what moves into a gap is never one that must go itself.
-        for (later, _) in again.iter().rev() {
-            self.take(*later);
+        let mut replaced = BTreeSet::new();
+        for (later, first) in again.into_iter().rev() {
+            if let Some((_, value)) = self.take(later)
+                && replaced.insert(first)
+            {
+                *self.at_mut(first) = value;
+            }
         }
     }
 }
 
-/// Hashes with their positions (from `first` on), those of one region of a table of `capacity` together, in their order
-/// within it. That a table places an entry by the low bits of its hash makes this fast; nothing else relies on it.
-fn by_region(
-    hashes: impl ExactSizeIterator<Item = u64> + Clone,
-    first: usize,
-    capacity: usize,
-) -> impl Iterator<Item = (u64, u32)> {
+/// The places of one region of a table of `capacity` together, in their order within it. That a table places an entry by
+/// the low bits of its hash makes this fast; nothing else relies on it.
+fn by_region(places: &[Place], capacity: usize) -> impl Iterator<Item = Place> {
     let slots = (capacity.max(1) * 8 / 7).next_power_of_two();
     let regions = (slots / REGION).next_power_of_two().max(1);
-    let width = slots / regions.min(slots);
-    let region = |hash: u64| (hash as usize & (slots - 1)) / width;
+    let width = (slots / regions.min(slots)).trailing_zeros();
+    let region = |place: &Place| (place.wide() as usize & (slots - 1)) >> width;
     let mut next = vec![0usize; regions + 1];
-    hashes.clone().for_each(|hash| next[region(hash) + 1] += 1);
+    places.iter().for_each(|place| next[region(place) + 1] += 1);
     for nth in 1..next.len() {
         next[nth] += next[nth - 1];
     }
-    let mut ordered = vec![(0u64, 0u32); hashes.len()];
-    for (nth, hash) in hashes.enumerate() {
-        let to = &mut next[region(hash)];
-        ordered[*to] = (hash, (first + nth) as u32);
+    let mut ordered = vec![Place { hash: 0, at: 0 }; places.len()];
+    for place in places {
+        let to = &mut next[region(place)];
+        ordered[*to] = *place;
         *to += 1;
     }
     ordered.into_iter()
@@ -238,10 +385,10 @@ mod tests {
         assert_eq!(entries.find(&100_000), None);
     }
 
-    /// Against a plain map: pushes, removals, appends with keys twice, tables made in between.
+    /// Against a plain map: pushes, removals, appends with keys twice, segments filled elsewhere, tables made in between.
     #[test]
     fn random_histories() {
-        let operation = (0u8..5, 0u16..40, any::<u32>());
+        let operation = (0u8..7, 0u16..40, any::<u32>());
         proptest!(|(operations in prop::collection::vec(operation, 0..200))| {
             let mut entries = Entries::<u16, u32>::default();
             let mut plain = BTreeMap::new();
@@ -261,12 +408,23 @@ mod tests {
                         }
                         plain.insert(key, value);
                     }
-                    _ => {
+                    3 | 4 => {
                         entries.append(key, value);
                         plain.insert(key, value);
                     }
+                    _ => {
+                        let mut filler = Filler::new(entries.hasher().clone(), 20);
+                        for more in 0..value as u16 % 20 {
+                            filler.push(key + more, value);
+                            plain.insert(key + more, value);
+                        }
+                        entries.absorb(filler);
+                    }
                 }
-                for key in 0..40 {
+                prop_assert!(entries.from(0).map(|(at, key, _)| (at, *key)).all(|(at, key)| entries.get(at).unwrap().0 == &key));
+                prop_assert_eq!(entries.from(0).count(), entries.len());
+                prop_assert_eq!(entries.from(11).count(), entries.from(0).filter(|(at, ..)| *at >= 11).count());
+                for key in 0..60 {
                     let found = entries.find(&key).and_then(|at| entries.get(at)).map(|(_, value)| *value);
                     prop_assert_eq!(found, plain.get(&key).copied());
                 }

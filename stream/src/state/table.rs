@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tracked::Tracked;
-use super::{Cursor, Entry, Key, Scope, StateCell, StateError};
+use super::{Cursor, Entry, Key, PartReader, ReadPart, Scope, StateCell, StateError};
 
 /// A map from key to value. Hashing is seeded at random (a stranger chooses the keys); walks are sorted.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ impl<K: Key, V> Table<K, V> {
     }
 }
 
-impl<K: Key, V: Serialize + DeserializeOwned> StateCell for Table<K, V> {
+impl<K: Key, V: Serialize + DeserializeOwned + Send + 'static> StateCell for Table<K, V> {
     fn save(&self) -> Result<Vec<u8>, StateError> {
         Ok(postcard::to_stdvec(&self.sorted())?)
     }
@@ -100,8 +100,24 @@ impl<K: Key, V: Serialize + DeserializeOwned> StateCell for Table<K, V> {
         self.map.load_part(part)
     }
 
+    fn reader(&self) -> Option<PartReader> {
+        Some(self.map.reader())
+    }
+
+    fn load_read(&mut self, part: ReadPart) -> Result<(), StateError> {
+        self.map.load_read(part)
+    }
+
     fn settle(&mut self) {
         self.map.settle();
+    }
+
+    fn hand_out(&mut self) {
+        self.map.hand_out();
+    }
+
+    fn take_back(&mut self) {
+        self.map.take_back();
     }
 
     fn changed(&self) -> bool {
@@ -171,31 +187,42 @@ mod tests {
     #[test]
     fn random_histories() {
         use proptest::prelude::*;
-        // Per step: operations on a few keys, then whether the delta is stored.
-        let step = || (prop::collection::vec((0u8..12, 0u8..3), 0..8), any::<bool>());
+        // Per step: operations while the last delta is on its way, whether that is stored, and operations before the next.
+        let operations = || prop::collection::vec((0u8..12, 0u8..3), 0..8);
+        let step = || (operations(), any::<bool>(), operations());
+        let apply = |table: &mut Table<u8, u32>, operations: Vec<(u8, u8)>| {
+            for (key, operation) in operations {
+                match operation {
+                    0 => drop(table.insert(key, u32::from(key))),
+                    1 => drop(table.remove(&key)),
+                    _ => *table.entry(key).or_default() += 1,
+                }
+            }
+        };
         proptest!(|(steps in prop::collection::vec(step(), 1..30))| {
             let mut table = Table::<u8, u32>::default();
-            let mut kept = parts(&mut table, Scope::Base);
-            table.settle();
-            for (operations, stored) in steps {
-                for (key, operation) in operations {
-                    match operation {
-                        0 => { table.insert(key, u32::from(key)); }
-                        1 => { table.remove(&key); }
-                        _ => *table.entry(key).or_default() += 1,
-                    }
+            let mut kept = Vec::new();
+            let mut on_its_way = parts(&mut table, Scope::Base);
+            table.hand_out();
+            for (nth, (meanwhile, stored, then)) in steps.into_iter().enumerate() {
+                let idle = meanwhile.is_empty();
+                apply(&mut table, meanwhile);
+                if stored || nth == 0 {
+                    kept.append(&mut on_its_way);
+                    table.settle();
+                    prop_assert!(!(idle && table.changed()));
+                } else {
+                    table.take_back();
                 }
-                let delta = parts(&mut table, Scope::Delta);
+                apply(&mut table, then);
+                on_its_way = parts(&mut table, Scope::Delta);
+                prop_assert!(table.changed() || on_its_way.is_empty());
                 let mut restored = Table::<u8, u32>::default();
-                for part in kept.iter().chain(&delta) {
+                for part in kept.iter().chain(&on_its_way) {
                     restored.load_part(part).unwrap();
                 }
                 prop_assert_eq!(restored.sorted(), table.sorted());
-                if stored {
-                    kept.extend(delta);
-                    table.settle();
-                    prop_assert!(!table.changed());
-                }
+                table.hand_out();
             }
         });
     }
@@ -207,6 +234,7 @@ mod tests {
             table.insert(key, [7u8; 32]);
         }
         let whole: usize = parts(&mut table, Scope::Base).iter().map(Vec::len).sum();
+        table.hand_out();
         table.settle();
         assert!(parts(&mut table, Scope::Delta).is_empty());
         for key in 0..100 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::tracked::Tracked;
-use super::{Cursor, Key, Scope, StateCell, StateError};
+use super::{Cursor, Key, PartReader, ReadPart, Scope, StateCell, StateError};
 use crate::time::Instant;
 
 /// Event-time timers: one per key at most.
@@ -98,12 +98,29 @@ impl<K: Key> StateCell for Timers<K> {
         self.by_key.load_part(part)
     }
 
+    fn reader(&self) -> Option<PartReader> {
+        Some(self.by_key.reader())
+    }
+
+    fn load_read(&mut self, part: ReadPart) -> Result<(), StateError> {
+        self.due_stale = true;
+        self.by_key.load_read(part)
+    }
+
     /// Also the end of a restore: the order of time is made once, not per part.
     fn settle(&mut self) {
         if self.due_stale {
             self.rebuild_due();
         }
         self.by_key.settle();
+    }
+
+    fn hand_out(&mut self) {
+        self.by_key.hand_out();
+    }
+
+    fn take_back(&mut self) {
+        self.by_key.take_back();
     }
 
     fn changed(&self) -> bool {

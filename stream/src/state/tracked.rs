@@ -1,57 +1,82 @@
 //! A hash map that knows what changed since it was last saved: the inside of tables, windows and timers.
 //!
-//! Entries lie in one vector ([`Entries`]). So a base is written by walking that vector, without sorting and without hash order, and a change costs one
+//! Entries lie in segments ([`Entries`]). So a base is written by walking them, without sorting and without hash order, and a change costs one
 //! mark beside its entry; no key is copied.
+//!
+//! A snapshot is stored while the map changes on. Hence time is cut into spans: one ends whenever a snapshot has been handed out.
+//! An entry says in which span it was added and in which it changed last; what is to be saved is what changed behind the last span that is stored:
+//!
+//! ```text
+//!   spans       1 │ 2 │ 3 │ 4 …       stored: 2     handed out and on its way: 3     now: 4
+//!   changed in      c   a,b  b        in the next delta: b      should 3 not be stored: a and b
+//! ```
 
-use std::hash::Hash;
+use std::hash::{Hash, RandomState};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::entries::Entries;
-use super::{Cursor, Key, PART_BYTES, Scope, StateError};
+use super::entries::{Entries, Filler};
+use super::{Cursor, Key, PART_BYTES, PartReader, ReadPart, Scope, StateError};
 
-/// What is known of an entry since the last save.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mark {
-    /// As it was saved.
-    Clean,
-    /// Saved before, changed since.
-    Changed,
-    /// Never saved under this key: its removal needs no mention.
-    Fresh,
-}
+/// Number of a span. Span 0 is what was restored.
+type Span = u32;
 
 #[derive(Clone, Debug)]
 struct Slot<V> {
     value: V,
-    mark: Mark,
+    /// In this span it came under its key. No snapshot that ended before knows it: its removal needs no mention there.
+    added: Span,
+    changed: Span,
+}
+
+/// Since some snapshot.
+#[derive(Clone, Debug)]
+struct Changes<K> {
+    /// Positions of changed entries; may name some twice, or others, because removals move entries.
+    dirty: Vec<usize>,
+    /// Saved keys that are gone.
+    removed: Vec<K>,
 }
 
 /// See the module header.
 #[derive(Clone, Debug)]
 pub struct Tracked<K, V> {
     map: Entries<K, Slot<V>>,
-    /// Positions of entries that are not clean; may name some twice, or clean ones, because removals move entries.
-    dirty: Vec<usize>,
-    /// Saved keys that are gone.
-    removed: Vec<K>,
+    now: Span,
+    /// What changed up to here is stored.
+    stored: Span,
+    /// Not handed out yet.
+    changes: Changes<K>,
+    /// Handed out in the span before this one, and not known to be stored.
+    on_its_way: Option<Changes<K>>,
     /// While the first scope of a restore comes in: how many entries it has. None of them is there twice.
     restoring: usize,
 }
 
-/// Stale positions tolerated before [`Tracked::dirty`] is tidied. It bounds the list under churn between two saves.
+/// Stale positions tolerated before [`Changes::dirty`] is tidied. It bounds the list under churn between two saves.
 const SLACK: usize = 1024;
 
 /// Entries for which a restore makes room at once, so that it does not grow step by step. A hint beyond it is no more believed.
 const MOST_RESERVED: usize = 1 << 26;
 
+impl<K> Default for Changes<K> {
+    fn default() -> Self {
+        Changes {
+            dirty: Vec::new(),
+            removed: Vec::new(),
+        }
+    }
+}
+
 impl<K, V> Default for Tracked<K, V> {
     fn default() -> Self {
         Tracked {
             map: Entries::default(),
-            dirty: Vec::new(),
-            removed: Vec::new(),
+            now: 1,
+            stored: 0,
+            changes: Changes::default(),
+            on_its_way: None,
             restoring: 0,
         }
     }
@@ -75,7 +100,7 @@ impl<K: Key, V> Tracked<K, V> {
     {
         let at = self.map.find(key)?;
         let slot = self.map.get_mut(at)?;
-        touch(slot, at, &mut self.dirty);
+        touch(slot, at, self.now, &mut self.changes.dirty);
         Some(&mut slot.value)
     }
 
@@ -96,14 +121,18 @@ impl<K: Key, V> Tracked<K, V> {
             None => self.add(key, make()),
         };
         let slot = self.map.at_mut(at);
-        touch(slot, at, &mut self.dirty);
+        touch(slot, at, self.now, &mut self.changes.dirty);
         &mut slot.value
     }
 
     fn add(&mut self, key: K, value: V) -> usize {
-        let mark = Mark::Fresh;
-        let at = self.map.push(key, Slot { value, mark });
-        self.dirty.push(at);
+        let slot = Slot {
+            value,
+            added: self.now,
+            changed: self.now,
+        };
+        let at = self.map.push(key, slot);
+        self.changes.dirty.push(at);
         at
     }
 
@@ -114,13 +143,23 @@ impl<K: Key, V> Tracked<K, V> {
     {
         let at = self.map.find(key)?;
         let (key, slot) = self.map.swap_remove(at)?;
-        if slot.mark != Mark::Fresh {
-            self.removed.push(key);
+        if slot.added != self.now {
+            self.changes.removed.push(key);
         }
-        if self.map.get(at).is_some_and(|(_, moved)| moved.mark != Mark::Clean) {
-            self.dirty.push(at);
+        let moved = self.map.get(at).map(|(_, moved)| moved.changed);
+        if let Some(changed) = moved.filter(|changed| *changed > self.stored) {
+            let most = 2 * self.map.len() + SLACK;
+            match &mut self.on_its_way {
+                Some(handed_out) if changed < self.now => {
+                    handed_out.dirty.push(at);
+                    if handed_out.dirty.len() > most {
+                        tidy(&mut handed_out.dirty, &self.map, self.stored);
+                    }
+                }
+                _ => self.changes.dirty.push(at),
+            }
         }
-        if self.dirty.len() > 2 * self.map.len() + SLACK {
+        if self.changes.dirty.len() > 2 * self.map.len() + SLACK {
             self.tidy();
         }
         Some(slot.value)
@@ -151,22 +190,43 @@ impl<K: Key, V> Tracked<K, V> {
     }
 
     pub fn changed(&self) -> bool {
-        !self.removed.is_empty() || self.dirty.iter().any(|at| self.unsaved(*at))
+        let Changes { dirty, removed } = &self.changes;
+        !removed.is_empty() || dirty.iter().any(|at| unsaved(&self.map, *at, self.stored))
     }
 
-    /// Whether every key here is unknown to the last save.
+    /// Whether every key here is unknown to every snapshot that was handed out.
     pub fn all_fresh(&self) -> bool {
-        self.removed.is_empty() && self.map.iter().all(|(_, slot)| slot.mark == Mark::Fresh)
+        let none = |changes: &Changes<K>| changes.removed.is_empty();
+        none(&self.changes)
+            && self.on_its_way.as_ref().is_none_or(none)
+            && self.map.iter().all(|(_, slot)| slot.added == self.now)
     }
 
+    /// Like [`super::StateCell::hand_out`].
+    pub fn hand_out(&mut self) {
+        self.take_back();
+        self.on_its_way = Some(std::mem::take(&mut self.changes));
+        self.now += 1;
+    }
+
+    /// Like [`super::StateCell::settle`].
     pub fn settle(&mut self) {
         self.restored();
-        for at in self.dirty.drain(..) {
-            if let Some(slot) = self.map.get_mut(at) {
-                slot.mark = Mark::Clean;
+        if self.on_its_way.take().is_some() {
+            self.stored = self.now - 1;
+        }
+    }
+
+    /// Like [`super::StateCell::take_back`].
+    pub fn take_back(&mut self) {
+        if let Some(mut handed_out) = self.on_its_way.take() {
+            handed_out.dirty.append(&mut self.changes.dirty);
+            handed_out.removed.append(&mut self.changes.removed);
+            self.changes = handed_out;
+            if self.changes.dirty.len() > 2 * self.map.len() + SLACK {
+                self.tidy();
             }
         }
-        self.removed = Vec::new();
     }
 
     /// What comes from here on may be there already.
@@ -175,18 +235,20 @@ impl<K: Key, V> Tracked<K, V> {
         self.map.complete();
     }
 
-    /// Each position that is not clean, once, in order.
     fn tidy(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.sort_unstable();
-        dirty.dedup();
-        dirty.retain(|at| self.unsaved(*at));
-        self.dirty = dirty;
+        tidy(&mut self.changes.dirty, &self.map, self.stored);
     }
+}
 
-    fn unsaved(&self, at: usize) -> bool {
-        self.map.get(at).is_some_and(|(_, slot)| slot.mark != Mark::Clean)
-    }
+/// Each position that is not saved, once, in order.
+fn tidy<K, V>(dirty: &mut Vec<usize>, map: &Entries<K, Slot<V>>, stored: Span) {
+    dirty.sort_unstable();
+    dirty.dedup();
+    dirty.retain(|at| unsaved(map, *at, stored));
+}
+
+fn unsaved<K, V>(map: &Entries<K, Slot<V>>, at: usize, stored: Span) -> bool {
+    map.get(at).is_some_and(|(_, slot)| slot.changed > stored)
 }
 
 /// A part is `number of entries in the scope (a hint for the restore)`, then entries, each behind its kind: a removed key,
@@ -194,86 +256,165 @@ impl<K: Key, V> Tracked<K, V> {
 impl<K: Key, V: Serialize + DeserializeOwned> Tracked<K, V> {
     /// Entries of the map as a postcard sequence of pairs in key order: the form of format 1.
     pub fn load_pairs(&mut self, pairs: Vec<(K, V)>) {
-        self.map = Entries::default();
-        self.map.reserve(pairs.len());
+        self.map.clear();
+        self.map.expect(pairs.len());
         pairs
             .into_iter()
             .for_each(|(key, value)| self.map.append(key, clean(value)));
         self.restored();
-        self.dirty.clear();
-        self.removed.clear();
+        self.changes = Changes::default();
+        self.on_its_way = None;
     }
 
-    /// Like [`super::StateCell::save_part`]; only `from.inner` counts.
+    /// Like [`super::StateCell::save_part`]; only `from.inner` counts: of what is removed, then positions in a base, changed
+    /// entries in a delta.
     pub fn save_part(&mut self, scope: Scope, from: Cursor, out: &mut Vec<u8>) -> Result<Option<Cursor>, StateError> {
         if scope == Scope::Delta && from.inner == 0 {
             self.tidy();
         }
+        let Changes { dirty, removed } = &self.changes;
         let (removed, changed) = match scope {
-            Scope::Base => (0, self.map.len()),
-            Scope::Delta => (self.removed.len(), self.dirty.len()),
+            Scope::Base => (&[][..], self.map.len()),
+            Scope::Delta => (&removed[..], dirty.len()),
         };
-        if removed + changed == 0 {
+        if removed.len() + changed == 0 {
             return Ok(None);
         }
         let limit = out.len() + PART_BYTES;
         append(&(changed as u64), out)?;
         let mut at = from.inner;
-        while at < removed + changed && out.len() < limit {
-            if let Some(key) = self.removed.get(at).filter(|_| at < removed) {
-                out.push(REMOVED);
-                append(key, out)?;
-            } else {
-                let nth = at - removed;
-                let index = match scope {
-                    Scope::Base => nth,
-                    Scope::Delta => self.dirty.get(nth).copied().unwrap_or(usize::MAX),
-                };
-                if let Some((key, slot)) = self.map.get(index) {
-                    out.push(CHANGED);
-                    append(&(key, &slot.value), out)?;
-                }
+        for key in removed.iter().skip(at) {
+            if out.len() >= limit {
+                return Ok(Some(Cursor { inner: at, ..from }));
             }
+            out.push(REMOVED);
+            append(key, out)?;
             at += 1;
         }
-        Ok((at < removed + changed).then_some(Cursor { inner: at, ..from }))
+        match scope {
+            Scope::Base => {
+                for (position, key, slot) in self.map.from(at) {
+                    if out.len() >= limit {
+                        return Ok(Some(Cursor {
+                            inner: position,
+                            ..from
+                        }));
+                    }
+                    put(key, slot, out)?;
+                }
+            }
+            Scope::Delta => {
+                for position in dirty.iter().skip(at - removed.len()) {
+                    if out.len() >= limit {
+                        return Ok(Some(Cursor { inner: at, ..from }));
+                    }
+                    if let Some((key, slot)) = self.map.get(*position) {
+                        put(key, slot, out)?;
+                    }
+                    at += 1;
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Like [`super::StateCell::load_part`].
     pub fn load_part(&mut self, part: &[u8]) -> Result<(), StateError> {
-        let (hint, mut rest) = postcard::take_from_bytes::<u64>(part)?;
+        self.take_in(read(part, self.map.hasher())?);
+        Ok(())
+    }
+
+    fn take_in(&mut self, read: Read<K, V>) {
         if self.map.is_empty() {
-            self.restoring = (hint as usize).min(MOST_RESERVED);
-            self.map.reserve(self.restoring);
+            self.restoring = read.hint.min(MOST_RESERVED);
+            self.map.expect(self.restoring);
         }
-        while let Some((kind, after)) = rest.split_first() {
-            if *kind == REMOVED {
-                let (key, after) = postcard::take_from_bytes::<K>(after)?;
-                if let Some(at) = self.map.find(&key) {
-                    self.map.swap_remove(at);
+        for step in read.steps {
+            match step {
+                Step::Removed(key) => {
+                    if let Some(at) = self.map.find(&key) {
+                        self.map.swap_remove(at);
+                    }
                 }
-                rest = after;
-            } else {
-                let ((key, value), after) = postcard::take_from_bytes::<(K, V)>(after)?;
-                if self.map.len() < self.restoring {
-                    self.map.append(key, clean(value));
-                } else {
+                Step::Changed(entries) if self.map.len() + entries.len() <= self.restoring => self.map.absorb(entries),
+                Step::Changed(entries) => {
                     self.restored();
-                    match self.map.find(&key).and_then(|at| self.map.get_mut(at)) {
-                        Some(slot) => *slot = clean(value),
-                        None => {
-                            self.map.push(key, clean(value));
+                    for (key, slot) in entries.into_iter() {
+                        match self.map.find(&key).and_then(|at| self.map.get_mut(at)) {
+                            Some(there) => *there = slot,
+                            None => {
+                                self.map.push(key, slot);
+                            }
                         }
                     }
                 }
-                rest = after;
             }
         }
         if self.map.len() >= self.restoring {
             self.restored();
         }
+    }
+}
+
+impl<K: Key, V: Serialize + DeserializeOwned + Send + 'static> Tracked<K, V> {
+    /// Like [`super::StateCell::reader`].
+    pub fn reader(&self) -> PartReader {
+        let hasher = self.map.hasher().clone();
+        PartReader::new(move |part| Ok(Box::new(read::<K, V>(part, &hasher)?)))
+    }
+
+    /// Like [`super::StateCell::load_read`].
+    pub fn load_read(&mut self, part: ReadPart) -> Result<(), StateError> {
+        let read = part.downcast::<Read<K, V>>().map_err(|_| StateError::OtherCell)?;
+        self.take_in(*read);
         Ok(())
     }
+}
+
+/// A part, read and not yet taken in.
+struct Read<K, V> {
+    /// Entries of the whole scope.
+    hint: usize,
+    /// In their order.
+    steps: Vec<Step<K, V>>,
+}
+
+enum Step<K, V> {
+    Removed(K),
+    Changed(Filler<K, Slot<V>>),
+}
+
+/// Reads a part for the map that `hasher` is of.
+fn read<K: Key, V: DeserializeOwned>(part: &[u8], hasher: &RandomState) -> Result<Read<K, V>, StateError> {
+    let (hint, mut rest) = postcard::take_from_bytes::<u64>(part)?;
+    let (mut steps, mut entries) = (Vec::new(), Filler::new(hasher.clone(), hint as usize));
+    while let Some((kind, after)) = rest.split_first() {
+        if *kind == REMOVED {
+            let (key, after) = postcard::take_from_bytes::<K>(after)?;
+            if entries.len() > 0 {
+                let next = entries.another();
+                steps.push(Step::Changed(std::mem::replace(&mut entries, next)));
+            }
+            steps.push(Step::Removed(key));
+            rest = after;
+        } else {
+            let ((key, value), after) = postcard::take_from_bytes::<(K, V)>(after)?;
+            entries.push(key, clean(value));
+            rest = after;
+        }
+    }
+    if entries.len() > 0 {
+        steps.push(Step::Changed(entries));
+    }
+    Ok(Read {
+        hint: hint as usize,
+        steps,
+    })
+}
+
+fn put<K: Serialize, V: Serialize>(key: &K, slot: &Slot<V>, out: &mut Vec<u8>) -> Result<(), StateError> {
+    out.push(CHANGED);
+    append(&(key, &slot.value), out)
 }
 
 /// Kinds of entries in a part.
@@ -285,9 +426,9 @@ fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), StateError> 
     Ok(())
 }
 
-fn touch<V>(slot: &mut Slot<V>, at: usize, dirty: &mut Vec<usize>) {
-    if slot.mark == Mark::Clean {
-        slot.mark = Mark::Changed;
+fn touch<V>(slot: &mut Slot<V>, at: usize, now: Span, dirty: &mut Vec<usize>) {
+    if slot.changed != now {
+        slot.changed = now;
         dirty.push(at);
     }
 }
@@ -295,6 +436,7 @@ fn touch<V>(slot: &mut Slot<V>, at: usize, dirty: &mut Vec<usize>) {
 fn clean<V>(value: V) -> Slot<V> {
     Slot {
         value,
-        mark: Mark::Clean,
+        added: 0,
+        changed: 0,
     }
 }

@@ -38,7 +38,9 @@ pub enum TaskError {
         partition: u32,
         cause: MigrateError,
     },
-    #[error("{stage}/{partition}: fed while a snapshot is being taken")]
+    #[error(
+        "{stage}/{partition}: fed between the pieces of a snapshot, or asked for another while one is on its way to the store"
+    )]
     Saving { stage: &'static str, partition: u32 },
     #[error("{stage}/{partition}: output cannot be encoded: {cause}")]
     Encode {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::DeadLetters;
+use super::{DeadLetters, ReadObject};
 use crate::log::{NewRecord, Offset, Record, Topic, TopicPartition};
 use crate::operator::CallRequest;
 use crate::progress::IngressPolicy;
@@ -47,6 +47,8 @@ pub struct TaskSettings {
 pub enum Event {
     /// One object of the snapshot to start from, before `Assigned`.
     Load(Bytes),
+    /// The same, read by [`super::Task::object_reader`].
+    LoadRead(ReadObject),
     /// All objects of a snapshot of logic version `from`, before `Assigned`: the operator migrates them.
     Migrate {
         from: u32,
@@ -82,10 +84,10 @@ pub enum Event {
     Aborted,
     /// Everything visible has been fetched: what another life asked, and whose answer was not met, may be asked again.
     CaughtUp,
-    /// Take a snapshot now (nothing may be pending), or give the next piece of the one being taken.
+    /// Take a snapshot now (nothing may be pending), or give the next piece of the one being taken. Up to the last piece nothing
+    /// else is fed in; behind it the task goes on, and no other snapshot begins before [`Event::Snapshotted`].
     Checkpoint(ChainBound),
-    /// The snapshot's last piece is stored under this manifest, or `None`: it could not be stored. Until one of the two is
-    /// known nothing else is fed in.
+    /// What was given out is stored under this manifest, or `None`: it could not be stored, or not all of it was asked for.
     Snapshotted(Option<Arc<Manifest>>),
 }
 

@@ -1,16 +1,16 @@
 //! A task's state on its way into snapshots and out of them.
 //!
 //! A snapshot leaves in pieces, so that a large state is never in memory twice: [`super::Event::Checkpoint`] gives one, the
-//! driver stores it and asks again, and [`super::Event::Snapshotted`] ends it. Only then do the cells forget what changed: a
-//! snapshot that could not be stored leaves them as they were, and the next delta still starts where the last stored one
-//! stands.
+//! driver takes it and asks again. With the last piece it is handed out, and the task goes on while it is being stored;
+//! [`super::Event::Snapshotted`] says what became of it. Only then do the cells forget what changed before: what could not be
+//! stored is in the next delta again, which starts where the last stored one stands.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Event, EventTime, Restored, Task, TaskError};
+use super::{Event, EventTime, ReadObject, Restored, Task, TaskError};
 use crate::operator::Operator;
 use crate::partition::partition_for;
 use crate::progress::Upstreams;
@@ -33,12 +33,15 @@ pub(super) struct Held {
     kernel: Option<u32>,
     /// Entries of all cells in its base, or at the last restore.
     base_entries: usize,
+    /// Between its pieces.
     saving: Option<Saving>,
+    /// Every piece was given out, and nobody has said that they are stored.
+    handed_out: Option<Saving>,
     /// Cells seen while loading.
     seen: BTreeSet<String>,
 }
 
-/// A snapshot between its pieces.
+/// A snapshot that is not stored yet.
 #[derive(Debug)]
 struct Saving {
     scope: Scope,
@@ -48,7 +51,6 @@ struct Saving {
     /// Index of the cell that goes on, and where.
     cell: usize,
     at: Cursor,
-    finished: bool,
 }
 
 impl<O: Operator> Task<O> {
@@ -85,19 +87,20 @@ impl<O: Operator> Task<O> {
                 entries,
                 cell: 0,
                 at: Cursor::default(),
-                finished: false,
             });
         }
-        self.fill(&mut object)?;
-        let Some(saving) = &self.held.saving else {
-            return Ok(None);
-        };
+        let last = self.fill(&mut object)?;
+        let scope = self.held.saving.as_ref().map(|saving| saving.scope);
+        if last {
+            self.held.handed_out = self.held.saving.take();
+            self.operator.cells().into_iter().for_each(|(_, cell)| cell.hand_out());
+        }
         Ok(Some(Piece {
             identity: self.identity(),
             offset: self.committed,
-            extends: self.held.chain.clone().filter(|_| saving.scope == Scope::Delta),
+            extends: self.held.chain.clone().filter(|_| scope == Some(Scope::Delta)),
             bytes: object.into_bytes().into(),
-            last: saving.finished,
+            last,
         }))
     }
 
@@ -105,16 +108,16 @@ impl<O: Operator> Task<O> {
         self.operator.cells().iter().map(|(_, cell)| cell.entries()).sum()
     }
 
-    /// Parts of the cells, until the object is large enough or the last cell is through.
-    fn fill(&mut self, object: &mut FrameWriter) -> Result<(), TaskError> {
+    /// Parts of the cells, until the object is large enough or the last cell is through (`true`).
+    fn fill(&mut self, object: &mut FrameWriter) -> Result<bool, TaskError> {
         let (stage, partition) = (self.operator.name(), self.input.partition);
         let Some(saving) = &mut self.held.saving else {
-            return Ok(());
+            return Ok(true);
         };
         for (name, cell) in self.operator.cells().into_iter().skip(saving.cell) {
             loop {
                 if object.len() >= PART_BYTES {
-                    return Ok(());
+                    return Ok(false);
                 }
                 let before = object.len();
                 let (scope, from) = (saving.scope, saving.at);
@@ -137,26 +140,33 @@ impl<O: Operator> Task<O> {
             saving.cell += 1;
             saving.at = Cursor::default();
         }
-        saving.finished = true;
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn snapshotted(&mut self, stored: Option<Arc<Manifest>>) {
-        let Some(saving) = self.held.saving.take() else { return };
-        if let Some(manifest) = stored.filter(|_| saving.finished) {
-            self.held.chain = Some(manifest);
-            self.held.kernel = Some(saving.kernel);
-            if saving.scope == Scope::Base {
-                self.held.base_entries = saving.entries;
-            }
-            self.operator.cells().into_iter().for_each(|(_, cell)| cell.settle());
+        // What was not handed out whole has changed nothing.
+        self.held.saving = None;
+        let Some(handed_out) = self.held.handed_out.take() else {
+            return;
+        };
+        let cells = self.operator.cells().into_iter();
+        let Some(manifest) = stored else {
+            return cells.for_each(|(_, cell)| cell.take_back());
+        };
+        cells.for_each(|(_, cell)| cell.settle());
+        self.held.chain = Some(manifest);
+        self.held.kernel = Some(handed_out.kernel);
+        if handed_out.scope == Scope::Base {
+            self.held.base_entries = handed_out.entries;
         }
     }
 
     /// One object of a snapshot, on top of those before it.
-    pub(super) fn load(&mut self, object: &[u8]) -> Result<(), TaskError> {
-        for frame in frames(object).ok_or_else(|| self.no_object())? {
+    pub(super) fn load(&mut self, object: ReadObject) -> Result<(), TaskError> {
+        let mut read = object.parts.into_iter();
+        for frame in frames(&object.bytes).ok_or_else(|| self.no_object())? {
             self.held.seen.insert(frame.cell.to_owned());
+            let part = read.next().flatten();
             if frame.cell == KERNEL_CELL {
                 self.load_kernel(frame.bytes)?;
                 continue;
@@ -165,10 +175,11 @@ impl<O: Operator> Task<O> {
             let Some((_, cell)) = cells.into_iter().find(|(name, _)| *name == frame.cell) else {
                 continue;
             };
-            let loaded = match (frame.whole, frame.bytes.is_empty()) {
-                (true, _) => cell.load(frame.bytes),
-                (false, true) => Ok(()),
-                (false, false) => cell.load_part(frame.bytes),
+            let loaded = match (part, frame.whole, frame.bytes.is_empty()) {
+                (Some(part), ..) => cell.load_read(part),
+                (None, true, _) => cell.load(frame.bytes),
+                (None, false, true) => Ok(()),
+                (None, false, false) => cell.load_part(frame.bytes),
             };
             loaded.map_err(|source| self.unreadable(source))?;
         }
@@ -179,14 +190,17 @@ impl<O: Operator> Task<O> {
     /// give the same bytes.
     pub(crate) fn cells_of(&mut self, objects: &[Bytes]) -> Result<Vec<(String, Vec<u8>)>, TaskError> {
         for object in objects {
-            self.load(object)?;
+            self.load(object.clone().into())?;
         }
         let mut cells = vec![(KERNEL_CELL.to_owned(), self.save_kernel()?)];
         let saved: Result<Vec<_>, _> = self
             .operator
             .cells()
             .into_iter()
-            .map(|(name, cell)| Ok((name.to_owned(), cell.save()?)))
+            .map(|(name, cell)| {
+                cell.settle();
+                Ok((name.to_owned(), cell.save()?))
+            })
             .collect();
         cells.extend(saved.map_err(|source| self.unreadable(source))?);
         Ok(cells)
@@ -294,9 +308,14 @@ impl<O: Operator> Task<O> {
     }
 
     pub(super) fn require_not_saving(&self, event: &Event) -> Result<(), TaskError> {
-        match (&self.held.saving, event) {
-            (None, _) | (_, Event::Checkpoint(_) | Event::Snapshotted(_)) => Ok(()),
-            _ => Err(TaskError::Saving {
+        let refused = match event {
+            Event::Snapshotted(_) => false,
+            Event::Checkpoint(_) => self.held.handed_out.is_some(),
+            _ => self.held.saving.is_some(),
+        };
+        match refused {
+            false => Ok(()),
+            true => Err(TaskError::Saving {
                 stage: self.operator.name(),
                 partition: self.input.partition,
             }),

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Driver, StageError};
 use crate::call::Answer;
 use crate::driver::asking::Question;
+use crate::driver::saving::Stored;
 use crate::log::{LogError, MemberEvent, TopicPartition};
 use crate::operator::Operator;
 use crate::task::{Effect, Event};
@@ -14,6 +15,8 @@ use crate::task::{Effect, Event};
 pub(super) enum Turn {
     Log(Result<Option<MemberEvent>, LogError>),
     Answer(TopicPartition, Answer),
+    /// Snapshots are stored, or could not be.
+    Stored(Result<Stored, StageError>),
     Stop,
 }
 

@@ -18,6 +18,8 @@ pub struct Windows<K, V> {
     open: BTreeMap<Instant, Tracked<K, V>>,
     /// Windows that were saved and are gone.
     closed: BTreeSet<Instant>,
+    /// Those of them that were handed out and are not known to be stored.
+    on_its_way: BTreeSet<Instant>,
 }
 
 impl<K: Key, V> Windows<K, V> {
@@ -26,6 +28,7 @@ impl<K: Key, V> Windows<K, V> {
             width,
             open: BTreeMap::new(),
             closed: BTreeSet::new(),
+            on_its_way: BTreeSet::new(),
         }
     }
 
@@ -82,6 +85,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> StateCell for Windows<K, V> {
     fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
         let windows: Vec<(Instant, Vec<(K, V)>)> = postcard::from_bytes(bytes)?;
         self.closed.clear();
+        self.on_its_way.clear();
         self.open.clear();
         for (start, entries) in windows {
             self.open.entry(start).or_default().load_pairs(entries);
@@ -142,9 +146,19 @@ impl<K: Key, V: Serialize + DeserializeOwned> StateCell for Windows<K, V> {
         Ok(())
     }
 
+    fn hand_out(&mut self) {
+        self.on_its_way.append(&mut self.closed);
+        self.open.values_mut().for_each(Tracked::hand_out);
+    }
+
     fn settle(&mut self) {
-        self.closed.clear();
+        self.on_its_way.clear();
         self.open.values_mut().for_each(Tracked::settle);
+    }
+
+    fn take_back(&mut self) {
+        self.closed.append(&mut self.on_its_way);
+        self.open.values_mut().for_each(Tracked::take_back);
     }
 
     fn changed(&self) -> bool {
