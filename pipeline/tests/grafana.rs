@@ -78,9 +78,13 @@ impl Target {
     }
 }
 
-/// Whoever answers what `aegis` at `site` has written to the store at `store`. Here a server that reads the same tables is added.
-async fn targets(name: &'static str, store: &str, _site: &Site) -> Vec<Target> {
-    vec![Target::connect(name, store).await]
+/// Whoever answers what `aegis` at `site` has written to the store at `store`: the store, and the endpoint of `aegis`.
+async fn targets(name: &'static str, store: &str, site: &Site) -> Vec<Target> {
+    let endpoint = site.aegis.endpoint_url();
+    vec![
+        Target::connect(name, store).await,
+        Target::connect("the SQL endpoint", &endpoint).await,
+    ]
 }
 
 #[test]
@@ -119,7 +123,10 @@ async fn every_panel_has_its_answer_from_postgres_and_from_prometheus() {
         every_panel_has_its_answer(target).await;
     }
     let scraping = scraping.expect("a Prometheus");
-    tokio::task::block_in_place(|| every_panel_has_its_samples(scraping.port));
+    tokio::task::block_in_place(|| {
+        every_panel_has_its_samples(scraping.port);
+        drop(site);
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,6 +146,7 @@ async fn every_panel_has_its_answer_from_timescale() {
     for target in targets("TimescaleDB", &store, &site).await {
         every_panel_has_its_answer(target).await;
     }
+    tokio::task::block_in_place(|| drop(site));
 }
 
 /// Runs all queries; lists all that fail, so that one run shows everything.

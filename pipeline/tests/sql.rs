@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection as _, PgConnection};
 use support::alerts::{alert, titles_of};
-use support::{Aegis, free_port, http, wait_for};
+use support::{Aegis, http, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -108,8 +108,8 @@ fn options(port: u16, password: &str) -> PgConnectOptions {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_aegis_is_asked_over_the_wire() {
     let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let mut aegis = Aegis::new(folder.path(), "").env("AEGIS_SQL__LISTEN", &format!("127.0.0.1:{port}"));
+    let mut aegis = Aegis::new(folder.path(), "");
+    let port = aegis.endpoint;
     aegis.start();
     let path = folder.path().join("data/sql-password");
     use std::os::unix::fs::PermissionsExt as _;

@@ -73,12 +73,12 @@ fn refused(site: &Site) {
     });
 }
 
-/// Until every stage and sink has read everything, several times in a row.
+/// Until every stage and sink has been seen to have read everything, several times: progress of time goes on, and is read on.
 fn settled(site: &Site) {
     let mut calm = 0;
     wait_for("the tables to have it all", PATIENCE, || {
         let behind = site.aegis.metric("aegis_stage_lag") + site.aegis.metric("aegis_sink_lag");
-        calm = if behind == 0.0 { calm + 1 } else { 0 };
+        calm += usize::from(behind == 0.0);
         std::thread::sleep(Duration::from_millis(200));
         (calm >= 10).then_some(())
     });

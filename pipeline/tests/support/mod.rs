@@ -162,6 +162,8 @@ pub struct Aegis {
     pub folder: PathBuf,
     pub dispatcher: u16,
     pub gateway: u16,
+    /// SQL over PostgreSQL's wire protocol.
+    pub endpoint: u16,
     pub program: Option<Program>,
     environment: Vec<(String, String)>,
 }
@@ -174,7 +176,7 @@ impl Aegis {
 
     /// As [`Aegis::new`]; what comes before the first table's head in `extra` belongs to `[dispatcher]`.
     pub fn with_dispatcher(folder: &Path, extra: &str) -> Self {
-        let (dispatcher, gateway) = (free_port(), free_port());
+        let (dispatcher, gateway, endpoint) = (free_port(), free_port(), free_port());
         std::fs::create_dir_all(folder).expect("folder");
         let config = format!(
             "[data]\ndir = \"{0}/data\"\n[gateway]\nlisten = \"127.0.0.1:{gateway}\"\n[dispatcher]\nlisten = \"127.0.0.1:{dispatcher}\"\n{extra}",
@@ -186,9 +188,15 @@ impl Aegis {
             dispatcher,
             gateway,
             program: None,
-            // A test that asks it names a port.
-            environment: vec![("AEGIS_SQL__LISTEN".to_owned(), "127.0.0.1:0".to_owned())],
+            environment: vec![("AEGIS_SQL__LISTEN".to_owned(), format!("127.0.0.1:{endpoint}"))],
+            endpoint,
         }
+    }
+
+    /// Where a SQL client finds the endpoint of this `aegis`, once it runs.
+    pub fn endpoint_url(&self) -> String {
+        let password = std::fs::read_to_string(self.folder.join("data/sql-password")).expect("made at the start");
+        format!("postgres://aegis:{}@127.0.0.1:{}/aegis", password.trim(), self.endpoint)
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Self {

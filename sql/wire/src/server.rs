@@ -33,7 +33,7 @@ const ENCRYPTIONS: [u32; 2] = [80_877_103, 80_877_104];
 /// For telling a client that there are too many.
 const TELL: Duration = Duration::from_secs(1);
 /// Clients that are being told so at a time; others find the connection closed.
-const TOLD: usize = 64;
+const TOLD: usize = 1_000;
 
 /// See the crate's header.
 pub struct Server {

@@ -333,6 +333,41 @@ async fn who_comes_when_it_is_full_is_told() {
     panic!("places are not given back");
 }
 
+/// They cost their sockets and some memory each; who comes then is told why, and those who are in are served.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_idle_connections() {
+    let site = Site::open(|settings| settings.max_connections = 500).await;
+    let mut inside = site.client().await;
+    let before = resident();
+    let mut idle = Vec::new();
+    for n in 0..1_000 {
+        let mut socket = TcpStream::connect(site.address).await.unwrap();
+        // Some say nothing at all, some stop within their login.
+        if n % 2 == 0 {
+            socket.write_all(&startup()).await.unwrap();
+        }
+        idle.push(socket);
+    }
+    let refused = PgConnection::connect_with(&site.options()).await;
+    let refused = refused.map(|_| ()).expect_err("full").to_string();
+    assert!(refused.contains("there are 500 clients already"), "{refused}");
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM incidents")
+        .fetch_one(&mut inside)
+        .await
+        .unwrap();
+    assert_eq!(count, 3);
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 100 << 20, "{} MiB more", grown >> 20);
+    drop(idle);
+    for _ in 0..100 {
+        if PgConnection::connect_with(&site.options()).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("places are not given back");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rubbish_ends_its_own_connection_only() {
     let site = site().await;
