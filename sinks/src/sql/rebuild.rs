@@ -18,7 +18,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _
 
 use super::error::StoreError;
 use super::rollups::{GRAINS, ROLLUPS};
-use super::store::Store;
+use super::store::{ROLLUPS_ARE_TABLES, Store};
 use super::{SqlSink, postgres};
 
 /// What the sink projects, parents first. Rollups come behind.
@@ -36,6 +36,9 @@ const PROJECTED: [&str; 9] = [
 
 const POSITIONS: &str = "SELECT topic, CAST(partition AS TEXT) AS partition, log_id, CAST(next AS TEXT) AS next \
     FROM sink_positions WHERE sink = $1 ORDER BY topic, partition";
+
+/// The migration before the one that makes rollups.
+const BEFORE_ROLLUPS: i64 = 38;
 
 /// One row of [`POSITIONS`].
 type Position = [String; 4];
@@ -82,6 +85,13 @@ impl Shadow {
             }
         };
         filled.migrate_tables().await?;
+        if matches!(live, Store::Postgres(_)) {
+            let rows = live.query("looking for rollups", ROLLUPS_ARE_TABLES, &[]).await?;
+            if !rows.first().map_or(Ok(false), |row| row.bool("kept"))? {
+                // Continuous aggregates count by themselves.
+                filled.migrate_down(BEFORE_ROLLUPS).await?;
+            }
+        }
         Ok(Shadow {
             live: live.clone(),
             filled,

@@ -151,6 +151,10 @@ pub(crate) enum Tx {
     Postgres(Option<Transaction<'static, sqlx::Postgres>>),
 }
 
+/// Of PostgreSQL; false also where they are missing.
+pub(super) const ROLLUPS_ARE_TABLES: &str =
+    "SELECT COALESCE((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('signals_by_minute')), FALSE) AS kept";
+
 /// The connection of a transaction.
 fn held<'a>(tx: &'a mut Option<Transaction<'static, sqlx::Postgres>>) -> Result<&'a mut PgConnection, StoreError> {
     tx.as_mut().map(|tx| &mut **tx).ok_or_else(|| StoreError::Unavailable {
@@ -215,8 +219,7 @@ impl Tx {
         if !self.on_postgres() {
             return Ok(true);
         }
-        let sql = "SELECT COALESCE((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('signals_by_minute')), FALSE) AS kept";
-        let rows = self.query("looking for rollups", sql, &[]).await?;
+        let rows = self.query("looking for rollups", ROLLUPS_ARE_TABLES, &[]).await?;
         rows.first().map_or(Ok(false), |row| row.bool("kept"))
     }
 
