@@ -5,8 +5,9 @@
 //! [`Entries::complete`] makes the table at once, of its final size and region by region:
 //!
 //! ```text
-//!   entries in their order        places, by the region of the table they fall into      the table
-//!   k0 k1 k2 k3 k4 … ─────────►   │ p3 p7 … │ p0 p4 … │ p1 p2 … │  ───────────────────►  │ · · · │ · · · │ · · · │
+//!   entries in their order        runs: places, by the region of the table they fall into      the table
+//!   k0 k1 k2 k3 k4 … ─────────►   │ p3 … │ p0 p4 … │ p1 p2 … │  ──────┐
+//!   k9 … ─────────────────────►   │ p9 … │ p12 …   │ p10 …   │  ──────┴──────────────────►  │ · · · │ · · · │ · · · │
 //! ```
 //!
 //! Inserted one by one, ten million entries miss the cache ten million times, because each falls anywhere in a table of a
@@ -44,9 +45,18 @@ pub(super) struct Entries<K, V> {
     segments: Vec<Vec<(K, V)>>,
     len: usize,
     table: HashTable<Place>,
-    /// Appended, and not in the table yet.
+    /// Taken in, and not in the table yet: runs in the order in which they came,
+    runs: Vec<Run>,
+    /// and behind them what was appended one by one.
     pending: Vec<Place>,
     hasher: RandomState,
+}
+
+/// Places in the order of the regions of a table with so many slots; those of one region in the order in which they came.
+#[derive(Clone, Debug)]
+struct Run {
+    places: Vec<Place>,
+    slots: usize,
 }
 
 /// Entries of a segment, as a power of two. Larger: more room that the last one of what was filled elsewhere leaves empty; smaller: the list
@@ -56,54 +66,105 @@ const SEGMENT: usize = 1 << SEGMENT_BITS;
 
 /// Entries of one region of the table, when the table is made at once: places and tags of so many lie in 288 KiB, which
 /// every core's second cache holds. Larger, and it holds them no more; smaller, and there are more regions than it helps.
-const REGION: usize = 1 << 15;
+const REGION: usize = if cfg!(test) { 1 << 4 } else { 1 << 15 };
 
 /// Makes segments for one [`Entries`], on any thread.
 #[derive(Debug)]
 pub(super) struct Filler<K, V> {
     segments: Vec<Vec<(K, V)>>,
-    hashes: Vec<u32>,
+    /// Positions begin at 0.
+    places: Vec<Place>,
     hasher: RandomState,
-    /// How many entries will come at most.
+    /// How many entries the map will have, as far as is known.
     expected: usize,
 }
 
+/// What a [`Filler`] has made, ready to be taken in.
+#[derive(Debug)]
+pub(super) struct Filled<K, V> {
+    segments: Vec<Vec<(K, V)>>,
+    run: Run,
+}
+
 impl<K: Hash, V> Filler<K, V> {
-    /// For the entries that [`Entries::hasher`] is of. `expected`: how many there will be, or more.
+    /// For the map that [`Entries::hasher`] is of. `expected`: how many entries it will have at the end; a wrong number costs speed or memory alone.
     pub fn new(hasher: RandomState, expected: usize) -> Self {
         Filler {
             segments: Vec::new(),
-            hashes: Vec::new(),
+            places: Vec::new(),
             hasher,
             expected,
         }
     }
 
-    /// An empty one for the same map, for what is still to come.
-    pub fn another(&self) -> Self {
-        Filler::new(self.hasher.clone(), self.expected.saturating_sub(self.len()))
-    }
-
-    pub fn len(&self) -> usize {
-        self.hashes.len()
+    /// What there is so far; for what is still to come, it is empty again.
+    pub fn take(&mut self) -> Option<Filled<K, V>> {
+        let (segments, places) = (mem::take(&mut self.segments), mem::take(&mut self.places));
+        let run = Run::new(&places, slots_for(self.expected));
+        (!segments.is_empty()).then_some(Filled { segments, run })
     }
 
     pub fn push(&mut self, key: K, value: V) {
-        let room = self.expected.saturating_sub(self.len()).min(SEGMENT);
-        self.hashes.push(short(&self.hasher, &key));
-        match self.segments.last_mut().filter(|last| last.len() < SEGMENT) {
-            Some(last) => last.push((key, value)),
+        let hash = short(&self.hasher, &key);
+        let at = match self.segments.last_mut().filter(|last| last.len() < SEGMENT) {
+            Some(last) => {
+                last.push((key, value));
+                last.len() - 1
+            }
             None => {
+                let room = self.expected.saturating_sub(self.places.len()).min(SEGMENT);
                 let mut next = Vec::with_capacity(room);
                 next.push((key, value));
                 self.segments.push(next);
+                0
             }
-        }
+        };
+        let at = (((self.segments.len() - 1) << SEGMENT_BITS) + at) as u32;
+        self.places.push(Place { hash, at });
+    }
+}
+
+impl<K, V> Filled<K, V> {
+    pub fn len(&self) -> usize {
+        self.run.places.len()
     }
 
     pub fn into_iter(self) -> impl Iterator<Item = (K, V)> {
         self.segments.into_iter().flatten()
     }
+}
+
+impl Run {
+    fn new(places: &[Place], slots: usize) -> Self {
+        let region = |place: &Place| region(place.wide(), slots);
+        let mut next = vec![0usize; regions(slots) + 1];
+        places.iter().for_each(|place| next[region(place) + 1] += 1);
+        for nth in 1..next.len() {
+            next[nth] += next[nth - 1];
+        }
+        let mut ordered = vec![Place { hash: 0, at: 0 }; places.len()];
+        for place in places {
+            let to = &mut next[region(place)];
+            ordered[*to] = *place;
+            *to += 1;
+        }
+        Run { places: ordered, slots }
+    }
+}
+
+/// Slots of a table for so many entries. That a table places an entry by the low bits of its hash, and has so many slots, makes a restore
+/// fast; nothing else relies on it.
+fn slots_for(entries: usize) -> usize {
+    (entries.clamp(1, 1 << 32) * 8 / 7).next_power_of_two()
+}
+
+fn regions(slots: usize) -> usize {
+    (slots / REGION).max(1)
+}
+
+fn region(hash: u64, slots: usize) -> usize {
+    let inside = (slots / regions(slots)).trailing_zeros();
+    (hash as usize & (slots - 1)) >> inside
 }
 
 fn short<Q: Hash + ?Sized>(hasher: &RandomState, key: &Q) -> u32 {
@@ -116,6 +177,7 @@ impl<K, V> Default for Entries<K, V> {
             segments: Vec::new(),
             len: 0,
             table: HashTable::new(),
+            runs: Vec::new(),
             pending: Vec::new(),
             hasher: RandomState::new(),
         }
@@ -221,8 +283,9 @@ impl<K: Hash + Eq, V> Entries<K, V> {
             place.hash == wanted.hash && there()
         };
         // Between two parts of a restore nobody asks; whoever does gets the right answer.
-        if let Some(newer) = self.pending.iter().rev().find(|place| same(place)) {
-            return Some(newer.at as usize);
+        let newer = self.runs.iter().flat_map(|run| &run.places).chain(&self.pending);
+        if let Some(newer) = newer.filter(|place| same(place)).map(|place| place.at).max() {
+            return Some(newer as usize);
         }
         self.table.find(wanted.wide(), same).map(|place| place.at as usize)
     }
@@ -245,23 +308,21 @@ impl<K: Hash + Eq, V> Entries<K, V> {
     }
 
     /// Appends what was filled elsewhere, for this map.
-    pub fn absorb(&mut self, filled: Filler<K, V>) {
-        let mut hashes = filled.hashes.into_iter();
-        for segment in filled.segments {
-            let room = self.segments.last().map_or(0, |last| SEGMENT - last.len());
-            if segment.len() <= room {
-                for ((key, value), hash) in segment.into_iter().zip(&mut hashes) {
-                    let at = self.lay(key, value) as u32;
-                    self.pending.push(Place { hash, at });
-                }
-            } else {
-                let first = (self.segments.len() << SEGMENT_BITS) as u32;
-                self.len += segment.len();
-                let places = (first..).zip(hashes.by_ref().take(segment.len()));
-                self.pending.extend(places.map(|(at, hash)| Place { hash, at }));
-                self.segments.push(segment);
-            }
-        }
+    pub fn absorb(&mut self, filled: Filled<K, V>) {
+        let before = self.appended();
+        self.runs.extend(before);
+        let Filled { segments, mut run } = filled;
+        let first = (self.segments.len() << SEGMENT_BITS) as u32;
+        run.places.iter_mut().for_each(|place| place.at += first);
+        self.len += run.places.len();
+        self.segments.extend(segments);
+        self.runs.push(run);
+    }
+
+    /// What was appended one by one, as a run.
+    fn appended(&mut self) -> Option<Run> {
+        let pending = mem::take(&mut self.pending);
+        (!pending.is_empty()).then(|| Run::new(&pending, slots_for(self.len)))
     }
 
     /// Makes room for what will be appended.
@@ -304,24 +365,38 @@ impl<K: Hash + Eq, V> Entries<K, V> {
         Some(mem::replace(gap, moved))
     }
 
-    /// Puts into the table what was appended.
+    /// Puts into the table what is not in it yet.
     pub fn complete(&mut self) {
-        if self.pending.is_empty() {
+        if self.pending.is_empty() && self.runs.is_empty() {
             return;
         }
-        let pending = mem::take(&mut self.pending);
+        let last = self.appended();
+        let mut runs = mem::take(&mut self.runs);
+        runs.extend(last);
+        let more = runs.iter().map(|run| run.places.len()).sum();
+        self.table.reserve(more, |place| place.wide());
+        let slots = slots_for(self.table.capacity());
+        for run in &mut runs {
+            if run.slots != slots {
+                *run = Run::new(&run.places, slots);
+            }
+        }
         let segments = &self.segments;
         let key = |place: &Place| &segments[place.at as usize >> SEGMENT_BITS][place.at as usize % SEGMENT].0;
-        self.table.reserve(pending.len(), |place| place.wide());
         // Later ones of a key that was there, with the first: only what was not written by a save has them.
         let mut again: Vec<(usize, usize)> = Vec::new();
-        for place in by_region(&pending, self.table.capacity()) {
-            let same = |found: &Place| found.hash == place.hash && key(found) == key(&place);
-            match self.table.entry(place.wide(), same, |place| place.wide()) {
-                hash_table::Entry::Vacant(slot) => {
-                    slot.insert(place);
+        let mut runs: Vec<_> = runs.into_iter().map(|run| run.places.into_iter().peekable()).collect();
+        for nth in 0..regions(slots) {
+            for run in &mut runs {
+                while let Some(place) = run.next_if(|place| region(place.wide(), slots) == nth) {
+                    let same = |found: &Place| found.hash == place.hash && key(found) == key(&place);
+                    match self.table.entry(place.wide(), same, |place| place.wide()) {
+                        hash_table::Entry::Vacant(slot) => {
+                            slot.insert(place);
+                        }
+                        hash_table::Entry::Occupied(slot) => again.push((place.at as usize, slot.get().at as usize)),
+                    }
                 }
-                hash_table::Entry::Occupied(slot) => again.push((place.at as usize, slot.get().at as usize)),
             }
         }
         // From the end, so that the last of a key wins and what moves into a gap is never one that must go itself.
@@ -335,27 +410,6 @@ impl<K: Hash + Eq, V> Entries<K, V> {
             }
         }
     }
-}
-
-/// The places of one region of a table of `capacity` together, in their order within it. That a table places an entry by
-/// the low bits of its hash makes this fast; nothing else relies on it.
-fn by_region(places: &[Place], capacity: usize) -> impl Iterator<Item = Place> {
-    let slots = (capacity.max(1) * 8 / 7).next_power_of_two();
-    let regions = (slots / REGION).next_power_of_two().max(1);
-    let width = (slots / regions.min(slots)).trailing_zeros();
-    let region = |place: &Place| (place.wide() as usize & (slots - 1)) >> width;
-    let mut next = vec![0usize; regions + 1];
-    places.iter().for_each(|place| next[region(place) + 1] += 1);
-    for nth in 1..next.len() {
-        next[nth] += next[nth - 1];
-    }
-    let mut ordered = vec![Place { hash: 0, at: 0 }; places.len()];
-    for place in places {
-        let to = &mut next[region(place)];
-        ordered[*to] = *place;
-        *to += 1;
-    }
-    ordered.into_iter()
 }
 
 #[cfg(test)]
@@ -413,12 +467,14 @@ mod tests {
                         plain.insert(key, value);
                     }
                     _ => {
-                        let mut filler = Filler::new(entries.hasher().clone(), 20);
+                        let mut filler = Filler::new(entries.hasher().clone(), value as usize % 50);
                         for more in 0..value as u16 % 20 {
                             filler.push(key + more, value);
                             plain.insert(key + more, value);
                         }
-                        entries.absorb(filler);
+                        if let Some(filled) = filler.take() {
+                            entries.absorb(filled);
+                        }
                     }
                 }
                 prop_assert!(entries.from(0).map(|(at, key, _)| (at, *key)).all(|(at, key)| entries.get(at).unwrap().0 == &key));

@@ -16,7 +16,7 @@ use std::hash::{Hash, RandomState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::entries::{Entries, Filler};
+use super::entries::{Entries, Filled, Filler};
 use super::{Cursor, Key, PART_BYTES, PartReader, ReadPart, Scope, StateError};
 
 /// Number of a span. Span 0 is what was restored.
@@ -327,7 +327,6 @@ impl<K: Key, V: Serialize + DeserializeOwned> Tracked<K, V> {
     fn take_in(&mut self, read: Read<K, V>) {
         if self.map.is_empty() {
             self.restoring = read.hint.min(MOST_RESERVED);
-            self.map.expect(self.restoring);
         }
         for step in read.steps {
             match step {
@@ -381,7 +380,7 @@ struct Read<K, V> {
 
 enum Step<K, V> {
     Removed(K),
-    Changed(Filler<K, Slot<V>>),
+    Changed(Filled<K, Slot<V>>),
 }
 
 /// Reads a part for the map that `hasher` is of.
@@ -391,10 +390,7 @@ fn read<K: Key, V: DeserializeOwned>(part: &[u8], hasher: &RandomState) -> Resul
     while let Some((kind, after)) = rest.split_first() {
         if *kind == REMOVED {
             let (key, after) = postcard::take_from_bytes::<K>(after)?;
-            if entries.len() > 0 {
-                let next = entries.another();
-                steps.push(Step::Changed(std::mem::replace(&mut entries, next)));
-            }
+            steps.extend(entries.take().map(Step::Changed));
             steps.push(Step::Removed(key));
             rest = after;
         } else {
@@ -403,9 +399,7 @@ fn read<K: Key, V: DeserializeOwned>(part: &[u8], hasher: &RandomState) -> Resul
             rest = after;
         }
     }
-    if entries.len() > 0 {
-        steps.push(Step::Changed(entries));
-    }
+    steps.extend(entries.take().map(Step::Changed));
     Ok(Read {
         hint: hint as usize,
         steps,
