@@ -13,7 +13,8 @@ const QUERIES: &[&str] = &[
     "select * from incidents order by id",
     "select * from incident_members order by incident_id, episode",
     "select * from incident_events order by incident_id, revision",
-    "select * from signals order by event_at, raw_partition, raw_offset, raw_index",
+    // From the store alone: `signals` is read from the archive as well.
+    "select * from alerts order by event_at, raw_partition, raw_offset, raw_index",
     "select * from dead_letters order by log_partition, log_offset",
     "select * from notifications order by id",
     "select * from pipeline_metrics order by at, stage, input, partition",
