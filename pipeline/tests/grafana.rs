@@ -109,44 +109,50 @@ fn dashboards_are_kept_in_one_form() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_panel_has_its_answer_from_postgres_and_from_prometheus() {
+#[test]
+fn every_panel_has_its_answer_from_postgres_and_from_prometheus() {
     let (Some(server), Some(prometheus)) = (required("AEGIS_TEST_POSTGRES"), required("AEGIS_TEST_PROMETHEUS_BIN"))
     else {
         return;
     };
-    let store = database(&server, "grafana_test").await;
+    // A site holds a runtime of its own, so nothing here is async around it.
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let store = runtime.block_on(database(&server, "grafana_test"));
     let mut scraping = None;
-    let site =
-        tokio::task::block_in_place(|| story::told(&store, |site| scraping = Some(Scraping::start(&prometheus, site))));
-    for target in targets("PostgreSQL", &store, &site).await {
-        every_panel_has_its_answer(target).await;
-    }
-    let scraping = scraping.expect("a Prometheus");
-    tokio::task::block_in_place(|| {
-        every_panel_has_its_samples(scraping.port);
-        drop(site);
-    });
+    let site = story::told(&store, |site| scraping = Some(Scraping::start(&prometheus, site)));
+    runtime.block_on(every_target("PostgreSQL", &store, &site));
+    every_panel_has_its_samples(scraping.expect("a Prometheus").port);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_panel_has_its_answer_from_timescale() {
+#[test]
+fn every_panel_has_its_answer_from_timescale() {
     let Some(server) = required("AEGIS_TEST_TIMESCALE") else {
         return;
     };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     // One database for all tests: each has a schema of its own.
     let schema = format!("grafana_{}", uuid::Uuid::new_v4().simple());
-    let mut admin = PgConnection::connect(&server).await.expect("the server answers");
-    admin
-        .execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
-        .await
-        .expect("a schema");
+    runtime.block_on(async {
+        let mut admin = PgConnection::connect(&server).await.expect("the server answers");
+        let statement = format!("CREATE SCHEMA {schema}");
+        admin.execute(AssertSqlSafe(statement)).await.expect("a schema");
+    });
     let store = format!("{server}?options[search_path]={schema},public");
-    let site = tokio::task::block_in_place(|| story::told(&store, |_| {}));
-    for target in targets("TimescaleDB", &store, &site).await {
+    let site = story::told(&store, |_| {});
+    runtime.block_on(every_target("TimescaleDB", &store, &site));
+}
+
+async fn every_target(name: &'static str, store: &str, site: &Site) {
+    for mut target in targets(name, store, site).await {
+        // The stages' books are written all the time, so nobody waits for their end.
+        let counted = "SELECT stage FROM pipeline_metrics_by_minute WHERE stage = 'dedupe' AND merged > 0";
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while target.ask(counted).await.is_ok_and(|answer| answer.rows.is_empty()) {
+            assert!(tokio::time::Instant::now() < until, "{name}: no books of dedupe");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         every_panel_has_its_answer(target).await;
     }
-    tokio::task::block_in_place(|| drop(site));
 }
 
 /// Runs all queries; lists all that fail, so that one run shows everything.
