@@ -413,7 +413,7 @@ fn of_the_same_kind(path: &str, value: &Value, known: &Value, faults: &mut Vec<S
     }
 }
 
-/// What the collector, the agents and Grafana call Loki's and Grafana's files by is where the containers have it.
+/// Provisioning names places of the container, and what is mounted there is what it means.
 #[test]
 fn grafana_finds_what_is_provisioned() {
     let Some(project) = project() else { return };

@@ -175,7 +175,7 @@ enum Ordered {
     Other(Value),
 }
 
-/// Columns that field overrides, sorting or an axis name, and those that links take from the row.
+/// Columns that field overrides or an axis name; the axis last.
 fn named(panel: &Value) -> Vec<String> {
     let mut names = Vec::new();
     for one in list(&panel["fieldConfig"]["overrides"]) {

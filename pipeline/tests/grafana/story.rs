@@ -58,7 +58,7 @@ fn deployed(site: &Site, service: &str, at: chrono::DateTime<chrono::Utc>) {
     assert!((200..300).contains(&status), "{status} {said}");
 }
 
-/// A body that no door takes, a line that is too long to be kept whole, and an event that becomes a dead letter.
+/// A body that no door takes, and an event that becomes a dead letter.
 fn refused(site: &Site) {
     let port = site.aegis.dispatcher;
     let (status, _) = http(port, "POST", "/webhooks/alertmanager", JSON, "{").expect("an answer");
