@@ -62,13 +62,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     }
     // An empty store: every signal is archived.
     let url = format!("sqlite://{}", arguments.folder.join("empty.db").display());
-    Store::open(&sinks::SqlSettings {
-        url: url.clone(),
-        ..sinks::SqlSettings::default()
-    })
-    .await?
-    .close()
-    .await;
+    let store = Store::open(&url).await?;
+    store.migrate().await?;
+    store.close().await;
     let options = EngineOptions {
         threads: Some(arguments.threads),
         ..EngineOptions::default()
