@@ -119,7 +119,8 @@ fn compose_takes_the_file() {
     }
     let published = |service: &str, port: u64| {
         let ports = services[service]["ports"].as_array().into_iter().flatten();
-        ports.clone().any(|one| one["published"] == port.to_string())
+        let port = port.to_string();
+        ports.clone().any(|one| one["published"] == port)
     };
     for (service, port) in [
         ("grafana", 3002),

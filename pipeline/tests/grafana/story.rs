@@ -2,7 +2,6 @@
 //! and is restarted by a rule, log lines, and what was refused.
 
 use std::io::{Read as _, Write as _};
-use std::time::Duration;
 
 use pipeline::demo::Storm;
 use serde_json::{Value, json};
