@@ -8,6 +8,8 @@ import duckdb
 
 files, threads = sys.argv[1], int(sys.argv[2])
 connection = duckdb.connect()
+# It would stand between the answers.
+connection.execute("SET enable_progress_bar = false")
 connection.execute(f"SET threads = {threads}")
 connection.execute("SET TimeZone = 'UTC'")
 connection.execute(f"CREATE VIEW signals AS SELECT * FROM read_parquet('{files}', hive_partitioning = false)")
