@@ -89,7 +89,7 @@ impl Stream for Rows {
         if self.over {
             return Poll::Ready(None);
         }
-        if self.sent % LOOK == 0 || self.statement.cancelled.is_cancelled() {
+        if self.sent.is_multiple_of(LOOK) || self.statement.cancelled.is_cancelled() {
             if self.cancelled.poll_unpin(context).is_ready() {
                 return self.end(PgWireError::QueryCanceled);
             }
