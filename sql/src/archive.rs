@@ -3,7 +3,7 @@
 //! The archive's files are named `signals-PARTITION-START-NEXT.parquet` for the log offsets `[START, NEXT)` they hold.
 //! For a partition of the log, the archive *reaches* from its lowest START to its highest NEXT. The rule:
 //!
-//! * a signal that memory holds ([`crate::recent`]) comes from there alone;
+//! * a signal that memory holds (`recent`) comes from there alone;
 //! * one whose log offset lies within the reach of its partition comes from the archive, and from there alone;
 //! * any other signal comes from the store.
 //!

@@ -163,7 +163,7 @@ pub(crate) mod tests {
         let mut kept = Vec::new();
         let mut on_its_way = parts(&mut cell, Scope::Base);
         let answered = |nth: usize, cell: &mut C, kept: &mut Vec<Vec<u8>>, on_its_way: &mut Vec<Vec<u8>>| {
-            if nth % 2 == 0 {
+            if nth.is_multiple_of(2) {
                 kept.append(on_its_way);
                 cell.settle();
             } else {

@@ -1,6 +1,6 @@
 //! SQL over PostgreSQL's wire protocol, for psql, Grafana and whatever else speaks it.
 //!
-//! Read-only by construction: a statement is let through if it is known to read ([`guard`]), its plan is checked once more, and the
+//! Read-only by construction: a statement is let through if it is known to read (`guard`), its plan is checked once more, and the
 //! tables have no insert or delete. Clients log in with SCRAM-SHA-256; beyond loopback over TLS.
 //!
 //! Bounded: connections, the size of a message, the time and the rows of a statement, and the memory of all of them together. Rows are
