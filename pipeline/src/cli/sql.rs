@@ -4,8 +4,9 @@ use clap::Args;
 
 /// Ask the tables and the archive a question in SQL
 ///
-/// Read only: SELECT, EXPLAIN and SHOW. Tables: incidents, incident_members, incident_events, signals, dead_letters,
-/// notifications, agent_executions, remediations, logs. Without a query it is a shell with history and completion, or reads
+/// Read only: SELECT, EXPLAIN and SHOW. Tables: incidents, incident_members, incident_events, signals (alerts,
+/// changes), dead_letters, notifications, executions, remediations, pipeline_metrics, logs, and counts of them by minute, hour and day
+/// (signals_by_hour); `\d` in the shell lists all. Without a query it is a shell with history and completion, or reads
 /// statements from a pipe.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "\

@@ -89,7 +89,7 @@ async fn declare(
             return Err(user("42601", "only DECLARE name CURSOR FOR query is known"));
         };
         let query = Statement::Query(query.clone());
-        let rows = guard::open(&query, context).await?;
+        let rows = guard::run(&query, context).await?;
         let stored = StoredStatement::new(name.value.clone(), (query.to_string(), None), vec![]);
         let portal = Portal::new_cursor(name.value.clone(), Arc::new(stored));
         portal.start(rows).await;

@@ -12,8 +12,8 @@ use datafusion_postgres::arrow_pg::datatypes::df;
 use datafusion_postgres::hooks::HookClient;
 use datafusion_postgres::pgwire::api::ClientInfo;
 use datafusion_postgres::pgwire::api::portal::Format;
-use datafusion_postgres::pgwire::api::results::{Response, Tag};
-use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
+use datafusion_postgres::pgwire::api::results::{QueryResponse, Response, Tag};
+use datafusion_postgres::pgwire::error::PgWireResult;
 use std::sync::Arc;
 
 use crate::errors::{broken, user};
@@ -146,7 +146,7 @@ impl QueryHook for Runner {
         context: &SessionContext,
         _: &mut dyn HookClient,
     ) -> Option<PgWireResult<Response>> {
-        Some(run(statement, context).await)
+        Some(run(statement, context).await.map(Response::Query))
     }
 
     /// The library plans it; [`Guard`] sees the plan before it is run.
@@ -171,24 +171,11 @@ impl QueryHook for Runner {
     }
 }
 
-/// Plans a query, checks the plan and starts it.
-async fn run(statement: &Statement, context: &SessionContext) -> PgWireResult<Response> {
+/// Plans a query, checks the plan and starts it. Rows come as they are asked for.
+pub(crate) async fn run(statement: &Statement, context: &SessionContext) -> PgWireResult<QueryResponse> {
     let planned = Planned::Statement(Box::new(statement.clone()));
     let plan = context.state().statement_to_plan(planned).await.map_err(broken)?;
     check_plan(&plan)?;
     let rows = context.execute_logical_plan(plan).await.map_err(broken)?;
-    Ok(Response::Query(
-        df::encode_dataframe(rows, &Format::UnifiedText, None).await?,
-    ))
-}
-
-/// As [`run`], for a cursor's query.
-pub(crate) async fn open(
-    statement: &Statement,
-    context: &SessionContext,
-) -> PgWireResult<datafusion_postgres::pgwire::api::results::QueryResponse> {
-    match run(statement, context).await? {
-        Response::Query(rows) => Ok(rows),
-        _ => Err(PgWireError::UserError(Box::default())),
-    }
+    df::encode_dataframe(rows, &Format::UnifiedText, None).await
 }
