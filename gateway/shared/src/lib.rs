@@ -1,0 +1,1 @@
+//! What several instances share: cache, sessions, locks with fencing tokens, publish and subscribe.

@@ -1,0 +1,1 @@
+//! Our own traces and log lines, over OTLP.

@@ -1,0 +1,1 @@
+//! The vector store: Qdrant's engine in this process, or a Qdrant server.
