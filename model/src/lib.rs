@@ -8,6 +8,7 @@
 pub mod action;
 pub mod approval;
 pub mod batch;
+pub mod buffers;
 pub mod command;
 pub mod dead_letter;
 pub mod evidence;
@@ -28,6 +29,7 @@ pub mod topics;
 
 pub use action::{Action, ActionKind, Workload, WorkloadKind};
 pub use batch::{BatchError, SignalBatch, SignalBatchBuilder};
+pub use buffers::held_bytes;
 pub use dead_letter::{DeadLetter, LetterDone, LetterFact};
 pub use ids::{CanonicalKey, EpisodeId, IncidentId, SignalId};
 pub use incident::{Fact, Incident, IncidentEvent, Member, Status, Suspect};

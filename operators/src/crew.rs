@@ -37,6 +37,7 @@ use stream::{Context, Disposition, Operator, Reject, Table, Timers};
 use uuid::Uuid;
 
 use crate::json_cell::AsJson;
+use crate::settings_text::settings_text;
 use case::{Case, Queue};
 
 /// Settings of `[crew]`. All spans are event time.
@@ -163,7 +164,7 @@ impl Operator for Crew {
     }
 
     fn settings(&self) -> String {
-        serde_json::json!({ "crew": self.settings, "keys": self.signer.key_names() }).to_string()
+        settings_text(serde_json::json!({ "crew": self.settings, "keys": self.signer.key_names() }))
     }
 
     fn decode(&self, record: &Record, _: &TopicPartition) -> Result<Entry, Reject> {

@@ -41,6 +41,7 @@ use stream::{Context, Disposition, Operator, Reject, Table, Timers};
 use uuid::Uuid;
 
 use crate::json_cell::AsJson;
+use crate::settings_text::settings_text;
 
 /// Settings of `[gate]`. All spans are event time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -156,7 +157,7 @@ impl Operator for Gate {
 
     fn settings(&self) -> String {
         let keys = self.signer.key_names();
-        serde_json::json!({ "gate": self.settings, "policy": self.policy.hash(), "keys": keys }).to_string()
+        settings_text(serde_json::json!({ "gate": self.settings, "policy": self.policy.hash(), "keys": keys }))
     }
 
     fn decode(&self, record: &Record, from: &TopicPartition) -> Result<Entry, Reject> {

@@ -11,6 +11,7 @@ pub mod interval_join;
 pub mod json_cell;
 pub mod late;
 pub mod normalize;
+mod settings_text;
 pub mod signals_out;
 pub mod signed;
 pub mod templates;

@@ -33,6 +33,7 @@ use stream::state::{SavedCells, StateCell};
 use stream::time::{Instant, micros};
 use stream::{Context, Disposition, Operator, Reject, Table, Timers};
 
+use crate::settings_text::settings_text;
 use crate::signals_out::SignalsOut;
 use counts::{Counted, Counts};
 use drain::{Found, Rules, Tree};
@@ -367,7 +368,7 @@ impl Operator for Templates {
     fn settings(&self) -> String {
         // A struct of durations and numbers always encodes.
         let settings = serde_json::to_value(&self.settings).unwrap_or_default();
-        serde_json::json!({"templates": settings, "environment": self.environment}).to_string()
+        settings_text(serde_json::json!({"templates": settings, "environment": self.environment}))
     }
 
     fn decode(&self, record: &Record, from: &TopicPartition) -> Result<Intake, Reject> {

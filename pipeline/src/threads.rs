@@ -21,9 +21,15 @@ impl OwnThreads {
         Self::start(Builder::new_multi_thread().thread_name("stages"))
     }
 
-    /// For other people's queries: no more than `count`, whatever they ask.
+    /// For other people's queries: no more than `count`, whatever they ask, and behind everybody else.
     pub fn of_queries(count: usize) -> io::Result<Self> {
-        Self::start(Builder::new_multi_thread().thread_name("sql").worker_threads(count))
+        let mut builder = Builder::new_multi_thread();
+        Self::start(
+            builder
+                .thread_name("sql")
+                .worker_threads(count)
+                .on_thread_start(sql::step_back),
+        )
     }
 
     fn start(builder: &mut Builder) -> io::Result<Self> {

@@ -119,4 +119,30 @@ async fn a_stage_goes_on_where_the_log_begins_and_says_what_is_missing() {
     stop(&mut aegis);
     let (code, out, err) = aegis.run(&["audit", "conservation"]);
     assert_eq!(code, 0, "the books name the gap:\n{out}\n{err}");
+
+    // Rows of what the log lost cannot be made again: refused, and the tables stay. Who wants what is left says so.
+    let incidents = aegis.sql("SELECT id, title, members FROM incidents ORDER BY id");
+    let rows = |aegis: &Aegis| aegis.sql("SELECT raw_partition, raw_offset FROM alerts ORDER BY 1, 2");
+    let before = rows(&aegis);
+    let (code, _, err) = aegis.run(&["sinks", "rebuild", "sql"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("signals/") && err.contains("--partial"), "{err}");
+    assert_eq!(rows(&aegis), before);
+    let (code, out, err) = aegis.run(&["sinks", "rebuild", "sql", "--partial", "--json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let summary: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let missing = summary["missing"].as_array().unwrap();
+    assert!(missing.iter().any(|gone| gone["topic"] == "signals"), "{summary}");
+    let after = rows(&aegis);
+    assert!(
+        !after.is_empty() && after.len() < before.len(),
+        "{} of {}",
+        after.len(),
+        before.len()
+    );
+    assert!(after.iter().all(|row| before.contains(row)));
+    assert_eq!(
+        aegis.sql("SELECT id, title, members FROM incidents ORDER BY id"),
+        incidents
+    );
 }

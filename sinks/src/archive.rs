@@ -193,7 +193,7 @@ impl ArchiveSink {
         buffer.next = batch.next;
         for rows in rows {
             buffer.row_count += rows.num_rows();
-            buffer.bytes += rows.get_array_memory_size();
+            buffer.bytes += model::held_bytes(&rows);
             buffer.rows.push(rows);
         }
     }

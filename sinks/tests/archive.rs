@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use samples::*;
 use sinks::{ArchiveSettings, ArchiveSink};
 use stream::human::{HumanDuration, HumanSize};
-use stream::{LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
+use stream::{LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
 
 /// Files of `rows` rows; nothing is written because of time or size.
 fn every(rows: usize) -> ArchiveSettings {
@@ -102,6 +102,29 @@ async fn position_speaks_of_files_only() {
     sink.write(&log(), &[range(4, 6)]).await.unwrap();
     sink.close().await.unwrap();
     assert_eq!(offsets(root.path()), [0, 1, 2, 3, 4, 5]);
+}
+
+/// A record's columns lie in one piece of memory, which counts once and not once per column.
+#[tokio::test]
+async fn a_file_is_as_large_as_asked() {
+    let root = tempfile::tempdir().unwrap();
+    let record = signals_record(0, &(0..200).map(signal).collect::<Vec<_>>());
+    let settings = ArchiveSettings {
+        roll_bytes: HumanSize(10 * record.value.len() as u64),
+        ..every(1_000_000)
+    };
+    let mut sink = open(root.path(), settings);
+    for offset in 0..100 {
+        let record = Record {
+            offset: Offset(offset),
+            ..record.clone()
+        };
+        let records = batch(topics::SIGNALS, 0, offset, offset + 1, vec![record]);
+        sink.write(&log(), &[records]).await.unwrap();
+    }
+    sink.close().await.unwrap();
+    let files = parquet_files(root.path()).len();
+    assert!((8..=12).contains(&files), "{files} files");
 }
 
 #[tokio::test]

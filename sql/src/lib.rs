@@ -7,7 +7,8 @@
 //! archive alone: those of the last minutes, which are in no file yet, are not in it until the owner of the archive is asked to write them
 //! ([`names_log_lines`]). [`logs`] asks about lines without SQL.
 //!
-//! Bounded: a memory pool for the plan, a limit on the rows of an answer, and one on what a function makes of one batch of rows.
+//! Bounded: a memory pool for the plan, a limit on the rows of an answer, and one on what a function makes of one batch of rows. The threads it runs on
+//! should [`step_back`].
 //!
 //! Not here: continuous queries.
 
@@ -18,6 +19,7 @@ mod filters;
 mod functions;
 mod guard;
 pub mod logs;
+mod priority;
 mod provider;
 mod recent;
 mod source;
@@ -28,6 +30,7 @@ pub use engine::{CATALOG, Engine, EngineOptions, SCHEMA};
 pub use error::SqlError;
 pub use functions::POSTGRES_VERSION;
 pub use guard::{is_read, nearest_table};
+pub use priority::step_back;
 pub use recent::Recent;
 pub use source::SqlSourceConfig;
 pub use tables::{names_log_lines, table_names};

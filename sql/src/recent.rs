@@ -89,7 +89,7 @@ impl Ring {
             self.bytes -= pieces.drain(..).map(|piece| piece.bytes).sum::<usize>();
         }
         let rows = rows.filter(|rows| rows.num_rows() > 0);
-        let bytes = rows.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+        let bytes = rows.as_ref().map_or(0, model::held_bytes);
         pieces.push_back(Piece {
             from,
             next,
@@ -131,7 +131,7 @@ fn merge(pieces: &mut VecDeque<Piece>) -> Option<(usize, usize)> {
         (a, b) => a.clone().or_else(|| b.clone()),
     };
     let before = last.bytes + previous.bytes;
-    let bytes = rows.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+    let bytes = rows.as_ref().map_or(0, model::held_bytes);
     let merged = Piece {
         from: previous.from,
         next: last.next,
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first() {
-        let size = rows(0..MERGED_ROWS as i64).unwrap().get_array_memory_size();
+        let size = model::held_bytes(&rows(0..MERGED_ROWS as i64).unwrap());
         let recent = Recent::new(2 * size);
         for n in 0..4 {
             recent.push(

@@ -6,7 +6,7 @@
 //! of that topic (committed records only) has the record that names the probe. The readers share the machine with the chain.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,10 @@ use operators::correlate::Correlate;
 use operators::dedupe::Dedupe;
 use operators::normalize::Normalize;
 use serde_json::{Value, json};
+use sinks::Store;
+use sql::{Engine, EngineOptions, SqlSourceConfig};
 use stream::{Log, NewRecord, Offset, TopicPartition};
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use crate::LogArguments;
@@ -43,6 +46,9 @@ pub struct Arguments {
     /// Probes per second.
     #[arg(long, default_value_t = 50)]
     probes: u64,
+    /// Once more as long, with heavy SQL beside it over this archive (one that `bench query` keeps), on threads as the SQL endpoint has them.
+    #[arg(long)]
+    queries: Option<PathBuf>,
 }
 
 const HOPS: [&str; 3] = [topics::SIGNALS, topics::TRANSITIONS, topics::INCIDENTS];
@@ -52,6 +58,7 @@ const PORTION: Duration = Duration::from_millis(10);
 const WARM_UP: u64 = 1;
 /// Longest wait for the last probe, and for the chain to take what it is calibrated with.
 const PATIENCE: Duration = Duration::from_secs(120);
+const QUERY_THREADS: usize = 2;
 const MARK: &[u8] = b"probe-";
 const DIGITS: usize = 8;
 
@@ -84,54 +91,147 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Value> {
             )));
         }
     }
-    let probes = load(&chain, &mut input, rate, arguments).await?;
-    settle(&sightings, probes.len(), arguments).await;
+    let alone = Probes::measure(&chain, &mut input, rate, arguments, 0, &sightings).await?;
+    let beside = match &arguments.queries {
+        None => Value::Null,
+        Some(archive) => {
+            let queries = Queries::start(archive).await?;
+            let first = arguments.probes * arguments.seconds;
+            let probes = Probes::measure(&chain, &mut input, rate, arguments, first, &sightings).await?;
+            let answered = queries.stop().await?;
+            json!({
+                "queries_answered": answered, "alert_to_incident_ms": quantiles(&probes.total),
+                "p99_ratio": rounded(quantile(&probes.total, 0.99) / quantile(&alone.total, 0.99)),
+            })
+        }
+    };
     stop.cancel();
     for reader in readers {
         reader.await??;
     }
     running.stop().await?;
 
-    let seen = sightings.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let counted = || {
-        let first = WARM_UP * arguments.probes;
-        probes.iter().filter(move |(probe, _)| **probe >= first)
-    };
-    let appended: Vec<f64> = counted()
-        .map(|(_, times)| millis(times.appended - times.sent))
-        .collect();
-    let mut hops = serde_json::Map::new();
-    let mut total = Vec::new();
-    let mut missing = 0;
-    for (hop, topic) in HOPS.into_iter().enumerate() {
-        let mut took = Vec::new();
-        for (probe, times) in counted() {
-            let before = match hop {
-                0 => Some(times.appended),
-                _ => seen.get(&(hop - 1, *probe)).copied(),
-            };
-            match (before, seen.get(&(hop, *probe))) {
-                (Some(before), Some(at)) => {
-                    took.push(millis(at.saturating_duration_since(before)));
-                    if hop == HOPS.len() - 1 {
-                        total.push(millis(at.saturating_duration_since(times.appended)));
-                    }
-                }
-                _ => missing += 1,
-            }
-        }
-        hops.insert(topic.to_owned(), quantiles(&took));
-    }
-    anyhow::ensure!(missing == 0, "{missing} sightings of probes are missing");
     let aim = match arguments.log.log {
         crate::LogKind::Kafka => "p50 <= 150 ms, p99 <= 400 ms",
         _ => "p50 <= 5 ms, p99 <= 25 ms",
     };
     Ok(json!({
         "figure": "latency", "aim": aim, "log": log_name(arguments.log.log), "partitions": chain.partitions,
-        "highest_alerts_per_second": highest.round(), "alerts_per_second": rate.round(), "probes": total.len(),
-        "append_ms": quantiles(&appended), "hops_ms": hops, "alert_to_incident_ms": quantiles(&total),
+        "highest_alerts_per_second": highest.round(), "alerts_per_second": rate.round(), "probes": alone.total.len(),
+        "append_ms": quantiles(&alone.appended), "hops_ms": alone.hops, "alert_to_incident_ms": quantiles(&alone.total),
+        "beside_queries": beside,
     }))
+}
+
+/// How long the probes of one load took, in milliseconds.
+struct Probes {
+    appended: Vec<f64>,
+    hops: serde_json::Map<String, Value>,
+    total: Vec<f64>,
+}
+
+impl Probes {
+    /// Loads, with probes numbered from `first`, and waits until the last has arrived.
+    async fn measure(
+        chain: &Chain,
+        input: &mut impl Iterator<Item = Bytes>,
+        rate: f64,
+        arguments: &Arguments,
+        first: u64,
+        sightings: &Sightings,
+    ) -> anyhow::Result<Probes> {
+        let probes = load(chain, input, rate, arguments, first).await?;
+        settle(sightings, (first as usize + probes.len()) * HOPS.len(), arguments).await;
+        let seen = sightings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let counted = || {
+            let warm = first + WARM_UP * arguments.probes;
+            probes.iter().filter(move |(probe, _)| **probe >= warm)
+        };
+        let appended = counted()
+            .map(|(_, times)| millis(times.appended - times.sent))
+            .collect();
+        let (mut hops, mut total, mut missing) = (serde_json::Map::new(), Vec::new(), 0);
+        for (hop, topic) in HOPS.into_iter().enumerate() {
+            let mut took = Vec::new();
+            for (probe, times) in counted() {
+                let before = match hop {
+                    0 => Some(times.appended),
+                    _ => seen.get(&(hop - 1, *probe)).copied(),
+                };
+                match (before, seen.get(&(hop, *probe))) {
+                    (Some(before), Some(at)) => {
+                        took.push(millis(at.saturating_duration_since(before)));
+                        if hop == HOPS.len() - 1 {
+                            total.push(millis(at.saturating_duration_since(times.appended)));
+                        }
+                    }
+                    _ => missing += 1,
+                }
+            }
+            hops.insert(topic.to_owned(), quantiles(&took));
+        }
+        anyhow::ensure!(missing == 0, "{missing} sightings of probes are missing");
+        Ok(Probes { appended, hops, total })
+    }
+}
+
+/// Queries over all of an archive, one after the other on each of two threads.
+struct Queries {
+    runtime: tokio::runtime::Runtime,
+    asking: Vec<tokio::task::JoinHandle<anyhow::Result<u64>>>,
+    stop: CancellationToken,
+    _store: tempfile::TempDir,
+}
+
+impl Queries {
+    async fn start(archive: &Path) -> anyhow::Result<Queries> {
+        let folder = tempfile::tempdir()?;
+        let url = format!("sqlite://{}", folder.path().join("empty.db").display());
+        let store = Store::open(&url).await?;
+        store.migrate().await?;
+        store.close().await;
+        let options = EngineOptions {
+            threads: Some(QUERY_THREADS),
+            ..EngineOptions::default()
+        };
+        let source = SqlSourceConfig { url, password: None };
+        let engine = Engine::open_with(source, Some(archive.to_owned()), options).await?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(QUERY_THREADS)
+            .on_thread_start(sql::step_back)
+            .enable_all()
+            .build()?;
+        let stop = CancellationToken::new();
+        let ask = || {
+            let (engine, stop) = (engine.clone(), stop.clone());
+            runtime.spawn(async move {
+                let mut answered = 0;
+                while !stop.is_cancelled() {
+                    engine.query(super::query::HEAVY).await?;
+                    answered += 1;
+                }
+                Ok(answered)
+            })
+        };
+        let asking = (0..QUERY_THREADS).map(|_| ask()).collect();
+        Ok(Queries {
+            runtime,
+            asking,
+            stop,
+            _store: folder,
+        })
+    }
+
+    /// How many were answered.
+    async fn stop(self) -> anyhow::Result<u64> {
+        self.stop.cancel();
+        let mut answered = 0;
+        for asking in self.asking {
+            answered += asking.await??;
+        }
+        self.runtime.shutdown_background();
+        Ok(answered)
+    }
 }
 
 fn start(running: &mut Running<'_>) {
@@ -196,12 +296,13 @@ struct Times {
     appended: Instant,
 }
 
-/// Feeds at `rate`; returns what is known of each probe.
+/// Feeds at `rate`, with probes numbered from `first`; returns what is known of each probe.
 async fn load(
     chain: &Chain,
     input: &mut impl Iterator<Item = Bytes>,
     rate: f64,
     arguments: &Arguments,
+    first: u64,
 ) -> anyhow::Result<BTreeMap<u64, Times>> {
     let portions = (Duration::from_secs(arguments.seconds).as_secs_f64() / PORTION.as_secs_f64()) as u64;
     let probes = arguments.probes * arguments.seconds;
@@ -223,7 +324,7 @@ async fn load(
         }
         feeder.flush().await?;
         while sent < probes * portion / portions {
-            let (log, probe, at) = (chain.runtime.log.clone(), sent, event_at);
+            let (log, probe, at) = (chain.runtime.log.clone(), first + sent, event_at);
             let to = TopicPartition::new(topics::EVENTS_RAW, (sent % u64::from(chain.partitions)) as u32);
             probing.spawn(async move { append_probe(log, to, probe, at).await });
             sent += 1;
@@ -288,10 +389,9 @@ async fn tail(
     Ok(())
 }
 
-/// Waits until every probe was seen behind the last hop, or it is clear that one will not be.
-async fn settle(sightings: &Sightings, probes: usize, arguments: &Arguments) {
+/// Waits until there are `all` sightings, or it is clear that there will not be.
+async fn settle(sightings: &Sightings, all: usize, arguments: &Arguments) {
     let began = Instant::now();
-    let all = probes * HOPS.len();
     let seen = || sightings.lock().unwrap_or_else(PoisonError::into_inner).len();
     while seen() < all && began.elapsed() < Duration::from_secs(arguments.seconds) + PATIENCE {
         tokio::time::sleep(Duration::from_millis(20)).await;

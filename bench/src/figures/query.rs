@@ -48,11 +48,12 @@ const QUERIES: &[(&str, &str)] = &[
         "SELECT count(*) FROM signals WHERE severity = 'critical' AND service = 'service-17' \
          AND event_at >= TIMESTAMPTZ '2026-11-10 00:00:00+00' AND event_at < TIMESTAMPTZ '2026-11-12 00:00:00+00'",
     ),
-    (
-        "group by service and hour",
-        "SELECT service, date_trunc('hour', event_at) AS hour, count(*) AS n FROM signals GROUP BY 1, 2",
-    ),
+    ("group by service and hour", HEAVY),
 ];
+
+/// Reads every signal.
+pub const HEAVY: &str =
+    "SELECT service, date_trunc('hour', event_at) AS hour, count(*) AS n FROM signals GROUP BY 1, 2";
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let archive = arguments.folder.join(format!("archive-{}", arguments.signals));

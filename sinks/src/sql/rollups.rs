@@ -13,7 +13,7 @@
 //!
 //! Buckets are of UTC. `Rollup::aggregate` is the same as a query, for the continuous aggregates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use super::error::StoreError;
@@ -208,20 +208,49 @@ type Place = (i64, Vec<Option<String>>);
 /// What a transaction adds to the rollups.
 #[derive(Debug, Default)]
 pub struct Deltas {
-    by: BTreeMap<Of, BTreeMap<Place, Vec<i64>>>,
+    /// Whether the rollups are tables here; `None` before it was asked.
+    kept: Option<bool>,
+    /// Groups by their place as bytes: a row that adds to one that is there allocates nothing.
+    by: BTreeMap<Of, HashMap<Vec<u8>, (Place, Vec<i64>)>>,
+    /// The place at hand, as bytes.
+    place: Vec<u8>,
 }
 
 impl Deltas {
+    /// Whether what is added here is written. Asked once in a transaction.
+    pub async fn kept(&mut self, tx: &mut Tx) -> Result<bool, StoreError> {
+        if self.kept.is_none() {
+            self.kept = Some(tx.keeps_rollups().await?);
+        }
+        Ok(self.kept == Some(true))
+    }
+
     /// Adds `sums` to the group `keys` in the buckets of `at`; with `sign` -1 it takes them out.
     pub fn add(&mut self, of: Of, at: &Value, keys: &[&Value], sums: &[i64], sign: i64) {
         let Value::Time(at) = at else { return };
         let minute = start(at.timestamp_micros(), GRAINS[0].1);
         let keys = keys.iter().map(|key| match key {
-            Value::Text(text) => Some(text.clone()),
+            Value::Text(text) => Some(text.as_str()),
             _ => None,
         });
-        let group = self.by.entry(of).or_default().entry((minute, keys.collect()));
-        merge(group.or_insert_with(|| vec![0; sums.len()]), sums, sign);
+        self.place.clear();
+        self.place.extend_from_slice(&minute.to_le_bytes());
+        for key in keys.clone() {
+            // Lengths, so that no two places have the same bytes; no key is as long as the length of none.
+            let length = key.map_or(u64::MAX, |key| key.len() as u64);
+            self.place.extend_from_slice(&length.to_le_bytes());
+            self.place.extend_from_slice(key.unwrap_or_default().as_bytes());
+        }
+        let groups = self.by.entry(of).or_default();
+        match groups.get_mut(self.place.as_slice()) {
+            Some((_, group)) => merge(group, sums, sign),
+            None => {
+                let mut group = vec![0; sums.len()];
+                merge(&mut group, sums, sign);
+                let place = (minute, keys.map(|key| key.map(str::to_owned)).collect());
+                groups.insert(self.place.clone(), (place, group));
+            }
+        }
     }
 
     /// What rows of `table` add that were not there before.
@@ -246,15 +275,18 @@ impl Deltas {
         }
     }
 
-    /// Adds everything, in one order for everybody.
+    /// Adds everything, in one order for everybody; nothing where the database keeps the rollups itself.
     pub async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
+        if self.kept != Some(true) {
+            return Ok(());
+        }
         for (rollup, tables) in ROLLUPS.iter().zip(TABLES.iter()) {
             let Some(minutes) = self.by.get(&rollup.of) else {
                 continue;
             };
             for ((_, length), dialects) in GRAINS.iter().zip(tables) {
                 let mut groups: BTreeMap<Place, Vec<i64>> = BTreeMap::new();
-                for ((minute, keys), sums) in minutes {
+                for ((minute, keys), sums) in minutes.values() {
                     let group = groups.entry((start(*minute, *length), keys.clone()));
                     merge(group.or_insert_with(|| vec![0; sums.len()]), sums, 1);
                 }
@@ -340,10 +372,12 @@ mod tests {
         deltas.add(Of::Executions, &at, &[&agent, &success], &[1, 70, 12], 1);
         let groups = &deltas.by[&Of::Executions];
         let sums: Vec<(&str, &[i64])> = groups
-            .iter()
+            .values()
             .map(|((_, keys), sums)| (keys[1].as_deref().unwrap_or(""), &sums[..]))
+            .collect::<BTreeMap<_, _>>()
+            .into_iter()
             .collect();
         assert_eq!(sums, [("running", &[0, 0, 0][..]), ("success", &[1, 70, 12][..])]);
-        assert!(groups.keys().all(|(minute, _)| *minute == 60_000_000));
+        assert!(groups.values().all(|((minute, _), _)| *minute == 60_000_000));
     }
 }

@@ -10,7 +10,11 @@
 //!
 //! The untouched bytes stay in `events.raw`.
 
+use std::fmt;
+
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
 /// How a column is stored: `Uuid` is `uuid` or text, `Time` is `timestamptz` or RFC 3339 text, `Json` is `jsonb` or text.
@@ -96,13 +100,66 @@ fn without_nul(text: &str) -> String {
 
 /// JSON that `jsonb` takes: valid (that includes paired surrogates and numbers within f64), and without `\u0000`.
 fn clean_json(text: &str) -> String {
+    if serde_json::from_str::<Json>(text).is_ok() && !text.contains("\\u0000") {
+        return text.to_owned();
+    }
     match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(_) if !text.contains("\\u0000") => text.to_owned(),
         Ok(mut value) => {
             replace_nul(&mut value);
             value.to_string()
         }
         Err(_) => serde_json::Value::String(without_nul(text)).to_string(),
+    }
+}
+
+/// Any JSON, read as carefully as a `serde_json::Value` and kept nowhere. (`IgnoredAny` passes half a surrogate pair.)
+struct Json;
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Json)
+    }
+}
+
+impl<'de> Visitor<'de> for Json {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
+        Ok(Json)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
+        Ok(Json)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Json, E> {
+        Ok(Json)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
+        Ok(Json)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Json, E> {
+        Ok(Json)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+        while items.next_element::<Json>()?.is_some() {}
+        Ok(Json)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {
+        while entries.next_entry::<Json, Json>()?.is_some() {}
+        Ok(Json)
     }
 }
 
@@ -132,6 +189,9 @@ mod tests {
         check(r#"{"a\u0000":["b\u0000c"]}"#, "{\"a\u{fffd}\":[\"b\u{fffd}c\"]}");
         // An escaped backslash before u0000 is not a NUL, and survives.
         check(r#"{"a":"\\u0000"}"#, r#"{"a":"\\u0000"}"#);
+        for plain in ["null", "true", "-1", "1.5e3", r#"["a",{"\u00e9":[]}]"#] {
+            check(plain, plain);
+        }
         check("not json", "\"not json\"");
         check("{\"a\":\"\0\"}", "\"{\\\"a\\\":\\\"\u{fffd}\\\"}\"");
         check(r#"{"n":1e999999}"#, r#""{\"n\":1e999999}""#);

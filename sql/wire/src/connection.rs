@@ -16,6 +16,7 @@ use tokio_util::codec::{Framed, FramedParts};
 
 use crate::auth::Account;
 use crate::errors::Translator;
+use crate::kept::Kept;
 use crate::metered::Metered;
 use crate::session::{Prepared, Session};
 
@@ -52,6 +53,7 @@ pub(crate) async fn serve(socket: TcpStream, shared: Shared) -> io::Result<()> {
 
     let login = Arc::new(shared.account.login());
     let (copies, cancels) = (Arc::new(NoopHandler), Arc::new(shared.session.doings.clone()));
+    let mut kept = Kept::default();
     loop {
         let entering = matches!(
             socket.state(),
@@ -88,16 +90,21 @@ pub(crate) async fn serve(socket: TcpStream, shared: Shared) -> io::Result<()> {
             return process_error(&mut socket, PgWireError::UserError(Box::new(told)), false).await;
         }
         let extended = message.is_extended_query();
-        let work = process_message(
-            message,
-            &mut socket,
-            login.clone(),
-            shared.session.clone(),
-            shared.session.clone(),
-            copies.clone(),
-            cancels.clone(),
-        );
-        let done = timeout(shared.session.time + STUCK, work).await.map_err(|_| late())?;
+        let done = match kept.look(&message) {
+            Err(too_many) => Err(too_many),
+            Ok(()) => {
+                let work = process_message(
+                    message,
+                    &mut socket,
+                    login.clone(),
+                    shared.session.clone(),
+                    shared.session.clone(),
+                    copies.clone(),
+                    cancels.clone(),
+                );
+                timeout(shared.session.time + STUCK, work).await.map_err(|_| late())?
+            }
+        };
         if let Err(mut error) = done {
             if entering {
                 metrics::counter!("aegis_sql_logins_refused_total").increment(1);

@@ -15,6 +15,7 @@ use datafusion_postgres::pgwire::messages::cancel::CancelRequest;
 use datafusion_postgres::pgwire::messages::data::DataRow;
 use datafusion_postgres::pgwire::messages::startup::SecretKey;
 use futures::{FutureExt as _, Stream, StreamExt as _};
+use subtle::ConstantTimeEq as _;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -160,6 +161,15 @@ impl Doings {
     }
 }
 
+/// In a time that tells nothing of where they differ.
+fn same(ours: &SecretKey, theirs: &SecretKey) -> bool {
+    match (ours, theirs) {
+        (SecretKey::I32(ours), SecretKey::I32(theirs)) => ours.ct_eq(theirs).into(),
+        (SecretKey::Bytes(ours), SecretKey::Bytes(theirs)) => ours.ct_eq(theirs).into(),
+        _ => false,
+    }
+}
+
 #[async_trait]
 impl CancelHandler for Doings {
     async fn on_cancel_request(&self, request: CancelRequest) {
@@ -167,7 +177,7 @@ impl CancelHandler for Doings {
         let Some(doing) = all.get(&request.pid).and_then(Weak::upgrade) else {
             return;
         };
-        if doing.secret == request.secret_key {
+        if same(&doing.secret, &request.secret_key) {
             doing.current.lock().unwrap_or_else(PoisonError::into_inner).cancel();
         }
     }

@@ -289,6 +289,33 @@ async fn bombs_are_refused_before_they_go_off() {
     assert!(grown < 1_500 << 20, "{} MiB more", grown >> 20);
 }
 
+/// A client may have the server keep so many statements, hears when it is enough, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn prepared_statements_without_end() {
+    let site = site().await;
+    let options = site.options().statement_cache_capacity(1_000);
+    let mut client = PgConnection::connect_with(&options).await.unwrap();
+    let mut refused = None;
+    for n in 0..400 {
+        let asked = sqlx::AssertSqlSafe(format!("SELECT $1::bigint + {n}"));
+        if let Err(error) = sqlx::query(asked).bind(1_i64).fetch_one(&mut client).await {
+            refused = Some((n, error.to_string()));
+            break;
+        }
+    }
+    let (at, error) = refused.expect("400 statements were kept");
+    assert!(
+        at >= 200 && error.contains("prepared statements: close some"),
+        "{at}: {error}"
+    );
+    let one = sqlx::query("SELECT 1::bigint")
+        .persistent(false)
+        .fetch_one(&mut client)
+        .await
+        .unwrap();
+    assert_eq!(one.get::<i64, _>(0), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_is_called_off_by_another_connection() {
     let site = site().await;

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Inserted one by one, ten million entries miss the cache ten million times, because each falls anywhere in a table of a
-//! hundred megabytes; a region fits into the cache of a core.
+//! hundred megabytes; a region fits into the cache of a core. The table is several ([`SHARDS`]), by other bits of the hash: each
+//! is made on a thread of its own, and one that grows moves a part of the places only.
 //!
 //! Segments may be filled elsewhere, by any thread ([`Filler`]), and are then taken in as they are ([`Entries::absorb`]): no
 //! entry is moved. One that is taken in need not be full, so positions have holes. Nothing moves when a map grows, and the
@@ -19,9 +20,10 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::mem;
+use std::hash::Hash;
+use std::{array, mem, thread};
 
+use ahash::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table;
 
@@ -37,6 +39,11 @@ impl Place {
     fn wide(self) -> u64 {
         u64::from(self.hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
+
+    /// The table it belongs to, by bits between those two.
+    fn shard(self) -> usize {
+        (self.wide() >> 48) as usize % SHARDS
+    }
 }
 
 /// See the module header. Hashes are seeded at random. Positions end at 2³², which would take hundreds of gigabytes.
@@ -44,7 +51,7 @@ impl Place {
 pub(super) struct Entries<K, V> {
     segments: Vec<Vec<(K, V)>>,
     len: usize,
-    table: HashTable<Place>,
+    tables: [HashTable<Place>; SHARDS],
     /// Taken in, and not in the table yet: runs in the order in which they came,
     runs: Vec<Run>,
     /// and behind them what was appended one by one.
@@ -52,7 +59,7 @@ pub(super) struct Entries<K, V> {
     hasher: RandomState,
 }
 
-/// Places in the order of the regions of a table with so many slots; those of one region in the order in which they came.
+/// Places in the order of the shards, and of the regions of tables with so many slots; those of one region in the order in which they came.
 #[derive(Clone, Debug)]
 struct Run {
     places: Vec<Place>,
@@ -64,7 +71,13 @@ struct Run {
 const SEGMENT_BITS: u32 = if cfg!(test) { 3 } else { 14 };
 const SEGMENT: usize = 1 << SEGMENT_BITS;
 
-/// Entries of one region of the table, when the table is made at once: places and tags of so many lie in 288 KiB, which
+/// Tables of one map. More: more cores can make them; fewer: small maps take less.
+const SHARDS: usize = 8;
+
+/// Places of all tables from which on it is worth starting threads.
+const SHARED_FROM: usize = if cfg!(test) { 1 << 6 } else { 1 << 17 };
+
+/// Entries of one region of a table, when the table is made at once: places and tags of so many lie in 288 KiB, which
 /// every core's second cache holds. Larger, and it holds them no more; smaller, and there are more regions than it helps.
 const REGION: usize = if cfg!(test) { 1 << 4 } else { 1 << 15 };
 
@@ -136,8 +149,8 @@ impl<K, V> Filled<K, V> {
 
 impl Run {
     fn new(places: &[Place], slots: usize) -> Self {
-        let region = |place: &Place| region(place.wide(), slots);
-        let mut next = vec![0usize; regions(slots) + 1];
+        let region = |place: &Place| place.shard() * regions(slots) + region(place.wide(), slots);
+        let mut next = vec![0usize; SHARDS * regions(slots) + 1];
         places.iter().for_each(|place| next[region(place) + 1] += 1);
         for nth in 1..next.len() {
             next[nth] += next[nth - 1];
@@ -150,12 +163,54 @@ impl Run {
         }
         Run { places: ordered, slots }
     }
+
+    /// The places of one shard.
+    fn of(&self, shard: usize) -> &[Place] {
+        let from = self.places.partition_point(|place| place.shard() < shard);
+        let to = self.places.partition_point(|place| place.shard() <= shard);
+        &self.places[from..to]
+    }
 }
 
-/// Slots of a table for so many entries. That a table places an entry by the low bits of its hash, and has so many slots, makes a restore
-/// fast; nothing else relies on it.
+/// Slots of each table of a map with so many entries.
 fn slots_for(entries: usize) -> usize {
+    slots_of(entries.div_ceil(SHARDS))
+}
+
+/// Slots of a table that holds so many entries. That a table places an entry by the low bits of its hash, and has so many slots, makes a
+/// restore fast; nothing else relies on it.
+fn slots_of(entries: usize) -> usize {
     (entries.clamp(1, 1 << 32) * 8 / 7).next_power_of_two()
+}
+
+/// Puts the places of `shard` into its table, region by region. Returned are those of whose hash one is there already: their keys must be looked at.
+fn fill(table: &mut HashTable<Place>, runs: &[Run], shard: usize) -> Vec<Place> {
+    let more = runs.iter().map(|run| run.of(shard).len()).sum();
+    table.reserve(more, |place| place.wide());
+    let slots = slots_of(table.capacity());
+    let otherwise: Vec<Option<Run>> = runs
+        .iter()
+        .map(|run| (run.slots != slots).then(|| Run::new(run.of(shard), slots)))
+        .collect();
+    let mut places: Vec<_> = runs
+        .iter()
+        .zip(&otherwise)
+        .map(|(run, otherwise)| otherwise.as_ref().unwrap_or(run).of(shard).iter().copied().peekable())
+        .collect();
+    let mut doubtful = Vec::new();
+    for nth in 0..regions(slots) {
+        for run in &mut places {
+            while let Some(place) = run.next_if(|place| region(place.wide(), slots) == nth) {
+                match table.entry(place.wide(), |found| found.hash == place.hash, |place| place.wide()) {
+                    hash_table::Entry::Vacant(slot) => {
+                        slot.insert(place);
+                    }
+                    hash_table::Entry::Occupied(_) => doubtful.push(place),
+                }
+            }
+        }
+    }
+    doubtful
 }
 
 fn regions(slots: usize) -> usize {
@@ -176,7 +231,7 @@ impl<K, V> Default for Entries<K, V> {
         Entries {
             segments: Vec::new(),
             len: 0,
-            table: HashTable::new(),
+            tables: array::from_fn(|_| HashTable::new()),
             runs: Vec::new(),
             pending: Vec::new(),
             hasher: RandomState::new(),
@@ -287,7 +342,9 @@ impl<K: Hash + Eq, V> Entries<K, V> {
         if let Some(newer) = newer.filter(|place| same(place)).map(|place| place.at).max() {
             return Some(newer as usize);
         }
-        self.table.find(wanted.wide(), same).map(|place| place.at as usize)
+        self.tables[wanted.shard()]
+            .find(wanted.wide(), same)
+            .map(|place| place.at as usize)
     }
 
     /// Adds an entry whose key is not there; returns where it lies.
@@ -296,7 +353,7 @@ impl<K: Hash + Eq, V> Entries<K, V> {
         let hash = short(&self.hasher, &key);
         let at = self.lay(key, value);
         let place = Place { hash, at: at as u32 };
-        self.table.insert_unique(place.wide(), place, |place| place.wide());
+        self.tables[place.shard()].insert_unique(place.wide(), place, |place| place.wide());
         at
     }
 
@@ -337,7 +394,7 @@ impl<K: Hash + Eq, V> Entries<K, V> {
             hash: short(&self.hasher, self.get(at)?.0),
             at: at as u32,
         };
-        if let Ok(slot) = self.table.find_entry(wanted.wide(), |found| found.at == wanted.at) {
+        if let Ok(slot) = self.tables[wanted.shard()].find_entry(wanted.wide(), |found| found.at == wanted.at) {
             slot.remove();
         }
         self.take(at)
@@ -358,7 +415,7 @@ impl<K: Hash + Eq, V> Entries<K, V> {
             hash: short(&self.hasher, &moved.0),
             at: last as u32,
         };
-        if let Some(place) = self.table.find_mut(from.wide(), |found| found.at == from.at) {
+        if let Some(place) = self.tables[from.shard()].find_mut(from.wide(), |found| found.at == from.at) {
             place.at = at as u32;
         }
         let gap = self.segments.get_mut(at >> SEGMENT_BITS)?.get_mut(at % SEGMENT)?;
@@ -373,30 +430,45 @@ impl<K: Hash + Eq, V> Entries<K, V> {
         let last = self.appended();
         let mut runs = mem::take(&mut self.runs);
         runs.extend(last);
-        let more = runs.iter().map(|run| run.places.len()).sum();
-        self.table.reserve(more, |place| place.wide());
-        let slots = slots_for(self.table.capacity());
-        for run in &mut runs {
-            if run.slots != slots {
-                *run = Run::new(&run.places, slots);
-            }
+        let runs = runs;
+        let more: usize = runs.iter().map(|run| run.places.len()).sum();
+        let threads = match more {
+            SHARED_FROM.. => thread::available_parallelism().map_or(1, usize::from).min(SHARDS),
+            _ => 1,
+        };
+        // Each thread has the shards of some residue.
+        let fill_all = |tables: Vec<(usize, &mut HashTable<Place>)>| -> Vec<Place> {
+            let filled = tables.into_iter().map(|(shard, table)| fill(table, &runs, shard));
+            filled.flatten().collect()
+        };
+        let mut shares: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
+        for (shard, table) in self.tables.iter_mut().enumerate() {
+            shares[shard % threads].push((shard, table));
         }
+        let mut doubtful: Vec<Place> = thread::scope(|scope| {
+            let last = shares.pop().unwrap_or_default();
+            let others: Vec<_> = shares
+                .into_iter()
+                .map(|share| scope.spawn(|| fill_all(share)))
+                .collect();
+            let ours = fill_all(last);
+            let theirs = others
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            theirs.chain(ours).collect()
+        });
+        doubtful.sort_unstable_by_key(|place| place.at);
         let segments = &self.segments;
         let key = |place: &Place| &segments[place.at as usize >> SEGMENT_BITS][place.at as usize % SEGMENT].0;
         // Later ones of a key that was there, with the first: only what was not written by a save has them.
         let mut again: Vec<(usize, usize)> = Vec::new();
-        let mut runs: Vec<_> = runs.into_iter().map(|run| run.places.into_iter().peekable()).collect();
-        for nth in 0..regions(slots) {
-            for run in &mut runs {
-                while let Some(place) = run.next_if(|place| region(place.wide(), slots) == nth) {
-                    let same = |found: &Place| found.hash == place.hash && key(found) == key(&place);
-                    match self.table.entry(place.wide(), same, |place| place.wide()) {
-                        hash_table::Entry::Vacant(slot) => {
-                            slot.insert(place);
-                        }
-                        hash_table::Entry::Occupied(slot) => again.push((place.at as usize, slot.get().at as usize)),
-                    }
+        for place in doubtful {
+            let same = |found: &Place| found.hash == place.hash && key(found) == key(&place);
+            match self.tables[place.shard()].entry(place.wide(), same, |place| place.wide()) {
+                hash_table::Entry::Vacant(slot) => {
+                    slot.insert(place);
                 }
+                hash_table::Entry::Occupied(slot) => again.push((place.at as usize, slot.get().at as usize)),
             }
         }
         // From the end, so that the last of a key wins and what moves into a gap is never one that must go itself.

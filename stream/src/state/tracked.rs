@@ -11,8 +11,9 @@
 //!   changed in      c   a,b  b        in the next delta: b      should 3 not be stored: a and b
 //! ```
 
-use std::hash::{Hash, RandomState};
+use std::hash::Hash;
 
+use ahash::RandomState;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
