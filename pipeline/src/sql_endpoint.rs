@@ -69,7 +69,8 @@ impl SqlEndpoint {
         for number in 0..self.log.partitions(topics::SIGNALS).await? {
             let partition = TopicPartition::new(topics::SIGNALS, number);
             let feeding = feed(self.log.clone(), partition, self.recent.clone(), stop.clone());
-            self.threads.handle().spawn(feeding);
+            // Not on the threads of queries: who reads the log at their priority could hold a lock that its writer waits for.
+            tokio::spawn(feeding);
         }
         let serving = self.threads.handle().spawn(self.server.serve(stop));
         serving.await.context("the SQL endpoint")
