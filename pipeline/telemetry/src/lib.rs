@@ -22,6 +22,8 @@ mod project;
 mod queue;
 mod settings;
 mod shipper;
+#[cfg(test)]
+mod testing;
 mod traces;
 
 use std::sync::Arc;

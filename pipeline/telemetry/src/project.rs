@@ -372,3 +372,6 @@ fn micros(ms: u64) -> i64 {
 fn cut(text: &str) -> String {
     text.chars().take(LONGEST).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,3 +175,6 @@ impl<E: Export<Span>, P: Positions> Sink for Traces<E, P> {
         Ok(Vec::new())
     }
 }
+
+#[cfg(test)]
+mod tests;
