@@ -63,6 +63,14 @@ impl Telemetry {
         if !settings.on() {
             return Ok(None);
         }
+        // So that they are there before anything is wrong, and a rule sees the first one rise.
+        for signal in ["traces", "logs"] {
+            metrics::counter!("aegis_telemetry_sent_total", "signal" => signal).increment(0);
+            metrics::counter!("aegis_telemetry_failures_total", "signal" => signal).increment(0);
+            for reason in ["full", "undelivered", "shutdown", "stale", "stopped"] {
+                metrics::counter!("aegis_telemetry_dropped_total", "signal" => signal, "reason" => reason).increment(0);
+            }
+        }
         let stop = CancellationToken::new();
         let pace = Pace::of(settings);
         let spans = Arc::new(SpanExport::new(settings, redact)?);
