@@ -123,10 +123,15 @@ impl<E: Export<Span>, P: Positions> Traces<E, P> {
     /// Whether the position may pass them.
     async fn ship(&self, spans: &[Span]) -> bool {
         let export = self.parts.export.as_ref();
+        let mut pace = self.pace;
         for chunk in spans.chunks(BATCH) {
-            match send(NAME, export, chunk, self.pace, &self.parts.stop).await {
+            match send(NAME, export, chunk, pace, &self.parts.stop).await {
                 Sent::Taken => {}
-                Sent::GivenUp => dropped(NAME, "undelivered", chunk.len()),
+                Sent::GivenUp => {
+                    // The rest of them has waited as long.
+                    pace.retry_for = Duration::ZERO;
+                    dropped(NAME, "undelivered", chunk.len());
+                }
                 Sent::Stopped => {
                     let last = timeout(self.pace.flush_within, export.export(chunk)).await;
                     if !matches!(last, Ok(Ok(()))) {
