@@ -125,9 +125,14 @@ fn one_trace_from_the_webhook_to_the_notification_whatever_dies() {
     // What was sent before the death was sent again, as the same spans; nothing stands under two ids.
     let all = collector.heard.spans(&trace);
     assert!(all.len() > spans.len(), "something was told twice");
-    assert!(all.iter().all(|span| spans[span.text("spanId")] == *span), "what is told again is the same");
+    // Of what is tried again (a step, a delivery) the second try took its own time.
+    let tried = |span: &&Span| ["agent", "tool", "deliver", "remediation"].iter().any(|what| span.text("name").starts_with(what));
+    for span in all.iter().filter(|span| !tried(span)) {
+        assert_eq!(spans[span.text("spanId")], *span, "what is told again is the same");
+    }
     let mut things = BTreeSet::new();
-    for span in spans.values() {
+    // An agent may ask the same twice.
+    for span in spans.values().filter(|span| !span.text("name").starts_with("tool")) {
         let thing = (span.text("name"), span.0["attributes"].to_string(), span.text("parentSpanId"));
         assert!(things.insert(thing), "under two ids: {span:?}");
     }

@@ -143,8 +143,13 @@ impl Projection {
     pub(crate) fn spans(&mut self, told: &Told, arrival: Option<&Arrival>) -> Vec<Span> {
         match told {
             Told::Incident(event) => self.of_incident(event, arrival),
+            // Of an answer that came twice the crew takes the first, too.
+            Told::Step(result) if !self.first(trace::step(result.id)) => Vec::new(),
             Told::Step(result) => of_step(result),
-            Told::Remediation(event) => of_remediation(event).into_iter().collect(),
+            Told::Remediation(event) => {
+                let span = of_remediation(event);
+                span.into_iter().filter(|span| self.first(span.id)).collect()
+            }
             Told::Notification(n, at) => vec![of_notification(n, *at)],
         }
     }
