@@ -50,6 +50,7 @@ const TICKETS: &str = "the ticket system";
 pub struct Gather<'a> {
     tools: &'a Observe,
     call_timeout: Duration,
+    began: Instant,
     until: Instant,
     calls: Vec<ToolCall>,
     unreachable: BTreeSet<&'static str>,
@@ -63,6 +64,7 @@ impl<'a> Gather<'a> {
         Gather {
             tools,
             call_timeout,
+            began: Instant::now(),
             until,
             calls: Vec::new(),
             unreachable: BTreeSet::new(),
@@ -223,7 +225,7 @@ impl<'a> Gather<'a> {
                 "{system} was not asked again: it did not answer before"
             )));
         }
-        let started = Instant::now();
+        let started = Instant::now().max(self.began);
         let limit = self.call_timeout.min(self.until.saturating_duration_since(started));
         if limit.is_zero() {
             return Err(Miss::TimedOut(format!(
@@ -254,6 +256,7 @@ impl<'a> Gather<'a> {
                 Err(miss) => Err(miss.to_string()),
             },
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            after_ms: u64::try_from((started - self.began).as_millis()).ok(),
         });
         answer
     }

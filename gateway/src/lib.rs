@@ -25,6 +25,7 @@ mod reads;
 mod responses;
 mod roles;
 mod settings;
+mod traced;
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
@@ -149,6 +150,7 @@ pub fn router(settings: &GatewaySettings, shown: Shown) -> Result<Router, Gatewa
     }
     let guard = Guard::new(settings);
     let api = api::routes(&shown).layer(middleware::from_fn_with_state(guard, guard::admit));
+    let api = api.layer(middleware::from_fn(traced::traced));
     let routes = Router::new()
         .route("/metrics", get(metrics_text).with_state(shown.metrics))
         .route("/healthz", get(async || Json(serde_json::json!({"status": "ok"}))))

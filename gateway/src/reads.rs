@@ -45,6 +45,8 @@ pub enum ReadError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IncidentView {
     pub id: IncidentId,
+    /// Its trace, 32 hex digits, where traces are kept.
+    pub trace_id: String,
     pub canonical_key: CanonicalKey,
     pub revision: u64,
     pub tenant: String,

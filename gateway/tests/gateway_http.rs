@@ -64,6 +64,7 @@ fn incident(number: u32, status: Status, severity: Severity, service: &str) -> I
     let at = chrono::DateTime::from_timestamp(1_795_423_707 + i64::from(number), 0).unwrap();
     let incident = IncidentView {
         id: IncidentId(Uuid::from_u128(number.into())),
+        trace_id: format!("{number:032x}"),
         canonical_key: CanonicalKey(Uuid::from_u128(1000 + u128::from(number))),
         revision: 1,
         tenant: "default".into(),

@@ -143,6 +143,9 @@ pub struct ToolCall {
     /// The answer in a few words, or why there is none.
     pub outcome: Result<String, String>,
     pub duration_ms: u64,
+    /// Milliseconds from the step's beginning to the call's. Absent in answers of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u64>,
 }
 
 /// What a step brought.

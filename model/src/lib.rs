@@ -26,6 +26,7 @@ pub mod severity;
 pub mod signal;
 pub mod signing;
 pub mod topics;
+pub mod trace;
 
 pub use action::{Action, ActionKind, Workload, WorkloadKind};
 pub use batch::{BatchError, SignalBatch, SignalBatchBuilder};

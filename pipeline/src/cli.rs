@@ -227,7 +227,7 @@ fn carry_out(
         terminal: screen.stderr.terminal,
         colour: screen.stderr.colour,
     };
-    if let Err(e) = logging::init(&config.logging, &inputs.environment, voice) {
+    if let Err(e) = logging::init(&config.logging, &config.telemetry, &inputs.environment, voice) {
         return Err(Exit::Configuration.because(e.to_string()));
     }
     if daemon {

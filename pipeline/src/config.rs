@@ -43,6 +43,7 @@ use sources::webhook::WebhookSettings;
 use stream::log::{Log, LogError, Retention};
 use stream::progress::IngressPolicy;
 use stream::secret::Secret;
+use telemetry::TelemetrySettings;
 use tools::ToolsSettings;
 use wire::SqlServerSettings;
 
@@ -98,6 +99,7 @@ pub struct Config {
     pub sql: SqlServerSettings,
     pub readiness: ReadinessSettings,
     pub logging: LoggingSettings,
+    pub telemetry: TelemetrySettings,
 }
 
 /// Where to read from.

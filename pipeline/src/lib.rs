@@ -3,6 +3,7 @@
 
 pub mod answers;
 pub mod audit;
+pub mod books;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -29,7 +30,9 @@ pub mod standings;
 mod threads;
 pub mod topology;
 pub mod totals;
+mod traces;
 pub mod upgrade;
+mod vitals;
 pub mod watch;
 pub mod workers;
 pub mod world;

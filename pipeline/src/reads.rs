@@ -4,6 +4,7 @@ mod responses;
 
 use async_trait::async_trait;
 use gateway::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
+use model::trace::trace_id;
 use model::{CanonicalKey, EpisodeId, IncidentId, Member, SignalId};
 use sinks::sql::{self, Store, StoreError};
 
@@ -72,6 +73,7 @@ fn word<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, ReadError> {
 fn view(row: sql::IncidentRow) -> Result<IncidentView, ReadError> {
     Ok(IncidentView {
         id: IncidentId(row.id),
+        trace_id: trace_id(IncidentId(row.id)),
         canonical_key: CanonicalKey(row.canonical_key),
         revision: row.revision as u64,
         tenant: row.tenant,

@@ -16,17 +16,21 @@ use sinks::sql::RetentionSettings;
 use sources::kubernetes::KubernetesSource;
 use sources::webhook::WebhookSource;
 use stream::driver::{Mode, run_sink};
-use stream::{Ingress, Source};
+use stream::{Ingress, Sink, Source};
+use telemetry::Telemetry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tools::redact::redact_named;
 
 use crate::answers::SlackAnswers;
+use crate::books::Books;
 use crate::cli::{Role, RunArgs};
 use crate::config::Config;
 use crate::control::{self, Door};
 use crate::gaps::GapCloser;
 use crate::heartbeat::Heartbeat;
 use crate::letters::DeskLetters;
+use crate::logging;
 use crate::orders::LogOrders;
 use crate::readiness::watch_health;
 use crate::reads::StoreReads;
@@ -35,6 +39,8 @@ use crate::retention;
 use crate::sql_endpoint::SqlEndpoint;
 use crate::threads::OwnThreads;
 use crate::topology::{Drive, STAGES, dead_letters};
+use crate::traces;
+use crate::vitals;
 use crate::watch;
 use crate::workers;
 use crate::world::World;
@@ -89,6 +95,7 @@ pub async fn run(
     started: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
     let threads = OwnThreads::of_stages().context("starting the threads of the stages")?;
+    let telemetry = Telemetry::start(&world.config.telemetry, logging::shipped(), redact_named)?;
     let mut doors = Layer::new("doors");
     let mut stages = Layer::new("stages");
     let mut outlets = Layer::new("sinks");
@@ -104,6 +111,25 @@ pub async fn run(
     for sink in sinks {
         let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
         let running = async move { Ok(run_sink(sink, dead_letters(), runtime, Mode::Live, stop).await?) };
+        outlets.tasks.spawn_on(running, threads.handle());
+    }
+    let mut aside: Vec<Box<dyn Sink>> = Vec::new();
+    if roles.has(Role::Sinks) {
+        aside.push(Box::new(Books::new(world.runtime.log.clone())));
+        if let Some(telemetry) = telemetry.as_ref().filter(|_| world.config.telemetry.traces) {
+            let stop = outlets.stop.clone();
+            let stands_on = (world.store.clone(), &world.runtime);
+            let knows = (world.topology.signer.clone(), &world.topology.layout);
+            let settings = &world.config.telemetry;
+            aside.push(traces::sink(settings, telemetry.spans.clone(), stands_on, knows, stop));
+        }
+    }
+    for sink in aside {
+        let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
+        let running = async move {
+            traces::run_aside(sink, &runtime, stop).await;
+            Ok(())
+        };
         outlets.tasks.spawn_on(running, threads.handle());
     }
     if roles.has(Role::Sinks) && world.config.store.retention != RetentionSettings::default() {
@@ -227,6 +253,13 @@ pub async fn run(
             Ok(())
         });
     }
+    let (data_dir, clock) = (world.config.data.dir.clone(), world.runtime.clock.clone());
+    let store = roles.has(Role::Gateway).then(|| world.store.clone());
+    let closing = last.stop.clone();
+    last.tasks.spawn(async move {
+        vitals::tell(store, &data_dir, clock.as_ref(), closing).await;
+        Ok(())
+    });
     let (health, closing) = (world.runtime.health.clone(), last.stop.clone());
     last.tasks.spawn(async move {
         watch_health(health, readiness, closing).await;
@@ -274,6 +307,9 @@ pub async fn run(
     for layer in [doors, stages, outlets, last] {
         let stopped = layer.stop().await;
         result = result.and(stopped);
+    }
+    if let Some(telemetry) = telemetry {
+        telemetry.close().await;
     }
     let synced = world.runtime.log.sync().await;
     world.runtime.log.close().await;

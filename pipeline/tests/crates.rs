@@ -29,8 +29,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "gateway",
             "tools",
             "agents",
+            "telemetry",
         ],
     ),
+    ("telemetry", &["model", "stream"]),
     (
         "bench",
         &[

@@ -24,9 +24,11 @@ use chrono::{DateTime, Utc};
 use model::approval::{Grant, NotApproved, approve, approve_rollback};
 use model::proposal::{Proposal, TargetState};
 use model::remediation::{Health, RemediationEvent, RemediationFact, Switch};
+use model::trace::{remediation, trace_of};
 use model::signing::{Message, Signer};
 use model::topics;
 use stream::log::{NewRecord, Topic};
+use stream::trace::{self, TraceContext};
 use stream::{Clock, Log, Record, TopicPartition, failpoint};
 use tools::ToolError;
 use tools::act::Act;
@@ -159,7 +161,10 @@ impl Remediate {
             let attempted = RemediationFact::Attempted { before: before.clone() };
             say.append(&[self.answer(proposal, attempted)]).await?;
             failpoint::hit("deed.before");
-            let called = self.act.execute(approved).await;
+            let about = proposal.incident_id;
+            let span = remediation(proposal.id, "attempted", 0);
+            let context = TraceContext::about(about.0, trace_of(about), span);
+            let called = trace::within(context, self.act.execute(approved)).await;
             failpoint::hit("deed.after");
             match called {
                 Ok(done) => {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body;
 use serde_json::Value;
+use stream::trace;
 
 pub use client::Http;
 
@@ -129,6 +130,14 @@ pub fn causes(fault: &dyn Error) -> String {
         next = one.source();
     }
     shorten(&redact(&text), CAUSE_LIMIT)
+}
+
+/// Says whose trace a request belongs to, where the work is part of one.
+pub(crate) fn in_trace(headers: &mut http::HeaderMap) {
+    let value = trace::header().and_then(|value| http::HeaderValue::try_from(value).ok());
+    if let Some(value) = value {
+        headers.insert(trace::HEADER, value);
+    }
 }
 
 /// The whole body, at most `limit` bytes of it; a status other than 2xx is a failure with the server's own words.

@@ -289,6 +289,7 @@ pub fn opened(name: &str, severity: Severity, seconds: i64) -> IncidentEvent {
         fact: Fact::Opened { member },
         at: at(seconds),
         observed_at: at(seconds + 1),
+        origin: None,
     }
 }
 

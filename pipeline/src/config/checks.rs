@@ -43,6 +43,7 @@ impl<'a> Checks<'a> {
         self.signing();
         self.notify();
         self.logging();
+        self.telemetry();
     }
 
     fn log(&mut self) {
@@ -280,6 +281,23 @@ impl<'a> Checks<'a> {
         }
     }
 
+    fn telemetry(&mut self) {
+        let telemetry = &self.config.telemetry;
+        let faults = telemetry.faults();
+        for fault in &faults {
+            self.component_fault("telemetry", fault);
+        }
+        let named = url_port(&telemetry.otlp_endpoint);
+        let door = self.config.listeners().into_iter().find(|(_, address)| Some(address.port()) == named);
+        if let (true, Some((key, address))) = (faults.is_empty(), door)
+            && own_host(&telemetry.otlp_endpoint, address)
+        {
+            let problem = format!("{} is our own door ({key}): what it says would make it say more", telemetry.otlp_endpoint);
+            let help = Some("name a collector that does not send to Aegis what comes from Aegis".to_owned());
+            self.fault("telemetry.otlp_endpoint", problem, help);
+        }
+    }
+
     /// A component's own words: `field…: problem`, or `field is …`.
     fn component_fault(&mut self, table: &str, fault: &str) {
         let end = fault.find([' ', ':']).unwrap_or(fault.len());
@@ -332,4 +350,18 @@ fn cannot_write(folder: &Path) -> Option<String> {
             Err(e) => return Some(format!("cannot look at {}: {e}", here.display())),
         }
     }
+}
+
+fn url_port(text: &str) -> Option<u16> {
+    let (_, rest) = text.split_once("://")?;
+    let (_, port) = rest.trim_end_matches('/').rsplit_once(':')?;
+    port.parse().ok()
+}
+
+/// Whether an endpoint names this machine by the address that `listener` has.
+fn own_host(endpoint: &str, listener: SocketAddr) -> bool {
+    let host = endpoint.split_once("://").and_then(|(_, rest)| rest.rsplit_once(':'));
+    let host = host.map_or("", |(host, _)| host).trim_matches(['[', ']']);
+    let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    local || host.parse() == Ok(listener.ip())
 }

@@ -12,6 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use stream::trace;
 
 /// Of an answer, in bytes. Ours are below one kilobyte; more is somebody else's page.
 const LARGEST_ANSWER: usize = 256 << 10;
@@ -123,6 +124,9 @@ impl Http {
         let mut request = request.header(header::USER_AGENT, concat!("aegis/", env!("CARGO_PKG_VERSION")));
         for (name, value) in headers {
             request = request.header(*name, value);
+        }
+        if let Some(value) = trace::header() {
+            request = request.header(trace::HEADER, value);
         }
         // The builder's error may quote a header, which may be a token; a URL may be a secret too.
         let request = request

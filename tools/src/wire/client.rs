@@ -97,6 +97,7 @@ impl Http {
             .body(Empty::new())
             .map_err(|fault| Failure::NotSent(format!("no request can be made of it: {fault}")))?;
         request.headers_mut().extend(self.headers.clone());
+        super::in_trace(request.headers_mut());
 
         let answer = async {
             let response = self.client.request(request).await;
