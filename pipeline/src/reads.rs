@@ -1,11 +1,14 @@
 //! The gateway's read side over the SQL store.
 
+mod cached;
 mod responses;
 
 use async_trait::async_trait;
 use gateway::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
 use model::{CanonicalKey, EpisodeId, IncidentId, Member, SignalId};
 use sinks::sql::{self, Store, StoreError};
+
+pub use cached::CachedReads;
 
 pub struct StoreReads {
     store: Store,

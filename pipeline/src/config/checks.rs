@@ -134,6 +134,9 @@ impl<'a> Checks<'a> {
         for fault in self.config.gateway.faults() {
             self.component_fault("gateway", &fault);
         }
+        for fault in self.config.shared.faults() {
+            self.component_fault("shared", &fault);
+        }
         for fault in self.config.sql.faults() {
             self.component_fault("sql", &fault);
         }
