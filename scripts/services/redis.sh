@@ -17,7 +17,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/services/lib.sh
 . "$here/lib.sh"
 
-password=aegis-test
+password=aegis-redis-test
 
 install() {
     have redis-server || apt_install redis-server

@@ -91,7 +91,7 @@ async fn killed_and_back_with_its_memory() {
     without(&one, &id).await;
     without(&two, &id).await;
     let unknown = unavailable(one.locks.renew(&held, LONG).await);
-    assert!(!unknown.contains("aegis-test"), "{unknown}");
+    assert!(!unknown.contains("aegis-redis-test"), "{unknown}");
     redis.ask("revive");
     back(&one).await;
     back(&two).await;
@@ -197,7 +197,7 @@ async fn standing_still() {
 async fn a_wrong_password_until_it_is_right() {
     let Some(redis) = Redis::start() else { return };
     let mut settings = redis.settings();
-    settings.redis_url = redis.url.replace("aegis-test", "s3cret-w0rd").into();
+    settings.redis_url = redis.url.replace("aegis-redis-test", "s3cret-w0rd").into();
     let shared = Shared::open(&settings).unwrap();
     let mut listener = shared.pubsub.subscribe("news").unwrap();
     let id = SessionSecret::new().unwrap().id();
@@ -205,11 +205,11 @@ async fn a_wrong_password_until_it_is_right() {
     assert!(told.to_lowercase().contains("auth") || told.contains("WRONGPASS"), "{told}");
     without(&shared, &id).await;
     for text in [told, shared.probe().await.unwrap(), format!("{settings:?}")] {
-        assert!(!text.contains("s3cret-w0rd") && !text.contains("aegis-test"), "{text}");
+        assert!(!text.contains("s3cret-w0rd") && !text.contains("aegis-redis-test"), "{text}");
     }
     let port = redis.url.rsplit_once(':').unwrap().1.trim_end_matches("/0").to_owned();
     let changed = Command::new("redis-cli")
-        .env("REDISCLI_AUTH", "aegis-test")
+        .env("REDISCLI_AUTH", "aegis-redis-test")
         .args(["-p", &port, "config", "set", "requirepass", "s3cret-w0rd"])
         .output()
         .expect("redis-cli");
