@@ -1,4 +1,4 @@
-//! The ports on a Redis server (7 or newer; nothing newer than 6.2 is used).
+//! The ports on a Redis server, 7 or newer.
 //!
 //! Whatever must happen as one is one Lua script. Times are the server's (`TIME`, expiry of keys), so instances whose clocks differ agree.
 //! Keys: `PREFIX:cache:KEY`, `PREFIX:claim:KEY`, `PREFIX:session:ID` (a hash), `PREFIX:user:NAME` (ids by creation), `PREFIX:lock:NAME`
