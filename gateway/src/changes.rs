@@ -92,7 +92,8 @@ impl Changes {
     }
 
     async fn listen(&self) {
-        let (Ok(mut changes), Ok(mut sessions)) = (self.pubsub.subscribe(CHANGES), self.pubsub.subscribe(SESSIONS)) else {
+        let (Ok(mut changes), Ok(mut sessions)) = (self.pubsub.subscribe(CHANGES), self.pubsub.subscribe(SESSIONS))
+        else {
             // The names are within the limits.
             return std::future::pending().await;
         };
@@ -113,7 +114,9 @@ impl Changes {
 
     fn moved(&self, mark: &[u8]) {
         // Whatever else may stand there is no mark, and a change all the same.
-        let mark = std::str::from_utf8(mark).ok().and_then(|text| Uuid::try_parse(text).ok());
+        let mark = std::str::from_utf8(mark)
+            .ok()
+            .and_then(|text| Uuid::try_parse(text).ok());
         self.mark.send_replace(mark.map_or_else(fresh, |mark| mark.to_string()));
         metrics::counter!("aegis_changes_heard_total").increment(1);
     }

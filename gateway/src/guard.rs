@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
 use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -89,7 +89,8 @@ impl Guard {
         };
         // The token that opened it must still be there, and says what it may now.
         let of = |(token, caller): &&([u8; 32], Caller)| {
-            caller.name.as_deref() == Some(signed.session.user.as_str()) && SessionDesk::opened_with(&secret, &signed, token)
+            caller.name.as_deref() == Some(signed.session.user.as_str())
+                && SessionDesk::opened_with(&secret, &signed, token)
         };
         let Some((_, caller)) = self.known.iter().find(of) else {
             return Ok(None);
@@ -119,7 +120,10 @@ pub async fn admit(State(guard): State<Guard>, mut request: Request, next: Next)
             caller
         }
         None => {
-            tracing::warn!(path = request.uri().path(), "caller without a valid token or session refused");
+            tracing::warn!(
+                path = request.uri().path(),
+                "caller without a valid token or session refused"
+            );
             return Problem::new(StatusCode::UNAUTHORIZED, "").into_response();
         }
     };

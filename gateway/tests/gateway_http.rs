@@ -11,8 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use gateway::{
-    Changes, EventView, Gateway, GatewayError, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView,
-    Page, ReadError, Readiness, ReadinessBounds, Shown, router,
+    Changes, EventView, Gateway, GatewayError, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads,
+    IncidentView, Page, ReadError, Readiness, ReadinessBounds, Shown, router,
 };
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;

@@ -11,8 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use gateway::{
-    ApiToken, Changes, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError, Readiness,
-    ReadinessBounds, Role, Shown, openapi, router,
+    ApiToken, Changes, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError,
+    Readiness, ReadinessBounds, Role, Shown, openapi, router,
 };
 use http_body_util::BodyExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;

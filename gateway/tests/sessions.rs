@@ -77,7 +77,12 @@ impl Instance {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let answer = self
+            .app
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         let body = match bytes.is_empty() {
@@ -150,28 +155,43 @@ async fn a_session_is_good_at_every_instance_and_keeps_the_role() {
     let seen = two.ask("GET", "/incidents", &[("cookie", &rosa)]).await;
     assert_eq!(seen.status, 200);
     let own = two.ask("GET", "/sessions/current", &[("cookie", &rosa)]).await;
-    assert_eq!((own.status, &own.body["role"], &own.body["csrf"]), (200, &json!("responder"), &json!(csrf)));
+    assert_eq!(
+        (own.status, &own.body["role"], &own.body["csrf"]),
+        (200, &json!("responder"), &json!(csrf))
+    );
     assert_eq!(own.body["session"]["user"], "rosa");
-    let ordered = two.ask("POST", ACKNOWLEDGE, &[("cookie", &rosa), ("x-aegis-csrf", &csrf)]).await;
+    let ordered = two
+        .ask("POST", ACKNOWLEDGE, &[("cookie", &rosa), ("x-aegis-csrf", &csrf)])
+        .await;
     assert_eq!(ordered.status, 202);
     assert_eq!(*two.orders.0.lock().unwrap(), ["human:rosa acknowledges"]);
 
     let (vera, csrf) = two.sign_in("vera").await;
     let order = [("cookie", vera.as_str()), ("x-aegis-csrf", csrf.as_str())];
-    assert_eq!(one.ask("POST", ACKNOWLEDGE, &order).await.status, 403, "a viewer stays one");
+    assert_eq!(
+        one.ask("POST", ACKNOWLEDGE, &order).await.status,
+        403,
+        "a viewer stays one"
+    );
     assert!(one.orders.0.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn what_the_cookie_says() {
     let (one, _) = two();
-    let answer = one.ask("POST", "/sessions", &[("authorization", &bearer("rosa"))]).await;
+    let answer = one
+        .ask("POST", "/sessions", &[("authorization", &bearer("rosa"))])
+        .await;
     let set = answer.headers["set-cookie"].to_str().unwrap();
     let (pair, attributes) = set.split_once("; ").unwrap();
     assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict; Max-Age=604800");
     let secret = pair.strip_prefix("aegis_session=").unwrap();
     assert_eq!(secret.len(), 43);
-    assert!(!answer.body.to_string().contains(secret), "scripts cannot read it: {}", answer.body);
+    assert!(
+        !answer.body.to_string().contains(secret),
+        "scripts cannot read it: {}",
+        answer.body
+    );
 
     let beyond = GatewaySettings {
         listen: ([0, 0, 0, 0], 8000).into(),
@@ -179,9 +199,14 @@ async fn what_the_cookie_says() {
     };
     let shared = Shared::in_process();
     let beyond = Instance::start(&beyond, shared.sessions.clone(), &shared);
-    let answer = beyond.ask("POST", "/sessions", &[("authorization", &bearer("rosa"))]).await;
+    let answer = beyond
+        .ask("POST", "/sessions", &[("authorization", &bearer("rosa"))])
+        .await;
     let set = answer.headers["set-cookie"].to_str().unwrap();
-    assert!(set.starts_with("__Host-aegis_session=") && set.ends_with("; Secure"), "{set}");
+    assert!(
+        set.starts_with("__Host-aegis_session=") && set.ends_with("; Secure"),
+        "{set}"
+    );
     let seen = beyond.ask("GET", "/incidents", &[("cookie", &answer.cookie())]).await;
     assert_eq!(seen.status, 200);
 }
@@ -216,16 +241,27 @@ async fn another_site_orders_nothing() {
         vec![("cookie", &cookie), ("x-aegis-csrf", &foreign)],
         vec![("cookie", &cookie), ("x-aegis-csrf", &csrf[1..])],
         vec![("cookie", &cookie), ("x-aegis-csrf", &longer)],
-        vec![("cookie", &cookie), ("content-type", "application/x-www-form-urlencoded")],
+        vec![
+            ("cookie", &cookie),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ],
     ] {
-        for (method, path) in [("POST", ACKNOWLEDGE), ("DELETE", "/sessions"), ("DELETE", "/sessions/current")] {
+        for (method, path) in [
+            ("POST", ACKNOWLEDGE),
+            ("DELETE", "/sessions"),
+            ("DELETE", "/sessions/current"),
+        ] {
             let answer = two.ask(method, path, &headers).await;
             assert_eq!(answer.status, 403, "{method} {path} {headers:?}");
             assert!(answer.body["detail"].as_str().unwrap().contains("X-Aegis-Csrf"));
         }
     }
     assert!(two.orders.0.lock().unwrap().is_empty());
-    assert_eq!(one.ask("GET", "/sessions/current", &[("cookie", &cookie)]).await.status, 200, "nothing ended");
+    assert_eq!(
+        one.ask("GET", "/sessions/current", &[("cookie", &cookie)]).await.status,
+        200,
+        "nothing ended"
+    );
 }
 
 #[tokio::test]
@@ -247,7 +283,11 @@ async fn what_is_no_session_lets_nobody_in() {
         &twice,
     ] {
         let answer = two.ask("GET", "/incidents", &[("cookie", carried)]).await;
-        assert_eq!((answer.status, &answer.body["detail"]), (401, &Value::Null), "{carried}");
+        assert_eq!(
+            (answer.status, &answer.body["detail"]),
+            (401, &Value::Null),
+            "{carried}"
+        );
     }
     let among = format!("a=b; {cookie}; c");
     assert_eq!(two.ask("GET", "/incidents", &[("cookie", &among)]).await.status, 200);
@@ -265,20 +305,34 @@ async fn signed_out_is_signed_out_everywhere() {
     let listed = two.ask("GET", "/sessions", &[("cookie", &first)]).await;
     let rows = listed.body["sessions"].as_array().unwrap();
     assert_eq!(rows.len(), 2, "her own: {rows:?}");
-    assert_eq!((&rows[0]["current"], &rows[1]["current"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&rows[0]["current"], &rows[1]["current"]),
+        (&json!(true), &json!(false))
+    );
     for secret in [&first, &second] {
         let secret = secret.strip_prefix("aegis_session=").unwrap();
         assert!(!listed.body.to_string().contains(secret));
     }
-    let out = one.ask("DELETE", "/sessions/current", &[("cookie", &first), ("x-aegis-csrf", &csrf)]).await;
+    let out = one
+        .ask(
+            "DELETE",
+            "/sessions/current",
+            &[("cookie", &first), ("x-aegis-csrf", &csrf)],
+        )
+        .await;
     assert_eq!(out.status, 204);
     let set = out.headers["set-cookie"].to_str().unwrap();
     assert!(set.starts_with("aegis_session=;") && set.contains("Max-Age=0"), "{set}");
     let see = async |cookie: &str| two.ask("GET", "/incidents", &[("cookie", cookie)]).await.status;
-    assert_eq!([see(&first).await, see(&second).await, see(&other).await], [401, 200, 200]);
+    assert_eq!(
+        [see(&first).await, see(&second).await, see(&other).await],
+        [401, 200, 200]
+    );
 
     // With the token, when no browser is at hand.
-    let all = one.ask("DELETE", "/sessions", &[("authorization", &bearer("rosa"))]).await;
+    let all = one
+        .ask("DELETE", "/sessions", &[("authorization", &bearer("rosa"))])
+        .await;
     assert_eq!((all.status, &all.body["ended"]), (200, &json!(1)));
     assert_eq!([see(&second).await, see(&other).await], [401, 200]);
 }
@@ -296,7 +350,10 @@ async fn other_peoples_sessions_are_an_admins_business() {
     assert_eq!(two.ask("GET", "/sessions?user=rosa", &as_rita).await.status, 403);
     assert_eq!(two.ask("DELETE", "/sessions?user=rosa", &as_rita).await.status, 403);
     assert_eq!(two.ask("DELETE", "/sessions/nonsense", &as_rita).await.status, 400);
-    assert_eq!(two.ask("GET", "/sessions?usr=rosa", &as_rita).await.body["field"], "usr");
+    assert_eq!(
+        two.ask("GET", "/sessions?usr=rosa", &as_rita).await.body["field"],
+        "usr"
+    );
     let as_adam = [("authorization", adam.as_str())];
     let listed = two.ask("GET", "/sessions?user=rosa", &as_adam).await;
     assert_eq!(listed.body["sessions"][0]["id"], id.as_str());
@@ -322,9 +379,15 @@ async fn a_session_ends_with_its_token_and_follows_its_role() {
     };
     check(&|_| (), 200, 202).await;
     check(&|settings| drop(settings.tokens.remove("rosa")), 401, 401).await;
-    let another = |settings: &mut GatewaySettings| settings.tokens.get_mut("rosa").unwrap().token = "leaked no more".into();
+    let another =
+        |settings: &mut GatewaySettings| settings.tokens.get_mut("rosa").unwrap().token = "leaked no more".into();
     check(&another, 401, 401).await;
-    check(&|settings| settings.tokens.get_mut("rosa").unwrap().role = Role::Viewer, 200, 403).await;
+    check(
+        &|settings| settings.tokens.get_mut("rosa").unwrap().role = Role::Viewer,
+        200,
+        403,
+    )
+    .await;
 }
 
 /// Whoever can write into the memory of sessions, and knows no token, makes none that lets anybody in.
@@ -338,9 +401,17 @@ async fn a_forged_session_opens_nothing() {
         absolute: PATIENCE,
     };
     for facts in ["", "admin", &secret.derive("token", &[0; 32])] {
-        shared.sessions.create(&secret.id(), "adam", facts, terms).await.unwrap();
+        shared
+            .sessions
+            .create(&secret.id(), "adam", facts, terms)
+            .await
+            .unwrap();
         let cookie = format!("aegis_session={}", secret.text());
-        assert_eq!(one.ask("GET", "/incidents", &[("cookie", &cookie)]).await.status, 401, "{facts}");
+        assert_eq!(
+            one.ask("GET", "/incidents", &[("cookie", &cookie)]).await.status,
+            401,
+            "{facts}"
+        );
         shared.sessions.revoke(&secret.id()).await.unwrap();
     }
 }
@@ -442,16 +513,25 @@ async fn who_waits_is_told_of_changes_and_of_his_own_end() {
     .expect("the instances hear each other");
     let now = two.ask("GET", "/changes", &[("cookie", &cookie)]).await;
     assert_eq!(now.body, json!({ "mark": mark, "changed": false }));
-    let nothing = two.ask("GET", &format!("/changes?after={mark}&wait=0"), &[("cookie", &cookie)]).await;
+    let nothing = two
+        .ask("GET", &format!("/changes?after={mark}&wait=0"), &[("cookie", &cookie)])
+        .await;
     assert_eq!(nothing.body, json!({ "mark": mark, "changed": false }));
 
     let wait = |cookie: &str, after: &str| {
-        let (two, cookie, path) = (two.clone(), cookie.to_owned(), format!("/changes?after={after}&wait=60"));
+        let (two, cookie, path) = (
+            two.clone(),
+            cookie.to_owned(),
+            format!("/changes?after={after}&wait=60"),
+        );
         tokio::spawn(async move { two.ask("GET", &path, &[("cookie", &cookie)]).await })
     };
     let waiting = wait(&cookie, &mark);
     one.changes.note();
-    let woken = tokio::time::timeout(PATIENCE / 2, waiting).await.expect("woken by the other instance").unwrap();
+    let woken = tokio::time::timeout(PATIENCE / 2, waiting)
+        .await
+        .expect("woken by the other instance")
+        .unwrap();
     assert_eq!((woken.status, &woken.body["changed"]), (200, &json!(true)));
     let mark = woken.body["mark"].as_str().unwrap().to_owned();
     // A mark of the past is answered at once.
@@ -460,15 +540,29 @@ async fn who_waits_is_told_of_changes_and_of_his_own_end() {
     let (mine, theirs) = (wait(&cookie, &mark), wait(&other, &mark));
     // Until both wait for sure, the end could come before them.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let out = one.ask("DELETE", "/sessions/current", &[("cookie", &cookie), ("x-aegis-csrf", &csrf)]).await;
+    let out = one
+        .ask(
+            "DELETE",
+            "/sessions/current",
+            &[("cookie", &cookie), ("x-aegis-csrf", &csrf)],
+        )
+        .await;
     assert_eq!(out.status, 204);
-    let mine = tokio::time::timeout(PATIENCE / 2, mine).await.expect("told at once").unwrap();
+    let mine = tokio::time::timeout(PATIENCE / 2, mine)
+        .await
+        .expect("told at once")
+        .unwrap();
     assert_eq!(mine.status, 401);
     assert!(!theirs.is_finished(), "somebody else's wait goes on");
     one.changes.note();
     assert_eq!(theirs.await.unwrap().body["changed"], true);
 
-    for (query, field) in [("?wait=61", "wait"), ("?wait=x", "wait"), ("?after=a&after=b", "after"), ("?since=a", "since")] {
+    for (query, field) in [
+        ("?wait=61", "wait"),
+        ("?wait=x", "wait"),
+        ("?after=a&after=b", "after"),
+        ("?since=a", "since"),
+    ] {
         let bad = two.ask("GET", &format!("/changes{query}"), &[("cookie", &other)]).await;
         assert_eq!((bad.status, &bad.body["field"]), (400, &json!(field)), "{query}");
     }

@@ -75,7 +75,9 @@ impl Duty {
 
     /// Whether it still is its turn as far as lock and store know: asked just before something that no transaction fences.
     pub async fn confirmed(&self) -> bool {
-        let Some((store, standing)) = &self.shared else { return true };
+        let Some((store, standing)) = &self.shared else {
+            return true;
+        };
         let held = standing.borrow().clone();
         match held.filter(Held::good) {
             Some(held) => store.raise_fence(&fence(&held)).await.unwrap_or(false),

@@ -177,14 +177,28 @@ fn aegis_and_redis_agree() {
     let Some(project) = project() else { return };
     let url = std::fs::read_to_string(mounted(&project, "aegis", "/etc/aegis/redis-url")).expect("a URL");
     let service = &project["services"]["redis"];
-    let words: Vec<&str> = service["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let words: Vec<&str> = service["command"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let after = |name: &str| words.iter().skip_while(|word| **word != name).nth(1).copied();
     let password = after("--requirepass").expect("a password");
     assert_eq!(url.trim(), format!("redis://:{password}@redis:6379/0"));
-    assert_eq!(service["environment"]["REDISCLI_AUTH"], password, "the health check asks too");
-    assert_eq!((after("--appendonly"), after("--maxmemory-policy")), (Some("yes"), Some("noeviction")));
+    assert_eq!(
+        service["environment"]["REDISCLI_AUTH"], password,
+        "the health check asks too"
+    );
+    assert_eq!(
+        (after("--appendonly"), after("--maxmemory-policy")),
+        (Some("yes"), Some("noeviction"))
+    );
     let settings = read("dashboards/compose/aegis.toml");
-    assert!(settings.contains("[shared]\nredis_url = { file = \"/etc/aegis/redis-url\" }"), "aegis uses it");
+    assert!(
+        settings.contains("[shared]\nredis_url = { file = \"/etc/aegis/redis-url\" }"),
+        "aegis uses it"
+    );
     let waits = &project["services"]["aegis"]["depends_on"]["redis"];
     assert_eq!(waits["condition"], "service_healthy");
 }

@@ -33,7 +33,11 @@ fn ask(port: u16, method: &str, path: &str, headers: &str) -> Answer {
     stream.read_to_string(&mut answer).expect("it answers");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     Answer {
-        status: head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status"),
+        status: head
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .expect("a status"),
         head: head.to_owned(),
         body: serde_json::from_str(body).unwrap_or(Value::Null),
     }
@@ -54,7 +58,8 @@ fn process(folder: &Path, snapshots: &Path, kafka: &str, prefix: &str, store: &s
 
 fn send(aegis: &Aegis, number: usize) {
     let json = "Content-Type: application/json\r\n";
-    let (status, said) = http(aegis.dispatcher, "POST", "/webhooks/alertmanager", json, &alert(number)).expect("an answer");
+    let (status, said) =
+        http(aegis.dispatcher, "POST", "/webhooks/alertmanager", json, &alert(number)).expect("an answer");
     assert!((200..300).contains(&status), "{status} {said}");
 }
 
@@ -91,7 +96,14 @@ fn two_instances_share_what_is_shared_and_do_without_it() {
     let prefix = format!("{}.", uuid::Uuid::new_v4().simple());
     let new = |name: &str| {
         let snapshots = folder.path().join("snapshots");
-        process(&folder.path().join(name), &snapshots, &kafka, &prefix, &store, redis_url)
+        process(
+            &folder.path().join(name),
+            &snapshots,
+            &kafka,
+            &prefix,
+            &store,
+            redis_url,
+        )
     };
     let (mut one, mut two) = (new("one"), new("two"));
     one.start();
@@ -102,7 +114,10 @@ fn two_instances_share_what_is_shared_and_do_without_it() {
     assert_eq!(signed.status, 201, "{}", signed.body);
     let csrf = signed.body["csrf"].as_str().unwrap().to_owned();
     let line = signed.head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
-    let cookie = line.and_then(|line| line.split(';').next()).expect("a cookie").to_owned();
+    let cookie = line
+        .and_then(|line| line.split(';').next())
+        .expect("a cookie")
+        .to_owned();
     let with_cookie = format!("Cookie: {cookie}\r\n");
     let with_both = format!("{with_cookie}X-Aegis-Csrf: {csrf}\r\n");
     let own = ask(two.gateway, "GET", "/sessions/current", &with_cookie);
@@ -111,9 +126,19 @@ fn two_instances_share_what_is_shared_and_do_without_it() {
     // Who waits at one instance is told of what came in by the other.
     send(&one, 1);
     shown([&one, &two], 1);
-    let mark = ask(two.gateway, "GET", "/changes", &with_cookie).body["mark"].as_str().unwrap().to_owned();
+    let mark = ask(two.gateway, "GET", "/changes", &with_cookie).body["mark"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| ask(two.gateway, "GET", &format!("/changes?after={mark}&wait=60"), &with_cookie));
+        let waiting = scope.spawn(|| {
+            ask(
+                two.gateway,
+                "GET",
+                &format!("/changes?after={mark}&wait=60"),
+                &with_cookie,
+            )
+        });
         send(&one, 2);
         let told = waiting.join().unwrap();
         assert_eq!((told.status, told.body["changed"].as_bool()), (200, Some(true)));
@@ -121,7 +146,9 @@ fn two_instances_share_what_is_shared_and_do_without_it() {
     shown([&one, &two], 2);
 
     let one_has_it = |one: &Aegis, two: &Aegis| {
-        wait_for("one of them to have the duty", PATIENCE, || (held(one) + held(two) == 1.0).then_some(()));
+        wait_for("one of them to have the duty", PATIENCE, || {
+            (held(one) + held(two) == 1.0).then_some(())
+        });
     };
     one_has_it(&one, &two);
 
@@ -136,9 +163,14 @@ fn two_instances_share_what_is_shared_and_do_without_it() {
         }
         let ready = [&one, &two].map(|aegis| http_get(aegis.gateway, "/readyz").unwrap_or_default());
         held(&one) + held(&two) == 0.0
-            && ready.iter().all(|(status, body)| *status == 200 && body.contains("Redis is unavailable"))
+            && ready
+                .iter()
+                .all(|(status, body)| *status == 200 && body.contains("Redis is unavailable"))
     });
-    println!("{} alerts became incidents on both instances while Redis was away", number.get() - 10);
+    println!(
+        "{} alerts became incidents on both instances while Redis was away",
+        number.get() - 10
+    );
     for aegis in [&one, &two] {
         assert!(aegis.metric("aegis_shared_calls_total{part=\"sessions\",outcome=") > 0.0);
         assert!(aegis.metric("aegis_shared_calls_total{part=\"locks\",outcome=") > 0.0);
@@ -146,7 +178,9 @@ fn two_instances_share_what_is_shared_and_do_without_it() {
         wait_for("the session to be found again", PATIENCE, || {
             (ask(aegis.gateway, "GET", "/incidents", &with_cookie).status == 200).then_some(())
         });
-        wait_for("the gauge to say so", PATIENCE, || (aegis.metric("aegis_shared_up") == 1.0).then_some(()));
+        wait_for("the gauge to say so", PATIENCE, || {
+            (aegis.metric("aegis_shared_up") == 1.0).then_some(())
+        });
     }
     one_has_it(&one, &two);
 
@@ -157,7 +191,9 @@ fn two_instances_share_what_is_shared_and_do_without_it() {
     // Who has the duty dies; the other takes over.
     let (mut dies, lives) = if held(&one) == 1.0 { (one, two) } else { (two, one) };
     dies.kill();
-    wait_for("the other to take over", PATIENCE, || (held(&lives) == 1.0).then_some(()));
+    wait_for("the other to take over", PATIENCE, || {
+        (held(&lives) == 1.0).then_some(())
+    });
     send(&lives, 3);
     wait_for("the incident", PATIENCE, || {
         let answer = ask(lives.gateway, "GET", "/incidents?service=s3", ROSA);
@@ -167,7 +203,10 @@ fn two_instances_share_what_is_shared_and_do_without_it() {
     let program = lives.program.as_mut().unwrap();
     assert_eq!(program.terminate(), Some(0));
     let secret = cookie.split_once('=').unwrap().1;
-    for log in [program.log(), std::fs::read_to_string(dies.folder.join("aegis.log")).unwrap()] {
+    for log in [
+        program.log(),
+        std::fs::read_to_string(dies.folder.join("aegis.log")).unwrap(),
+    ] {
         for word in [secret, &csrf, "aegis-redis-test", "token-of-rosa"] {
             assert!(!log.contains(word), "{word} is in the log");
         }
@@ -184,7 +223,10 @@ fn check_names_what_cannot_be_used() {
         assert!(!said.contains("hunter2"), "{said}");
         match word {
             "" => assert_eq!(code, 0, "{said}"),
-            word => assert!(code == 3 && said.contains("shared.redis_url") && said.contains(word), "{said}"),
+            word => assert!(
+                code == 3 && said.contains("shared.redis_url") && said.contains(word),
+                "{said}"
+            ),
         }
     };
     check("redis://:hunter2@127.0.0.1:6379/0", "");

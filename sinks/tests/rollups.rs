@@ -489,7 +489,10 @@ async fn who_was_overtaken_forgets_nothing(database: Database) {
 
     let now = at(41 * 86_400);
     let late = store.forget_behind(&settings, now, Some(&paused)).await;
-    assert!(matches!(&late, Err(StoreError::Overtaken { job }) if job == "retention"), "{late:?}");
+    assert!(
+        matches!(&late, Err(StoreError::Overtaken { job }) if job == "retention"),
+        "{late:?}"
+    );
     assert_eq!(store.counts().await.unwrap().signals, before, "nothing is gone");
     let forgotten = store.forget_behind(&settings, now, Some(&successor)).await.unwrap();
     assert!(forgotten.iter().any(|one| one.table == "signals"), "{forgotten:?}");

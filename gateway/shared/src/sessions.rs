@@ -36,9 +36,9 @@ impl SessionSecret {
     /// A new one, from the operating system's source of randomness.
     pub fn new() -> Result<Self, SharedError> {
         let mut bytes = [0; 32];
-        rand::rngs::SysRng
-            .try_fill_bytes(&mut bytes)
-            .map_err(|error| SharedError::refused("making a session", format!("the system has no randomness: {error}")))?;
+        rand::rngs::SysRng.try_fill_bytes(&mut bytes).map_err(|error| {
+            SharedError::refused("making a session", format!("the system has no randomness: {error}"))
+        })?;
         Ok(SessionSecret(bytes))
     }
 
@@ -162,12 +162,20 @@ mod tests {
         for nonsense in ["", "x", &one.text()[1..], one.id().as_str(), "äääää"] {
             assert_eq!(SessionSecret::parse(nonsense), None, "{nonsense}");
         }
-        for nonsense in ["", &one.text(), &one.id().as_str().to_uppercase(), &one.id().as_str()[1..]] {
+        for nonsense in [
+            "",
+            &one.text(),
+            &one.id().as_str().to_uppercase(),
+            &one.id().as_str()[1..],
+        ] {
             assert_eq!(SessionId::parse(nonsense), None, "{nonsense}");
         }
         // FIPS 180-2: the SHA-256 of 32 zero bytes.
         let zero = SessionSecret([0; 32]).id();
-        assert_eq!(zero.as_str(), "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925");
+        assert_eq!(
+            zero.as_str(),
+            "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925"
+        );
     }
 
     #[test]

@@ -49,10 +49,15 @@ impl SharedSettings {
         if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.bytes().all(plain) {
             faults.push("prefix: it is made of 1 to 64 letters, digits, -, _ and .".to_owned());
         }
-        for (key, span) in [("connect_timeout", self.connect_timeout), ("call_timeout", self.call_timeout)] {
+        for (key, span) in [
+            ("connect_timeout", self.connect_timeout),
+            ("call_timeout", self.call_timeout),
+        ] {
             let most = std::time::Duration::from_secs(60);
             if span.get().is_zero() || span.get() > most {
-                faults.push(format!("{key}: it is {span}: write for example \"1s\", at most \"60s\""));
+                faults.push(format!(
+                    "{key}: it is {span}: write for example \"1s\", at most \"60s\""
+                ));
             }
         }
         if self.cache_ttl.get() > crate::MAX_TTL {
@@ -79,13 +84,17 @@ impl SharedSettings {
             return Some(format!("it is no redis:// URL: {shape}"));
         }
         let Some(url) = redis::parse_redis_url(text) else {
-            return Some(format!("it cannot be read: {shape}; in a password every / ? # [ ] @ and % is written as %2F and the like"));
+            return Some(format!(
+                "it cannot be read: {shape}; in a password every / ? # [ ] @ and % is written as %2F and the like"
+            ));
         };
         let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
             return Some(format!("it names no host: {shape}"));
         };
         if redis::Client::open(text).is_err() {
-            return Some(format!("it cannot be used: {shape}, where 0 is the number of the database"));
+            return Some(format!(
+                "it cannot be used: {shape}, where 0 is the number of the database"
+            ));
         }
         let address = host.trim_start_matches('[').trim_end_matches(']');
         let loopback = host == "localhost" || address.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());

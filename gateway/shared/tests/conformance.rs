@@ -63,13 +63,20 @@ async fn values_are_there_for_their_time(one: &Shared, two: &Shared) {
     one.put("k", value.clone(), LONG).await.unwrap();
     assert_eq!(two.get("k").await.unwrap(), Some(value));
     two.put("k", Bytes::new(), LONG).await.unwrap();
-    assert_eq!(one.get("k").await.unwrap(), Some(Bytes::new()), "replaced, and empty is a value");
+    assert_eq!(
+        one.get("k").await.unwrap(),
+        Some(Bytes::new()),
+        "replaced, and empty is a value"
+    );
     one.remove("k").await.unwrap();
     one.remove("k").await.unwrap();
     assert_eq!(two.get("k").await.unwrap(), None);
     one.put("short", Bytes::from_static(b"v"), SHORT).await.unwrap();
     one.put("long", Bytes::from_static(b"v"), LONG).await.unwrap();
-    until("the short one to be over", async || two.get("short").await.unwrap().is_none()).await;
+    until("the short one to be over", async || {
+        two.get("short").await.unwrap().is_none()
+    })
+    .await;
     assert!(two.get("long").await.unwrap().is_some());
 
     assert!(one.claim("c", LONG).await.unwrap());
@@ -103,7 +110,9 @@ async fn an_answer_is_made_once_for_all_who_ask(one: &Shared, two: &Shared) {
     assert_eq!(made.load(Ordering::SeqCst), 1);
     // Without a time to live nothing is kept.
     let fresh = Cached::new(one.cache.clone(), Duration::ZERO, PATIENCE);
-    let other = fresh.get_or("q", async { Ok::<_, ()>(Bytes::from_static(b"newer")) }).await;
+    let other = fresh
+        .get_or("q", async { Ok::<_, ()>(Bytes::from_static(b"newer")) })
+        .await;
     assert_eq!(other.unwrap(), "newer");
 }
 
@@ -111,12 +120,19 @@ async fn an_answer_that_cannot_be_made_is_everybodys_own(one: &Shared, two: &Sha
     let one = Cached::new(one.cache.clone(), LONG, PATIENCE);
     let two = Cached::new(two.cache.clone(), LONG, PATIENCE);
     assert_eq!(one.get_or("q", async { Err("no") }).await, Err("no"));
-    let answer = two.get_or("q", async { Ok::<_, &str>(Bytes::from_static(b"yes")) }).await;
+    let answer = two
+        .get_or("q", async { Ok::<_, &str>(Bytes::from_static(b"yes")) })
+        .await;
     assert_eq!(answer.unwrap(), "yes");
     assert_eq!(one.get_or("q", async { Err("no") }).await.unwrap(), "yes");
     // One that is too large for the cache is answered all the same.
     let large = Bytes::from(vec![b'x'; MAX_VALUE + 1]);
-    assert_eq!(one.get_or("large", async { Ok::<_, &str>(large.clone()) }).await.unwrap(), large);
+    assert_eq!(
+        one.get_or("large", async { Ok::<_, &str>(large.clone()) })
+            .await
+            .unwrap(),
+        large
+    );
 }
 
 fn terms(idle: Duration, absolute: Duration) -> Terms {
@@ -132,19 +148,32 @@ async fn new_session(shared: &Shared, user: &str) -> Session {
 async fn sessions_are_found_and_revoked_everywhere(one: &Shared, two: &Shared) {
     let id = SessionSecret::new().unwrap().id();
     let facts = "{\"näme\": \"\r\n\"}";
-    let made = one.sessions.create(&id, "rosa", facts, terms(SHORT * 1_000, LONG)).await.unwrap();
+    let made = one
+        .sessions
+        .create(&id, "rosa", facts, terms(SHORT * 1_000, LONG))
+        .await
+        .unwrap();
     assert_eq!((made.user.as_str(), made.facts.as_str()), ("rosa", facts));
-    assert_eq!((made.ends_at - made.created_at, made.used_at), (600_000, made.created_at));
+    assert_eq!(
+        (made.ends_at - made.created_at, made.used_at),
+        (600_000, made.created_at)
+    );
     assert_eq!(two.sessions.look_up(&id).await.unwrap(), Some(made.clone()));
     refused(two.sessions.create(&id, "ada", "", terms(LONG, LONG)).await);
     let used = two.sessions.extend(&id).await.unwrap().unwrap();
     assert!(used.used_at >= made.used_at);
-    assert_eq!((&used.id, used.created_at, used.ends_at), (&made.id, made.created_at, made.ends_at));
+    assert_eq!(
+        (&used.id, used.created_at, used.ends_at),
+        (&made.id, made.created_at, made.ends_at)
+    );
 
     let other = new_session(one, "rosa").await;
     let third = new_session(two, "ada").await;
     let ids = |found: Vec<Session>| found.into_iter().map(|one| one.id).collect::<Vec<_>>();
-    assert_eq!(ids(two.sessions.list("rosa").await.unwrap()), [id.clone(), other.id.clone()]);
+    assert_eq!(
+        ids(two.sessions.list("rosa").await.unwrap()),
+        [id.clone(), other.id.clone()]
+    );
     assert_eq!(ids(two.sessions.list("nobody").await.unwrap()), []);
 
     assert!(two.sessions.revoke(&id).await.unwrap());
@@ -156,17 +185,32 @@ async fn sessions_are_found_and_revoked_everywhere(one: &Shared, two: &Shared) {
     assert_eq!(two.sessions.revoke_user("rosa").await.unwrap(), 2);
     assert_eq!(one.sessions.look_up(&other.id).await.unwrap(), None);
     assert_eq!(one.sessions.revoke_user("rosa").await.unwrap(), 0);
-    assert!(one.sessions.look_up(&third.id).await.unwrap().is_some(), "somebody else's");
+    assert!(
+        one.sessions.look_up(&third.id).await.unwrap().is_some(),
+        "somebody else's"
+    );
 }
 
 async fn sessions_end(one: &Shared, two: &Shared) {
     let [idle, absolute, kept] = [(); 3].map(|()| SessionSecret::new().unwrap().id());
-    one.sessions.create(&idle, "rosa", "", terms(SHORT, LONG)).await.unwrap();
-    one.sessions.create(&absolute, "rosa", "", terms(LONG, SHORT * 2)).await.unwrap();
+    one.sessions
+        .create(&idle, "rosa", "", terms(SHORT, LONG))
+        .await
+        .unwrap();
+    one.sessions
+        .create(&absolute, "rosa", "", terms(LONG, SHORT * 2))
+        .await
+        .unwrap();
     one.sessions.create(&kept, "rosa", "", terms(LONG, LONG)).await.unwrap();
-    until("the idle one to end", async || two.sessions.look_up(&idle).await.unwrap().is_none()).await;
+    until("the idle one to end", async || {
+        two.sessions.look_up(&idle).await.unwrap().is_none()
+    })
+    .await;
     // Looked at and used all the time.
-    until("the other to end", async || two.sessions.extend(&absolute).await.unwrap().is_none()).await;
+    until("the other to end", async || {
+        two.sessions.extend(&absolute).await.unwrap().is_none()
+    })
+    .await;
     assert_eq!(one.sessions.extend(&idle).await.unwrap(), None, "it does not come back");
     assert!(!one.sessions.revoke(&idle).await.unwrap());
     let left = two.sessions.list("rosa").await.unwrap();
@@ -175,7 +219,11 @@ async fn sessions_end(one: &Shared, two: &Shared) {
     // Used in time, it lives longer than its idle time.
     let used = SessionSecret::new().unwrap().id();
     let idle_for = Duration::from_secs(3);
-    let made = one.sessions.create(&used, "rosa", "", terms(idle_for, LONG)).await.unwrap();
+    let made = one
+        .sessions
+        .create(&used, "rosa", "", terms(idle_for, LONG))
+        .await
+        .unwrap();
     until("it to be older than its idle time", async || {
         let seen = two.sessions.extend(&used).await.unwrap().expect("it is in use");
         seen.used_at - made.used_at > idle_for.as_millis() as i64
@@ -188,7 +236,14 @@ async fn a_user_has_so_many_sessions_and_no_more(one: &Shared, two: &Shared) {
     for n in 0..=MAX_PER_USER {
         all.push(new_session(if n % 2 == 0 { one } else { two }, "script").await.id);
     }
-    let left: Vec<_> = one.sessions.list("script").await.unwrap().into_iter().map(|one| one.id).collect();
+    let left: Vec<_> = one
+        .sessions
+        .list("script")
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|one| one.id)
+        .collect();
     assert_eq!(left, all[1..]);
     assert_eq!(two.sessions.look_up(&all[0]).await.unwrap(), None, "the oldest went");
 }
@@ -228,7 +283,12 @@ async fn one_has_the_lock_and_tokens_rise(one: &Shared, two: &Shared) {
 }
 
 async fn a_lease_runs_out(one: &Shared, two: &Shared) {
-    let dead = one.locks.acquire("job", SHORT, NONE).await.unwrap().expect("it is free");
+    let dead = one
+        .locks
+        .acquire("job", SHORT, NONE)
+        .await
+        .unwrap()
+        .expect("it is free");
     let mut next = None;
     until("the lease to be over", async || {
         next = two.locks.acquire("job", LONG, NONE).await.unwrap();
@@ -239,7 +299,10 @@ async fn a_lease_runs_out(one: &Shared, two: &Shared) {
     assert!(next.token > dead.token);
     assert!(!dead.good(), "who had it knows so without asking");
     assert_eq!(one.locks.renew(&dead, LONG).await.unwrap(), None);
-    assert!(!one.locks.release(&dead).await.unwrap(), "what somebody else has by now");
+    assert!(
+        !one.locks.release(&dead).await.unwrap(),
+        "what somebody else has by now"
+    );
     assert_eq!(one.locks.acquire("job", LONG, NONE).await.unwrap(), None);
 }
 
@@ -253,7 +316,10 @@ fn message(text: &str) -> Event {
 }
 
 async fn messages_come_in_order_to_who_listens(one: &Shared, two: &Shared) {
-    one.pubsub.publish("news", Bytes::from_static(b"nobody listens")).await.unwrap();
+    one.pubsub
+        .publish("news", Bytes::from_static(b"nobody listens"))
+        .await
+        .unwrap();
     let mut here = one.pubsub.subscribe("news").unwrap();
     let mut there = two.pubsub.subscribe("news").unwrap();
     let mut other = two.pubsub.subscribe("other").unwrap();
@@ -263,7 +329,10 @@ async fn messages_come_in_order_to_who_listens(one: &Shared, two: &Shared) {
     for n in 0..100 {
         one.pubsub.publish("news", Bytes::from(n.to_string())).await.unwrap();
     }
-    two.pubsub.publish("other", Bytes::from_static(b"\0\xff")).await.unwrap();
+    two.pubsub
+        .publish("other", Bytes::from_static(b"\0\xff"))
+        .await
+        .unwrap();
     for n in 0..100 {
         assert_eq!(next(&mut here).await, message(&n.to_string()));
         assert_eq!(next(&mut there).await, message(&n.to_string()));
@@ -296,7 +365,11 @@ async fn a_slow_listener_has_a_gap(one: &Shared, two: &Shared) {
         }
     }
     assert!(heard.is_sorted(), "{heard:?}");
-    assert!(heard.len() == 2_000 || gaps > 0, "{} messages without a gap", heard.len());
+    assert!(
+        heard.len() == 2_000 || gaps > 0,
+        "{} messages without a gap",
+        heard.len()
+    );
 }
 
 async fn limits_are_kept(one: &Shared, _: &Shared) {
@@ -309,7 +382,10 @@ async fn limits_are_kept(one: &Shared, _: &Shared) {
     refused(one.cache.put("k", value.clone(), Duration::ZERO).await);
     refused(one.cache.put("k", value.clone(), MAX_TTL + LONG).await);
     refused(one.cache.claim("k", Duration::ZERO).await);
-    one.cache.put(&just(MAX_KEY), Bytes::from(vec![0; MAX_VALUE]), MAX_TTL).await.unwrap();
+    one.cache
+        .put(&just(MAX_KEY), Bytes::from(vec![0; MAX_VALUE]), MAX_TTL)
+        .await
+        .unwrap();
 
     let id = SessionSecret::new().unwrap().id();
     let good = terms(LONG, LONG);
@@ -318,13 +394,21 @@ async fn limits_are_kept(one: &Shared, _: &Shared) {
     refused(one.sessions.create(&id, "rosa", &long(MAX_FACTS), good).await);
     refused(one.sessions.create(&id, "rosa", "", terms(Duration::ZERO, LONG)).await);
     refused(one.sessions.create(&id, "rosa", "", terms(LONG, Duration::ZERO)).await);
-    one.sessions.create(&id, &just(MAX_USER), &just(MAX_FACTS), good).await.unwrap();
+    one.sessions
+        .create(&id, &just(MAX_USER), &just(MAX_FACTS), good)
+        .await
+        .unwrap();
 
     refused(one.locks.acquire("", LONG, NONE).await);
     refused(one.locks.acquire(&long(MAX_NAME), LONG, NONE).await);
     refused(one.locks.acquire("job", LEASES.0 / 2, NONE).await);
     refused(one.locks.acquire("job", LEASES.1 * 2, NONE).await);
-    let held = one.locks.acquire(&just(MAX_NAME), LEASES.1, NONE).await.unwrap().unwrap();
+    let held = one
+        .locks
+        .acquire(&just(MAX_NAME), LEASES.1, NONE)
+        .await
+        .unwrap()
+        .unwrap();
     refused(one.locks.renew(&held, Duration::ZERO).await);
 
     refused(one.pubsub.publish("", value.clone()).await);

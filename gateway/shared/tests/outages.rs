@@ -96,7 +96,11 @@ async fn killed_and_back_with_its_memory() {
     back(&one).await;
     back(&two).await;
     assert!(two.sessions.extend(&id).await.unwrap().is_some());
-    assert_eq!(two.sessions.look_up(&revoked).await.unwrap(), None, "what was revoked stays so");
+    assert_eq!(
+        two.sessions.look_up(&revoked).await.unwrap(),
+        None,
+        "what was revoked stays so"
+    );
     assert_eq!(two.locks.acquire("job", LONG, NONE).await.unwrap(), None);
     assert!(one.locks.renew(&held, LONG).await.unwrap().is_some());
     // Until it listens again, what is said is not heard.
@@ -122,7 +126,12 @@ async fn killed_and_back_without_its_memory() {
     one.cache.put("k", Bytes::from_static(b"v"), LONG).await.unwrap();
     let mut last = NONE;
     for _ in 0..3 {
-        let held = one.locks.acquire("job", LONG, NONE).await.unwrap().expect("it is free, or was forgotten");
+        let held = one
+            .locks
+            .acquire("job", LONG, NONE)
+            .await
+            .unwrap()
+            .expect("it is free, or was forgotten");
         assert!(held.token > last, "{held:?} after {last:?}");
         last = held.token;
         redis.ask("crash");
@@ -130,12 +139,21 @@ async fn killed_and_back_without_its_memory() {
         unavailable(one.locks.renew(&held, LONG).await);
         redis.ask("revive");
         back(&one).await;
-        assert_eq!(one.locks.renew(&held, LONG).await.unwrap(), None, "it is no longer held");
+        assert_eq!(
+            one.locks.renew(&held, LONG).await.unwrap(),
+            None,
+            "it is no longer held"
+        );
     }
     back(&two).await;
     // As after its clock was set back too: the fenced resource has seen more than the server knows.
     let seen = Token(last.0 + 3_600_000_000);
-    let held = two.locks.acquire("job", LONG, seen).await.unwrap().expect("it was forgotten");
+    let held = two
+        .locks
+        .acquire("job", LONG, seen)
+        .await
+        .unwrap()
+        .expect("it was forgotten");
     assert!(held.token > seen);
     assert_eq!(two.sessions.look_up(&id).await.unwrap(), None);
     assert_eq!(two.cache.get("k").await.unwrap(), None);
@@ -161,7 +179,10 @@ async fn standing_still() {
     let held = shared.locks.acquire("job", lease, NONE).await.unwrap().unwrap();
     redis.ask("freeze");
     let late = unavailable(shared.locks.renew(&held, lease).await);
-    assert!(late.contains("no answer within") || late.contains("timed out"), "{late}");
+    assert!(
+        late.contains("no answer within") || late.contains("timed out"),
+        "{late}"
+    );
     without(&shared, &id).await;
     until("the holder to know that his lease is over", async || !held.good()).await;
     redis.ask("thaw");
@@ -202,10 +223,16 @@ async fn a_wrong_password_until_it_is_right() {
     let mut listener = shared.pubsub.subscribe("news").unwrap();
     let id = SessionSecret::new().unwrap().id();
     let told = unavailable(shared.sessions.look_up(&id).await);
-    assert!(told.to_lowercase().contains("auth") || told.contains("WRONGPASS"), "{told}");
+    assert!(
+        told.to_lowercase().contains("auth") || told.contains("WRONGPASS"),
+        "{told}"
+    );
     without(&shared, &id).await;
     for text in [told, shared.probe().await.unwrap(), format!("{settings:?}")] {
-        assert!(!text.contains("s3cret-w0rd") && !text.contains("aegis-redis-test"), "{text}");
+        assert!(
+            !text.contains("s3cret-w0rd") && !text.contains("aegis-redis-test"),
+            "{text}"
+        );
     }
     let port = redis.url.rsplit_once(':').unwrap().1.trim_end_matches("/0").to_owned();
     let changed = Command::new("redis-cli")
@@ -243,13 +270,19 @@ async fn something_else_on_the_port() {
         (b"", false),
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", true),
         (b"\x16\x03\x01\x00\xff\xfe garbage \x00\x00", true),
-        (b"-ERR unknown command\r\n-ERR unknown command\r\n-ERR unknown command\r\n", true),
+        (
+            b"-ERR unknown command\r\n-ERR unknown command\r\n-ERR unknown command\r\n",
+            true,
+        ),
         (b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n", true),
         (b"+OK\r\n+OK\r\n+OK\r\n:7\r\n:7\r\n:7\r\n", true),
         (b"$100000000\r\nshort", true),
         (b"*2147483647\r\n", true),
         (b"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", true),
-        (b"+OK\r\n+OK\r\n+OK\r\n*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nx\r\n", true),
+        (
+            b"+OK\r\n+OK\r\n+OK\r\n*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nx\r\n",
+            true,
+        ),
     ];
     for (words, keep) in KINDS {
         let settings = SharedSettings {
@@ -267,12 +300,17 @@ async fn something_else_on_the_port() {
             assert!(!matches!(found, Ok(Some(_))), "{words:?}: {found:?}");
             let lock = shared.locks.acquire("job", LONG, NONE).await;
             assert!(!matches!(lock, Ok(Some(_))), "{words:?}: {lock:?}");
-            let told = shared.probe().await.unwrap_or_else(|| panic!("{words:?} passes for a server"));
+            let told = shared
+                .probe()
+                .await
+                .unwrap_or_else(|| panic!("{words:?} passes for a server"));
             assert!(!told.contains("s3cret-w0rd"), "{told}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let cached = Cached::new(shared.cache.clone(), LONG, Duration::from_millis(100));
-        let made = cached.get_or("k", async { Ok::<_, ()>(Bytes::from_static(b"made")) }).await;
+        let made = cached
+            .get_or("k", async { Ok::<_, ()>(Bytes::from_static(b"made")) })
+            .await;
         // Whoever speaks the protocol may say that it holds something: what it is worth, who reads it finds out.
         assert!(made.is_ok());
     }

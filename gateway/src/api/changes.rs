@@ -39,7 +39,9 @@ struct Room {
 
 pub fn routes(desk: SessionDesk) -> Router {
     let places = Arc::new(Semaphore::new(WAITING));
-    Router::new().route("/changes", get(changes)).with_state(Room { desk, places })
+    Router::new()
+        .route("/changes", get(changes))
+        .with_state(Room { desk, places })
 }
 
 async fn changes(State(room): State<Room>, own: Option<Extension<Signed>>, uri: Uri) -> Result<Response, Problem> {
@@ -51,7 +53,10 @@ async fn changes(State(room): State<Room>, own: Option<Extension<Signed>>, uri: 
     };
     let Some(after) = after else { return answer(false) };
     let Ok(_place) = room.places.try_acquire() else {
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait already"));
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many requests wait already",
+        ));
     };
     let end = Instant::now() + wait;
     loop {
@@ -78,11 +83,19 @@ fn asked(uri: &Uri) -> Result<(Option<String>, Duration), Problem> {
             "after" => after.replace(value).is_some(),
             "wait" => {
                 let seconds = value.parse().ok().filter(|seconds| *seconds <= WAITS.0);
-                let bad = || Problem::bad("wait", format!("{value:?} is not a number of seconds from 0 to {}", WAITS.0));
+                let bad = || {
+                    Problem::bad(
+                        "wait",
+                        format!("{value:?} is not a number of seconds from 0 to {}", WAITS.0),
+                    )
+                };
                 wait.replace(seconds.ok_or_else(bad)?).is_some()
             }
             _ => {
-                return Err(Problem::bad(&name, format!("unknown parameter {name:?}: known are after, wait")));
+                return Err(Problem::bad(
+                    &name,
+                    format!("unknown parameter {name:?}: known are after, wait"),
+                ));
             }
         };
         if repeated {

@@ -32,19 +32,28 @@ async fn open(
 ) -> Result<Response, Problem> {
     // A session that makes sessions would outlive its term.
     let Some(Extension(token)) = token else {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "to sign in, come with a bearer token"));
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "to sign in, come with a bearer token",
+        ));
     };
     let user = caller.name.as_deref().unwrap_or_default();
     let (signed, cookie) = desk.open(user, token).await?;
     tracing::info!(user, session = signed.session.id.as_str(), "signed in");
     let body = Json(signed.own(caller.role));
-    let headers = [(SET_COOKIE, cookie), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    let headers = [
+        (SET_COOKIE, cookie),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
     Ok((StatusCode::CREATED, headers, body).into_response())
 }
 
 async fn current(Extension(caller): Extension<Caller>, own: Own) -> Result<Response, Problem> {
     let Some(Extension(signed)) = own else {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "this request came with a token, not with a session"));
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "this request came with a token, not with a session",
+        ));
     };
     let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((no_store, Json(signed.own(caller.role))).into_response())
@@ -93,8 +102,12 @@ async fn end_one(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let id = SessionId::parse(&id)
-        .ok_or_else(|| Problem::bad("session", format!("{id:?} is no id of a session: 64 hexadecimal digits")))?;
+    let id = SessionId::parse(&id).ok_or_else(|| {
+        Problem::bad(
+            "session",
+            format!("{id:?} is no id of a session: 64 hexadecimal digits"),
+        )
+    })?;
     let found = desk.sessions.look_up(&id).await.map_err(refused)?;
     // Of other people's sessions nobody but an admin learns whether they are there.
     let may = |user: &str| caller.role == Role::Admin || caller.name.as_deref() == Some(user);

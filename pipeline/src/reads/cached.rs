@@ -77,7 +77,13 @@ fn response(filter: &ResponseFilter) -> String {
 #[async_trait]
 impl IncidentReads for CachedReads {
     async fn incidents(&self, filter: &IncidentFilter, cut: Page) -> Result<Vec<IncidentView>, ReadError> {
-        let asked = format!("{:?} {:?} {:?} {}", filter.status, filter.severity, filter.service, page(cut));
+        let asked = format!(
+            "{:?} {:?} {:?} {}",
+            filter.status,
+            filter.severity,
+            filter.service,
+            page(cut)
+        );
         self.get("incidents", asked, || self.inner.incidents(filter, cut)).await
     }
 
@@ -99,11 +105,13 @@ impl ResponseReads for CachedReads {
 
     async fn remediations(&self, filter: &ResponseFilter, cut: Page) -> Result<Vec<RemediationView>, ReadError> {
         let asked = format!("{} {}", response(filter), page(cut));
-        self.get("remediations", asked, || self.inner.remediations(filter, cut)).await
+        self.get("remediations", asked, || self.inner.remediations(filter, cut))
+            .await
     }
 
     async fn remediation(&self, id: Uuid) -> Result<Option<RemediationView>, ReadError> {
-        self.get("remediation", id.to_string(), || self.inner.remediation(id)).await
+        self.get("remediation", id.to_string(), || self.inner.remediation(id))
+            .await
     }
 
     async fn letters(&self, status: Option<&str>, cut: Page) -> Result<Vec<LetterView>, ReadError> {

@@ -43,7 +43,8 @@ impl Inside {
         if !full(self) {
             return;
         }
-        let mut by_end: Vec<(Instant, String)> = self.values.iter().map(|(key, (_, end))| (*end, key.clone())).collect();
+        let mut by_end: Vec<(Instant, String)> =
+            self.values.iter().map(|(key, (_, end))| (*end, key.clone())).collect();
         by_end.sort();
         for (end, key) in by_end {
             if end > now && !full(self) {

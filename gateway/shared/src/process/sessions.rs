@@ -47,7 +47,10 @@ impl ProcessSessions {
 }
 
 fn of<'a>(all: &'a HashMap<SessionId, Kept>, user: &str, now: i64) -> Vec<&'a Kept> {
-    let mut found: Vec<&Kept> = all.values().filter(|one| one.session.user == user && !one.over(now)).collect();
+    let mut found: Vec<&Kept> = all
+        .values()
+        .filter(|one| one.session.user == user && !one.over(now))
+        .collect();
     found.sort_by_key(|one| (one.session.created_at, one.number));
     found
 }

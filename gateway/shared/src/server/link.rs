@@ -208,7 +208,10 @@ impl Link {
             return;
         }
         if state.trouble.is_none() {
-            tracing::warn!(cause, "Redis is unavailable: it is tried again, and done without meanwhile");
+            tracing::warn!(
+                cause,
+                "Redis is unavailable: it is tried again, and done without meanwhile"
+            );
         }
         state.manager = None;
         state.number += 1;

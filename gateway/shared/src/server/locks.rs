@@ -61,7 +61,10 @@ impl Locks for RedisLocks {
         let doing = "taking a lock";
         check(doing, name, lease)?;
         if above.0 > MOST {
-            return Err(SharedError::refused(doing, format!("token {} leaves none above it", above.0)));
+            return Err(SharedError::refused(
+                doing,
+                format!("token {} leaves none above it", above.0),
+            ));
         }
         let (lock, fence) = (self.lock(name), self.link.key("fence", name));
         let asked = Instant::now();

@@ -49,7 +49,10 @@ impl Channels {
     }
 
     fn missing(&self) -> Option<String> {
-        self.all().iter().find(|(_, channel)| !channel.listened).map(|(name, _)| name.clone())
+        self.all()
+            .iter()
+            .find(|(_, channel)| !channel.listened)
+            .map(|(name, _)| name.clone())
     }
 
     fn listened(&self, name: &str) {

@@ -128,10 +128,18 @@ impl Sessions for RedisSessions {
     async fn create(&self, id: &SessionId, user: &str, facts: &str, terms: Terms) -> Result<Session, SharedError> {
         let doing = "making a session";
         check(user, facts, terms)?;
-        let (key, list, begin) = (self.session(id), self.link.key("user", user), self.link.key("session", ""));
+        let (key, list, begin) = (
+            self.session(id),
+            self.link.key("user", user),
+            self.link.key("session", ""),
+        );
         let mut create = CREATE.prepare_invoke();
         create.key(key).key(list).arg(id.as_str()).arg(user).arg(facts);
-        create.arg(millis(terms.idle)).arg(millis(terms.absolute)).arg(MAX_PER_USER).arg(begin);
+        create
+            .arg(millis(terms.idle))
+            .arg(millis(terms.absolute))
+            .arg(MAX_PER_USER)
+            .arg(begin);
         let made: Option<Fields> = self.link.call("sessions", doing, &create).await?;
         let taken = || SharedError::refused(doing, "there is one of this id");
         made.map(|fields| session(id.clone(), fields)).ok_or_else(taken)

@@ -44,7 +44,11 @@ impl Redis {
     /// crash, revive, forget, freeze, thaw.
     pub fn ask(&self, verb: &str) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/redis.sh");
-        let output = Command::new(script).arg(verb).arg(self.folder()).output().expect("the script");
+        let output = Command::new(script)
+            .arg(verb)
+            .arg(self.folder())
+            .output()
+            .expect("the script");
         let err = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{verb}: {err}");
         String::from_utf8_lossy(&output.stdout).into_owned()
