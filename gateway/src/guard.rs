@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -54,13 +54,12 @@ impl Guard {
     }
 
     /// `Ok(None)`: nobody we know.
-    async fn admit(&self, request: &Request) -> Result<Option<Admitted>, Problem> {
-        let headers = request.headers();
+    async fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Admitted>, Problem> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         match (values.next(), values.next()) {
             // Also a token that opens nothing does not keep anybody from what is open.
             (_, None) if self.known.is_empty() => Ok(Some(Admitted::Anybody)),
-            (None, None) => self.by_session(request).await,
+            (None, None) => self.by_session(method, headers).await,
             (Some(value), None) => Ok(self.by_token(value.as_bytes())),
             _ => Ok(None),
         }
@@ -80,8 +79,8 @@ impl Guard {
         Some(Admitted::Token(caller.clone(), Presented(sent)))
     }
 
-    async fn by_session(&self, request: &Request) -> Result<Option<Admitted>, Problem> {
-        let Some(secret) = self.desk.carried(request.headers()) else {
+    async fn by_session(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Admitted>, Problem> {
+        let Some(secret) = self.desk.carried(headers) else {
             return Ok(None);
         };
         let Some(signed) = self.desk.find(&secret).await? else {
@@ -95,14 +94,14 @@ impl Guard {
         let Some((_, caller)) = self.known.iter().find(of) else {
             return Ok(None);
         };
-        SessionDesk::same_site(&signed, request.method(), request.headers())?;
+        SessionDesk::same_site(&signed, method, headers)?;
         Ok(Some(Admitted::Session(caller.clone(), signed)))
     }
 }
 
 /// The middleware of guarded routes: lets in whoever is known, and says who it is.
 pub async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    let admitted = match guard.admit(&request).await {
+    let admitted = match guard.admit(request.method(), request.headers()).await {
         Ok(admitted) => admitted,
         Err(problem) => return problem.into_response(),
     };

@@ -37,7 +37,7 @@ impl Duty {
         shared: &Shared,
         store: &Store,
         stop: CancellationToken,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (standing, seen) = watch::channel(None);
         let keeper = Keeper {
             job: job.to_owned(),

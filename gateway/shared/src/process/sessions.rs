@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::SteadyClock;
+use crate::SharedError;
 use crate::limits::millis;
 use crate::sessions::{MAX_PER_USER, Session, SessionId, Sessions, Terms, check};
-use crate::{SharedError, sessions};
 
 /// Of all users.
 const MOST: usize = 100_000;
@@ -121,7 +121,7 @@ impl Sessions for ProcessSessions {
         Ok(theirs as u64)
     }
 
-    async fn list(&self, user: &str) -> Result<Vec<sessions::Session>, SharedError> {
+    async fn list(&self, user: &str) -> Result<Vec<Session>, SharedError> {
         let (all, now) = self.alive();
         Ok(of(&all, user, now).into_iter().map(|one| one.session.clone()).collect())
     }
