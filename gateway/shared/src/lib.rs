@@ -1,6 +1,6 @@
 //! What several instances of Aegis share: a cache, sessions, locks with fencing tokens, publish and subscribe.
 //!
-//! Four ports, each with two implementations that one suite (`tests/conformance.rs`) holds to the same words: in this process
+//! Four ports, each with two implementations that one suite (`tests/shared_conformance.rs`) holds to the same words: in this process
 //! ([`process`]), and on a Redis server ([`server`]). Nothing here is a source of truth but the sessions: the log is, and behind it the
 //! tables. So whoever uses a port goes on without it:
 //!
