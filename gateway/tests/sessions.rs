@@ -380,7 +380,7 @@ async fn a_session_ends_with_its_token_and_follows_its_role() {
     check(&|_| (), 200, 202).await;
     check(&|settings| drop(settings.tokens.remove("rosa")), 401, 401).await;
     let another =
-        |settings: &mut GatewaySettings| settings.tokens.get_mut("rosa").unwrap().token = "leaked no more".into();
+        |settings: &mut GatewaySettings| settings.tokens.get_mut("rosa").unwrap().token = "leaked-no-more".into();
     check(&another, 401, 401).await;
     check(
         &|settings| settings.tokens.get_mut("rosa").unwrap().role = Role::Viewer,
