@@ -1,9 +1,11 @@
 //! `/api/v1`: incidents, runs, remediations, dead letters; and orders about them.
 
 pub mod acts;
+pub mod changes;
 pub mod letters;
 mod looks;
 mod query;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,7 @@ use uuid::Uuid;
 
 use crate::problem::Problem;
 use crate::reads::{IncidentReads, IncidentView, Page, ReadError};
+use crate::sessions::SessionDesk;
 use crate::{Shown, openapi};
 
 /// How long a read of the store may take. Higher: a stuck store holds more requests.
@@ -38,7 +41,7 @@ struct IncidentList {
     more: bool,
 }
 
-pub fn routes(shown: &Shown) -> Router {
+pub fn routes(shown: &Shown, desk: SessionDesk) -> Router {
     Router::new()
         .route("/incidents", get(list))
         .route("/incidents/{id}", get(one))
@@ -46,6 +49,8 @@ pub fn routes(shown: &Shown) -> Router {
         .merge(looks::routes(shown.responses.clone()))
         .merge(acts::routes(shown.orders.clone()))
         .merge(letters::routes(shown.letters.clone()))
+        .merge(sessions::routes(desk.clone()))
+        .merge(changes::routes(desk))
         .route("/openapi.json", get(async || Json(openapi::document())))
 }
 

@@ -11,8 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use gateway::{
-    EventView, Gateway, GatewayError, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView,
-    Page, ReadError, Readiness, ReadinessBounds, Shown, router,
+    Changes, EventView, Gateway, GatewayError, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads,
+    IncidentView, Page, ReadError, Readiness, ReadinessBounds, Shown, router,
 };
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -121,6 +121,8 @@ fn shown(incidents: Memory) -> Shown {
         responses: Arc::new(acts::Nothing),
         orders: Arc::new(acts::Notebook::default()),
         letters: Arc::new(acts::Notebook::default()),
+        sessions: shared::Shared::in_process().sessions,
+        changes: Changes::new(shared::Shared::in_process().pubsub),
     }
 }
 

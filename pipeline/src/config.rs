@@ -36,6 +36,7 @@ use operators::normalize::NormalizeSettings;
 use operators::templates::TemplatesSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use shared::SharedSettings;
 use sinks::{ArchiveSettings, NotifySettings, SqlSettings};
 use sources::embedded::EmbeddedLog;
 use sources::kafka::KafkaLog;
@@ -96,6 +97,7 @@ pub struct Config {
     pub notify: NotifySettings,
     pub heartbeat: HeartbeatSettings,
     pub gateway: GatewaySettings,
+    pub shared: SharedSettings,
     pub sql: SqlServerSettings,
     pub readiness: ReadinessSettings,
     pub logging: LoggingSettings,

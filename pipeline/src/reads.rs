@@ -1,5 +1,6 @@
 //! The gateway's read side over the SQL store.
 
+mod cached;
 mod responses;
 
 use async_trait::async_trait;
@@ -7,6 +8,8 @@ use gateway::{EventView, IncidentDetail, IncidentFilter, IncidentReads, Incident
 use model::trace::trace_id;
 use model::{CanonicalKey, EpisodeId, IncidentId, Member, SignalId};
 use sinks::sql::{self, Store, StoreError};
+
+pub use cached::CachedReads;
 
 pub struct StoreReads {
     store: Store,

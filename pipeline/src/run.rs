@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use gateway::{Gateway, Readiness, Shown};
+use gateway::{Changes, Gateway, Readiness, Shown};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::topics;
+use shared::Shared;
 use sinks::notify::Http;
-use sinks::sql::RetentionSettings;
+use sinks::sql::{RetentionSettings, SqlSink};
 use sources::kubernetes::KubernetesSource;
 use sources::webhook::WebhookSource;
 use stream::driver::{Mode, run_sink};
@@ -27,16 +28,18 @@ use crate::books::Books;
 use crate::cli::{Role, RunArgs};
 use crate::config::Config;
 use crate::control::{self, Door};
+use crate::duty::Duty;
 use crate::gaps::GapCloser;
 use crate::heartbeat::Heartbeat;
 use crate::letters::DeskLetters;
 use crate::logging;
 use crate::orders::LogOrders;
 use crate::readiness::watch_health;
-use crate::reads::StoreReads;
+use crate::reads::{CachedReads, StoreReads};
 use crate::recollection::StoreRecollection;
 use crate::retention;
 use crate::sql_endpoint::SqlEndpoint;
+use crate::telling::TellingSink;
 use crate::threads::OwnThreads;
 use crate::topology::{Drive, STAGES, dead_letters};
 use crate::traces;
@@ -99,10 +102,39 @@ pub async fn run(
     let mut doors = Layer::new("doors");
     let mut stages = Layer::new("stages");
     let mut outlets = Layer::new("sinks");
+    // The gateway answers until the end: it tells how the shutdown goes.
+    let mut last = Layer::new("gateway");
 
+    let shared = Shared::open(&world.config.shared)?;
+    let changes = Changes::new(shared.pubsub.clone());
+    let (listening, closing) = (changes.clone(), last.stop.clone());
+    last.tasks.spawn(async move {
+        listening.run(closing).await;
+        Ok(())
+    });
+    if shared.spans_instances() {
+        let (shared, health, closing) = (shared.clone(), world.runtime.health.clone(), last.stop.clone());
+        last.tasks.spawn(async move {
+            watch::redis(shared, health, closing).await;
+            Ok(())
+        });
+    }
     let mut sinks = match roles.has(Role::Sinks) {
         true => world.sinks()?,
         false => Vec::new(),
+    };
+    let tells = |sink: Box<dyn Sink>| match sink.name() == SqlSink::NAME {
+        true => TellingSink::over(sink, changes.clone()),
+        false => sink,
+    };
+    sinks = sinks.into_iter().map(tells).collect();
+    let mut duty = |job: &str| {
+        let (duty, keeping) = Duty::of(job, &shared, &world.store, last.stop.clone());
+        last.tasks.spawn(async move {
+            keeping.await;
+            Ok(())
+        });
+        duty
     };
     if roles.has(Role::Workers) {
         let switch = workers::switch(&world.runtime.log, &world.topology.signer).await?;
@@ -135,8 +167,9 @@ pub async fn run(
     if roles.has(Role::Sinks) && world.config.store.retention != RetentionSettings::default() {
         let (store, settings) = (world.store.clone(), world.config.store.retention);
         let (clock, closing) = (world.runtime.clock.clone(), outlets.stop.clone());
+        let duty = duty("retention");
         outlets.tasks.spawn(async move {
-            retention::forget_rows(store, settings, clock, closing).await;
+            retention::forget_rows(store, settings, clock, duty, closing).await;
             Ok(())
         });
     }
@@ -186,7 +219,7 @@ pub async fn run(
             let running = async move { Box::new(watch).run(ingress, closing).await.map_err(anyhow::Error::msg) };
             doors.tasks.spawn(running);
         }
-        for closer in GapCloser::all(&world.config, &ingress, &world.runtime.clock)? {
+        for closer in GapCloser::all(&world.config, &ingress, &world.runtime.clock, &mut duty)? {
             let closing = doors.stop.clone();
             doors.tasks.spawn(async move {
                 closer.run(closing).await;
@@ -220,11 +253,11 @@ pub async fn run(
         .tasks
         .spawn(async move { control::serve(&data_dir, door, closing).await });
 
-    // The gateway answers until the end: it tells how the shutdown goes.
-    let mut last = Layer::new("gateway");
     let readiness = Readiness::new(world.config.readiness.bounds());
     if roles.has(Role::Gateway) {
-        let reads = Arc::new(StoreReads::new(world.store.clone()));
+        let ttl = world.config.shared.cache_ttl.get();
+        let reads = StoreReads::new(world.store.clone());
+        let reads = Arc::new(CachedReads::new(reads, &shared, ttl, changes.clone()));
         let shown = Shown {
             metrics: prometheus,
             readiness: readiness.clone(),
@@ -232,6 +265,8 @@ pub async fn run(
             responses: reads,
             orders: Arc::new(orders),
             letters: Arc::new(DeskLetters::new(world.runtime.log.clone(), world.runtime.clock.clone())),
+            sessions: shared.sessions.clone(),
+            changes: changes.clone(),
         };
         let gateway = Gateway::bind(world.config.gateway.clone(), shown).await?;
         addresses.gateway = Some(gateway.local_addr());

@@ -171,6 +171,38 @@ fn services_name_each_other() {
     }
 }
 
+/// The URL that aegis has for Redis leads to the service, with the password that the service asks for.
+#[test]
+fn aegis_and_redis_agree() {
+    let Some(project) = project() else { return };
+    let url = std::fs::read_to_string(mounted(&project, "aegis", "/etc/aegis/redis-url")).expect("a URL");
+    let service = &project["services"]["redis"];
+    let words: Vec<&str> = service["command"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let after = |name: &str| words.iter().skip_while(|word| **word != name).nth(1).copied();
+    let password = after("--requirepass").expect("a password");
+    assert_eq!(url.trim(), format!("redis://:{password}@redis:6379/0"));
+    assert_eq!(
+        service["environment"]["REDISCLI_AUTH"], password,
+        "the health check asks too"
+    );
+    assert_eq!(
+        (after("--appendonly"), after("--maxmemory-policy")),
+        (Some("yes"), Some("noeviction"))
+    );
+    let settings = read("dashboards/compose/aegis.toml");
+    assert!(
+        settings.contains("[shared]\nredis_url = { file = \"/etc/aegis/redis-url\" }"),
+        "aegis uses it"
+    );
+    let waits = &project["services"]["aegis"]["depends_on"]["redis"];
+    assert_eq!(waits["condition"], "service_healthy");
+}
+
 /// Hosts of `HOST:PORT` in a text.
 fn addresses(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || ".:-_".contains(c)));
@@ -341,10 +373,18 @@ fn aegis_does_not_feed_itself() {
     let collector = yaml("dashboards/compose/collector.yml");
     let port = |receiver: &str| {
         let endpoint = &collector["receivers"][receiver]["protocols"]["grpc"]["endpoint"];
-        endpoint.as_str().and_then(|at| at.rsplit_once(':')).expect("a port").1.to_owned()
+        endpoint
+            .as_str()
+            .and_then(|at| at.rsplit_once(':'))
+            .expect("a port")
+            .1
+            .to_owned()
     };
     let own = port("otlp/aegis");
-    assert!(aegis.contains(&format!("otlp_endpoint = \"http://collector:{own}\"")), "{aegis}");
+    assert!(
+        aegis.contains(&format!("otlp_endpoint = \"http://collector:{own}\"")),
+        "{aegis}"
+    );
     let names = |list: &Value| -> Vec<String> {
         let names = list.as_array().expect("a list").iter();
         names.map(|name| name.as_str().expect("a name").to_owned()).collect()
@@ -353,13 +393,25 @@ fn aegis_does_not_feed_itself() {
     for (name, pipeline) in collector["service"]["pipelines"].as_object().expect("pipelines") {
         if names(&pipeline["receivers"]).contains(&"otlp/aegis".to_owned()) {
             let exporters = names(&pipeline["exporters"]);
-            assert!(exporters.iter().all(|to| !to.contains("aegis")), "{name}: {exporters:?}");
+            assert!(
+                exporters.iter().all(|to| !to.contains("aegis")),
+                "{name}: {exporters:?}"
+            );
             carried.extend(exporters);
         }
     }
-    assert_eq!(carried, BTreeSet::from(["otlp_grpc/jaeger".to_owned(), "otlp_http/loki".to_owned()]));
-    let published = project["services"]["collector"]["ports"].as_array().into_iter().flatten();
-    assert!(published.clone().all(|port| port["published"] != own.as_str()), "nobody else comes in there");
+    assert_eq!(
+        carried,
+        BTreeSet::from(["otlp_grpc/jaeger".to_owned(), "otlp_http/loki".to_owned()])
+    );
+    let published = project["services"]["collector"]["ports"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    assert!(
+        published.clone().all(|port| port["published"] != own.as_str()),
+        "nobody else comes in there"
+    );
 }
 
 /// Qdrant's image has no program that asks over HTTP, so its check is bash: it believes an answer of 200 and nothing else.

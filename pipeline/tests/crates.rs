@@ -15,7 +15,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("agents", &["model", "stream", "tools"]),
     ("sql", &["model", "stream"]),
     ("wire", &["stream", "sql"]),
-    ("gateway", &["model", "stream", "sql", "sinks"]),
+    ("gateway", &["model", "stream", "sql", "sinks", "shared"]),
+    ("shared", &["stream"]),
     (
         "pipeline",
         &[
@@ -27,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sql",
             "wire",
             "gateway",
+            "shared",
             "tools",
             "agents",
             "telemetry",

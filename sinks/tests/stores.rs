@@ -90,7 +90,7 @@ async fn migrations_go_up_and_down(database: Database) {
     assert_eq!(store.counts().await.unwrap().incidents, 0);
 }
 
-/// Of the crew (22), of notifications (25) and their attempts (29), of metrics (38) and rollups (39), and the one before: what they do not touch stays.
+/// Of the crew (22), of notifications (25) and their attempts (29), of metrics (38), rollups (39) and fences (45), and the one before: what they do not touch stays.
 async fn each_migration_goes_down_alone_and_comes_back(database: Database) {
     let store = database.open().await;
     let mut sink = SqlSink::new(store.clone());
@@ -101,6 +101,7 @@ async fn each_migration_goes_down_alone_and_comes_back(database: Database) {
     let whole = database.shape().await;
     let has = |shape: &[String], table: &str| shape.iter().any(|part| part.contains(table));
     for (version, gone, kept) in [
+        (39, "fences", "signals_by_day"),
         (38, "signals_by_day", "pipeline_metrics"),
         (29, "pipeline_metrics", "notify_attempts"),
         (25, "notify_attempts", "notify_deliveries"),
