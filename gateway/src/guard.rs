@@ -41,7 +41,8 @@ impl Guard {
         }
     }
 
-    fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+    /// Who sends these headers; `None` for a token that is none of ours, and for none where one is needed.
+    pub fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (first, second) = (values.next(), values.next());
         let anybody = || Caller {

@@ -43,16 +43,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use guard::Guard;
 use problem::Problem;
 
+pub use guard::Guard;
 pub use letters::{LetterPlace, Letters};
 pub use openapi::document as openapi;
 pub use orders::{OrderError, Orders};
 pub use readiness::{Failing, Readiness, ReadinessBounds, Report};
 pub use reads::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
 pub use responses::{LetterView, RemediationView, ResponseFilter, ResponseReads, StepView};
-pub use roles::{ApiToken, Role};
+pub use roles::{ApiToken, Caller, Role};
 pub use settings::GatewaySettings;
 
 /// How often histograms are folded when nobody scrapes. Higher: samples pile up in memory between folds.

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use agents::AgentSettings;
 use gateway::GatewaySettings;
+use mcp::McpSettings;
 use model::{Signer, topics};
 use operators::correlate::CorrelateSettings;
 use operators::crew::CrewSettings;
@@ -96,6 +97,7 @@ pub struct Config {
     pub heartbeat: HeartbeatSettings,
     pub gateway: GatewaySettings,
     pub sql: SqlServerSettings,
+    pub mcp: McpSettings,
     pub readiness: ReadinessSettings,
     pub logging: LoggingSettings,
 }
@@ -262,6 +264,7 @@ impl Config {
         let grpc = self.dispatcher.otlp_grpc_listen;
         listeners.extend(grpc.map(|address| ("dispatcher.otlp_grpc_listen", address)));
         listeners.extend(self.sql.enabled.then_some(("sql.listen", self.sql.listen)));
+        listeners.extend(self.mcp.enabled.then_some(("mcp.listen", self.mcp.listen)));
         listeners
     }
 

@@ -16,6 +16,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sql", &["model", "stream"]),
     ("wire", &["stream", "sql"]),
     ("gateway", &["model", "stream", "sql", "sinks"]),
+    // Nothing that acts is within its reach: not the tools, not the sinks.
+    ("mcp", &["model", "stream", "gateway"]),
     (
         "pipeline",
         &[
@@ -27,6 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sql",
             "wire",
             "gateway",
+            "mcp",
             "tools",
             "agents",
         ],
