@@ -22,19 +22,24 @@ const QUIET: &str = "[crew]\nenabled = false\n";
 struct Mcp {
     site: Site,
     incident: String,
+    _runbooks: tempfile::TempDir,
 }
 
 impl Mcp {
     fn start(tokens: &str) -> Self {
-        let runbooks = tempfile::tempdir().unwrap().keep();
-        std::fs::write(runbooks.join("oom.md"), "# Out of memory\n").unwrap();
-        let runbooks = format!("[mcp]\nrunbooks = \"{}\"\n", runbooks.display());
-        let mut site = Site::prepared(ALLOW, |_| format!("{tokens}{QUIET}{runbooks}"), |_| {});
+        let runbooks = tempfile::tempdir().unwrap();
+        std::fs::write(runbooks.path().join("oom.md"), "# Out of memory\n").unwrap();
+        let extra = format!("{tokens}{QUIET}[mcp]\nrunbooks = \"{}\"\n", runbooks.path().display());
+        let mut site = Site::prepared(ALLOW, |_| extra, |_| {});
         site.aegis.start();
         site.alert();
         let incident = site.incident("the incident", |_| true);
         let incident = incident["id"].as_str().unwrap().to_owned();
-        Mcp { site, incident }
+        Mcp {
+            site,
+            incident,
+            _runbooks: runbooks,
+        }
     }
 
     fn url(&self) -> String {
