@@ -182,7 +182,7 @@ impl Policy {
                     };
                 }
                 Some(budget) => match budget.refuses(&rule.name, proposal, usage, now) {
-                    None if !proposal.proposed_by.starts_with("agent:") => {
+                    None if !proposal.by_agent() => {
                         return Decision {
                             effect: Effect::Ask,
                             rule: Some(rule.name.clone()),
