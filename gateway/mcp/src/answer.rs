@@ -161,27 +161,37 @@ fn tidy(schema: &mut Value) {
     }
 }
 
+/// `value` without secrets and hidden letters.
+pub fn clean(desk: &Desk, mut value: Value) -> Value {
+    (desk.redact)(&mut value);
+    visible(&mut value);
+    value
+}
+
 /// An answer as it leaves; one that is too large is an error.
-pub fn complete(desk: &Desk, mut answer: Value) -> Result<CallToolResult, Failure> {
-    (desk.redact)(&mut answer);
-    visible(&mut answer);
-    let result = CallToolResult::structured(answer);
+pub fn complete(desk: &Desk, answer: Value) -> Result<CallToolResult, Failure> {
+    let result = CallToolResult::structured(clean(desk, answer));
     let size: usize = result.content.iter().filter_map(|block| block.as_text()).map(|text| text.text.len()).sum();
     fits(desk, size)?;
     Ok(result)
 }
 
 /// A failure as it leaves: an answer of the tool, which a model can read and mend.
-pub fn failed(failure: &Failure) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(failure.words())])
+pub fn failed(desk: &Desk, failure: &Failure) -> CallToolResult {
+    let words = clean(desk, failure.words().into());
+    CallToolResult::error(vec![ContentBlock::text(words.as_str().unwrap_or_default())])
 }
 
 /// A text as it leaves.
 pub fn text(desk: &Desk, text: String) -> Result<String, Failure> {
-    let mut value = Value::String(text);
-    (desk.redact)(&mut value);
-    visible(&mut value);
-    let text = value.as_str().unwrap_or_default().to_owned();
+    let text = clean(desk, Value::String(text)).as_str().unwrap_or_default().to_owned();
+    fits(desk, text.len())?;
+    Ok(text)
+}
+
+/// JSON as it leaves as text.
+pub fn json_text(desk: &Desk, value: Value) -> Result<String, Failure> {
+    let text = clean(desk, value).to_string();
     fits(desk, text.len())?;
     Ok(text)
 }

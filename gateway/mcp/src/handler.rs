@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::Utc;
 use gateway::{Caller, Role};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, ErrorData, GetPromptRequestParams,
+    CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult, ContentBlock, ErrorData, GetPromptRequestParams,
     GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
     PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
@@ -19,7 +19,7 @@ use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::answer::{self, Failure, UNTRUSTED};
+use crate::answer::{self, UNTRUSTED};
 use crate::audit::{self, Call};
 use crate::desk::Desk;
 use crate::registry::{self, Listed};
@@ -283,14 +283,14 @@ impl ServerHandler for Aegis {
             match answered.and_then(|answer| answer::complete(&desk, answer)) {
                 Ok(result) => Ended::ok(CallToolResponse::Complete(result)),
                 Err(failure) => Ended {
-                    answer: Ok(CallToolResponse::Complete(answer::failed(&failure))),
+                    answer: Ok(CallToolResponse::Complete(answer::failed(&desk, &failure))),
                     outcome: failure.outcome(),
                     detail: Some(failure.words().to_owned()),
                 },
             }
         };
         // What was given up is an answer of the tool: its client learns what to do about it.
-        let late = |words| Ok(CallToolResponse::Complete(answer::failed(&Failure::Unavailable(words))));
+        let late = |words| Ok(CallToolResponse::Complete(CallToolResult::error(vec![ContentBlock::text(words)])));
         self.written_down(&context, ("tool", &name), written, late, work).await
     }
 

@@ -100,7 +100,7 @@ pub async fn get(desk: &Desk, name: &str, mut arguments: Map<String, Value>) -> 
             (words, format!("aegis://incidents/{}", id.trim()), answer::json(answer))
         }
     };
-    let data = answer::text(desk, data.to_string()).map_err(Failure::protocol)?;
+    let data = answer::json_text(desk, data).map_err(Failure::protocol)?;
     let embedded = PromptMessage::new_resource(
         Speaker::User,
         uri,

@@ -136,7 +136,8 @@ pub async fn read(desk: &Desk, uri: &str) -> Result<ReadResourceResult, ErrorDat
                 };
                 let answer = incidents::one(desk, &arguments).await;
                 let answer = answer.map_err(|failure| not_found(failure, missing()))?;
-                (JSON, answer::json(answer).to_string())
+                let text = answer::json_text(desk, answer::json(answer)).map_err(Failure::protocol)?;
+                return Ok(ReadResourceResult::new(vec![ResourceContents::text(text, uri).with_mime_type(JSON)]));
             }
             "timeline" => {
                 let detail = incidents::find(desk, id).await.map_err(|failure| not_found(failure, missing()))?;

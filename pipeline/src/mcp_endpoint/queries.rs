@@ -59,7 +59,7 @@ impl TableQueries {
             };
             let threads = OwnThreads::of_queries(1);
             let threads = threads.map_err(|error| QueryError::Unavailable(format!("starting a thread: {error}")))?;
-            Ok((engine, threads))
+            Ok::<_, QueryError>((engine, threads))
         };
         self.opened.get_or_try_init(open).await
     }

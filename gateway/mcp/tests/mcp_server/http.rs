@@ -160,15 +160,16 @@ async fn rubbish_is_refused_and_the_next_request_is_answered() {
     let door = Door::with(Site::new(), &tokens(), |settings| settings.max_body = stream::human::HumanSize(8 << 10));
     let ada = ("authorization", ADA);
     let giant = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{}\"}}", "x".repeat(20_000));
-    for (headers, body, expected) in [
-        (&[ada][..], giant.as_str(), 413),
+    let cases: [(&[(&str, &str)], &str, u16); 7] = [
+        (&[ada], giant.as_str(), 413),
         (&[ada], "{", 400),
         (&[ada], "[]", 400),
         (&[ada], "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}", 422),
         (&[ada, ("content-type", "text/plain")], "{}", 415),
         (&[ada, ("accept", "text/html")], "{}", 406),
         (&[ada, ("mcp-protocol-version", "1999-01-01")], "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}", 400),
-    ] {
+    ];
+    for (headers, body, expected) in cases {
         let (status, _, told) = door.post(headers, body.to_owned()).await;
         assert!(status.is_client_error(), "{headers:?} {status}: {told}");
         if expected == 413 || expected == 415 || expected == 406 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gateway::{Caller, Role};
 use mcp::{Effect, listed};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, CancelledNotificationParam, ClientRequest, CallToolRequest, ErrorCode, GetPromptRequestParams,
+    CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, ErrorCode, GetPromptRequestParams,
     PaginatedRequestParams, ReadResourceRequestParams, ResourceContents,
 };
 use rmcp::service::{PeerRequestOptions, RunningService};
@@ -310,8 +310,7 @@ async fn calls_beyond_what_may_run_wait_their_turn_and_a_cancelled_one_gives_its
     };
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!waiting.is_finished());
-    let cancel = CancelledNotificationParam::new(held.id.clone(), Some("enough".to_owned()));
-    client.notify_cancelled(cancel).await.unwrap();
+    held.cancel(Some("enough".to_owned())).await.unwrap();
     let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap().unwrap();
     assert_ne!(answer.is_error, Some(true));
     let outcomes: BTreeSet<(String, String)> = site.calls().into_iter().map(|call| (call.name, call.outcome)).collect();

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use gateway::GatewaySettings;
 use mcp::{McpServer, McpSettings, SOCKET};
-use rmcp::ServiceExt as _;
 use rmcp::model::CallToolRequestParams;
+use rmcp::service::RunningService;
+use rmcp::{RoleClient, ServiceExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,17 @@ async fn hangs_up(mut stream: UnixStream) {
     assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
 }
 
+/// A client that has been let in; a place that the one before it leaves is free a moment later.
+async fn joined(folder: &Path, hello: &str) -> RunningService<RoleClient, ()> {
+    for _ in 0..200 {
+        if let Ok(client) = ().serve(said_hello(folder, hello).await).await {
+            return client;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("there was no place for {hello}");
+}
+
 #[tokio::test]
 async fn the_owner_of_the_folder_joins_and_rubbish_does_not() {
     let site = Site::new();
@@ -48,8 +60,8 @@ async fn the_owner_of_the_folder_joins_and_rubbish_does_not() {
     for rubbish in ["\n", "GET / HTTP/1.1\r\n\r\n", "{\"user\":7}\n", "{\"user\":\"ada\",\"role\":\"admin\"}\n", &"x".repeat(5_000)] {
         hangs_up(said_hello(site.path(), rubbish).await).await;
     }
-    let client = ().serve(said_hello(site.path(), "{\"user\":\"ada\"}\n").await).await.unwrap();
-    let evil = ().serve(said_hello(site.path(), "{\"user\":\"a\\nb; rm\"}\n").await).await.unwrap();
+    let client = joined(site.path(), "{\"user\":\"ada\"}\n").await;
+    let evil = joined(site.path(), "{\"user\":\"a\\nb; rm\"}\n").await;
     // As many as may be.
     hangs_up(said_hello(site.path(), "{\"user\":\"eve\"}\n").await).await;
     for one in [&client, &evil] {
