@@ -111,7 +111,8 @@ impl LogOrders {
             proposal: Box::new(proposal.clone()),
         };
         let event = RemediationEvent::new(proposal.id, proposal.incident_id, proposal.proposed_at, fact);
-        self.append(topics::REMEDIATIONS, &proposal.key(), None, None, &event).await
+        self.append(topics::REMEDIATIONS, &proposal.key(), None, None, &event)
+            .await
     }
 
     async fn remediation(&self, row: &RemediationRow, fact: RemediationFact) -> Result<(), OrderError> {

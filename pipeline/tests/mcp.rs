@@ -72,7 +72,8 @@ impl Mcp {
 
     fn call(&self, who: &str, name: &str, arguments: Value) -> Value {
         let params = json!({ "name": name, "arguments": arguments });
-        self.ask(who, "tools/call", Some(name), params).unwrap_or_else(|error| panic!("{name}: {error}"))
+        self.ask(who, "tools/call", Some(name), params)
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// The structured answer.
@@ -92,7 +93,10 @@ impl Mcp {
     fn tools(&self, who: &str) -> BTreeSet<String> {
         let listed = self.ask(who, "tools/list", None, json!({})).unwrap();
         let tools = listed["tools"].as_array().unwrap();
-        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+        tools
+            .iter()
+            .map(|tool| tool["name"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     fn rest(&self, who: &str, path: &str, body: &Value) -> (u16, String) {
@@ -108,45 +112,93 @@ fn a_model_looks_and_proposes_and_another_person_decides() {
     let (site, incident) = (&mcp.site, &mcp.incident);
 
     // No acting tool, whatever the registry of tools has; the observing ones of what is configured.
-    let of = |purpose| catalog().into_iter().filter(move |tool| tool.purpose == purpose).map(|tool| tool.name.to_owned());
+    let of = |purpose| {
+        catalog()
+            .into_iter()
+            .filter(move |tool| tool.purpose == purpose)
+            .map(|tool| tool.name.to_owned())
+    };
     let acting: BTreeSet<String> = of(Purpose::Act).collect();
-    let observing: BTreeSet<String> = of(Purpose::Observe).filter(|name| name.starts_with("kubernetes_")).collect();
+    let observing: BTreeSet<String> = of(Purpose::Observe)
+        .filter(|name| name.starts_with("kubernetes_"))
+        .collect();
     let (shown, all) = (mcp.tools("vera"), mcp.tools("ada"));
     assert!(!acting.is_empty() && acting.is_disjoint(&all), "{all:?}");
-    assert!(observing.is_subset(&shown) && shown.contains("logs_search"), "{shown:?}");
-    assert!(!shown.iter().any(|name| name.starts_with("prometheus_") || name.starts_with("jira_")), "{shown:?}");
+    assert!(
+        observing.is_subset(&shown) && shown.contains("logs_search"),
+        "{shown:?}"
+    );
+    assert!(
+        !shown
+            .iter()
+            .any(|name| name.starts_with("prometheus_") || name.starts_with("jira_")),
+        "{shown:?}"
+    );
     let more: Vec<&String> = all.difference(&shown).collect();
     assert_eq!(more, ["propose_action"]);
     for name in &acting {
-        let refused = mcp.ask("adam", "tools/call", Some(name), json!({ "name": name, "arguments": {} }));
+        let refused = mcp.ask(
+            "adam",
+            "tools/call",
+            Some(name),
+            json!({ "name": name, "arguments": {} }),
+        );
         assert_eq!(refused.unwrap_err()["answer"]["error"]["code"], -32602, "{name}");
     }
     for stranger in ["", "nobody"] {
-        assert_eq!(mcp.ask(stranger, "tools/list", None, json!({})).unwrap_err()["status"], 401);
+        assert_eq!(
+            mcp.ask(stranger, "tools/list", None, json!({})).unwrap_err()["status"],
+            401
+        );
     }
 
-    let found = mcp.answer("vera", "list_incidents", json!({ "text": "MEMORY", "service": "api-server" }));
+    let found = mcp.answer(
+        "vera",
+        "list_incidents",
+        json!({ "text": "MEMORY", "service": "api-server" }),
+    );
     assert_eq!(found["incidents"][0]["id"], json!(incident), "{found}");
-    assert_eq!(mcp.answer("vera", "list_incidents", json!({ "text": "memory%" }))["incidents"], json!([]));
-    assert_eq!(mcp.answer("vera", "list_incidents", json!({ "until": "2020-01-01T00:00:00Z" }))["incidents"], json!([]));
-    let rows = mcp.answer("vera", "query_sql", json!({ "sql": "select count(*) as n from incidents" }));
+    assert_eq!(
+        mcp.answer("vera", "list_incidents", json!({ "text": "memory%" }))["incidents"],
+        json!([])
+    );
+    assert_eq!(
+        mcp.answer("vera", "list_incidents", json!({ "until": "2020-01-01T00:00:00Z" }))["incidents"],
+        json!([])
+    );
+    let rows = mcp.answer(
+        "vera",
+        "query_sql",
+        json!({ "sql": "select count(*) as n from incidents" }),
+    );
     assert_eq!((&rows["columns"], &rows["rows"][0]["n"]), (&json!(["n"]), &json!(1)));
     for (sql, word) in [
         ("delete from incidents", "DELETE"),
         ("select body_base64 from dead_letters", "body_base64"),
         ("select id, id from incidents", "AS"),
         ("select * from incident", "incidents"),
-        ("select 1 as n from information_schema.columns a, information_schema.columns b", "500 rows"),
+        (
+            "select 1 as n from information_schema.columns a, information_schema.columns b",
+            "500 rows",
+        ),
     ] {
         let told = mcp.refusal("vera", "query_sql", json!({ "sql": sql }));
         assert!(told.contains(word), "{sql}: {told}");
     }
     mcp.answer("vera", "query_sql", json!({ "sql": "select reason from dead_letters" }));
     let status = mcp.answer("vera", "pipeline_status", json!({}));
-    assert!(status["sinks"].as_array().unwrap().iter().any(|sink| sink["sink"] == "sql"), "{status}");
+    assert!(
+        status["sinks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|sink| sink["sink"] == "sql"),
+        "{status}"
+    );
 
     // A rule lets the agents restart in production. It does not let a model.
-    let workload = json!({ "cluster": "default", "namespace": "production", "kind": "deployment", "name": "api-server" });
+    let workload =
+        json!({ "cluster": "default", "namespace": "production", "kind": "deployment", "name": "api-server" });
     let plan = json!({
         "incident_id": incident,
         "action": { "type": "restart", "target": workload },
@@ -155,7 +207,10 @@ fn a_model_looks_and_proposes_and_another_person_decides() {
     assert!(mcp.refusal("vera", "propose_action", plan.clone()).contains("role"));
     let proposed = mcp.answer("ada", "propose_action", plan.clone());
     assert_eq!(proposed["proposed_by"], "human:ada");
-    assert!(proposed["dry_run"].as_str().is_some_and(|diff| !diff.is_empty()), "{proposed}");
+    assert!(
+        proposed["dry_run"].as_str().is_some_and(|diff| !diff.is_empty()),
+        "{proposed}"
+    );
     let row = site.remediation("waiting");
     assert_eq!(row["id"], proposed["remediation_id"]);
     assert!(row["note"].as_str().unwrap_or_default().contains("agents"), "{row}");
@@ -170,7 +225,10 @@ fn a_model_looks_and_proposes_and_another_person_decides() {
     let (status, told) = mcp.rest("ada", &format!("/remediations/{id}/approve"), &approve);
     assert_eq!(status, 403, "{told}");
     assert_eq!(site.restarts(), 0);
-    assert_eq!(mcp.rest("adam", &format!("/remediations/{id}/approve"), &approve).0, 202);
+    assert_eq!(
+        mcp.rest("adam", &format!("/remediations/{id}/approve"), &approve).0,
+        202
+    );
     assert_eq!(site.remediation("verified")["decided_by"], "human:adam");
     assert_eq!(site.restarts(), 1);
 
@@ -179,10 +237,19 @@ fn a_model_looks_and_proposes_and_another_person_decides() {
     assert_eq!(code, 0, "{err}");
     let calls: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let count = |by: &str, name: &str, outcome: &str| {
-        calls.iter().filter(|call| call["by"] == by && call["name"] == name && call["outcome"] == outcome).count()
+        calls
+            .iter()
+            .filter(|call| call["by"] == by && call["name"] == name && call["outcome"] == outcome)
+            .count()
     };
     assert_eq!(count("human:vera", "propose_action", "refused"), 1);
-    assert_eq!((count("human:ada", "propose_action", "begun"), count("human:ada", "propose_action", "ok")), (2, 1));
+    assert_eq!(
+        (
+            count("human:ada", "propose_action", "begun"),
+            count("human:ada", "propose_action", "ok")
+        ),
+        (2, 1)
+    );
     assert_eq!(count("human:vera", "query_sql", "error"), 5);
     assert!(!out.contains("hunter2"), "{out}");
     let (code, table, _) = site.aegis.run(&["mcp", "log"]);
@@ -209,7 +276,10 @@ fn node() -> Option<(String, String)> {
 
 fn ran(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
     out.into_owned()
 }
@@ -223,7 +293,11 @@ fn the_official_clients_work() {
 
     let mut command = Command::new(&node);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mcp/client.mjs"));
-    command.args([&modules, &mcp.url(), "token-of-vera", &mcp.incident]).args(pipe).arg(&config).env("USER", "ursula");
+    command
+        .args([&modules, &mcp.url(), "token-of-vera", &mcp.incident])
+        .args(pipe)
+        .arg(&config)
+        .env("USER", "ursula");
     let seen: Value = serde_json::from_str(&ran(&mut command)).unwrap();
     for (way, seen) in [("http", &seen["http"]), ("pipe", &seen["pipe"])] {
         let says = |field: &str, value: Value| assert_eq!(seen[field], value, "{way}: {seen}");
@@ -235,7 +309,10 @@ fn the_official_clients_work() {
         says("templates", json!(4));
         says("timeline", json!(format!("# Timeline of incident {}", mcp.incident)));
         says("runbook", json!("# Out of memory\n"));
-        says("prompts", json!(["investigate_incident", "write_postmortem", "hand_over"]));
+        says(
+            "prompts",
+            json!(["investigate_incident", "write_postmortem", "hand_over"]),
+        );
         says("embedded", json!("resource"));
         says("completed", json!(true));
         let proposes = seen["tools"].as_array().unwrap().contains(&json!("propose_action"));
@@ -243,12 +320,21 @@ fn the_official_clients_work() {
         assert_eq!(proposes, way == "pipe", "{way}: {seen}");
     }
     let calls = mcp.site.aegis.run(&["mcp", "log", "--json", "--limit", "1000"]).1;
-    assert!(calls.contains("\"by\":\"human:ursula\"") && calls.contains("aegis-test 1.0.0"), "{calls}");
+    assert!(
+        calls.contains("\"by\":\"human:ursula\"") && calls.contains("aegis-test 1.0.0"),
+        "{calls}"
+    );
 
     let inspector = |target: &[&str], arguments: &[&str]| {
         let mut command = Command::new(&node);
-        command.arg(format!("{modules}/@modelcontextprotocol/inspector/clients/launcher/build/index.js"));
-        command.arg("--cli").args(target).args(arguments).env("HOME", &mcp.site.aegis.folder);
+        command.arg(format!(
+            "{modules}/@modelcontextprotocol/inspector/clients/launcher/build/index.js"
+        ));
+        command
+            .arg("--cli")
+            .args(target)
+            .args(arguments)
+            .env("HOME", &mcp.site.aegis.folder);
         ran(&mut command)
     };
     let url = mcp.url();
@@ -259,12 +345,26 @@ fn the_official_clients_work() {
     // Every schema is portable.
     let tools = by_http(&["--method", "tools/list", "--strict"]);
     assert!(tools.contains("explain_incident"), "{tools}");
-    let answer = by_http(&["--method", "tools/call", "--tool-name", "list_incidents", "--tool-arg", "limit=5"]);
+    let answer = by_http(&[
+        "--method",
+        "tools/call",
+        "--tool-name",
+        "list_incidents",
+        "--tool-arg",
+        "limit=5",
+    ]);
     assert!(answer.contains(&mcp.incident), "{answer}");
     let resources = by_http(&["--method", "resources/list"]);
     assert!(resources.contains("aegis://runbooks/oom.md"), "{resources}");
     let prompt = format!("incident_id={}", mcp.incident);
-    let prompt = by_http(&["--method", "prompts/get", "--prompt-name", "write_postmortem", "--prompt-args", &prompt]);
+    let prompt = by_http(&[
+        "--method",
+        "prompts/get",
+        "--prompt-name",
+        "write_postmortem",
+        "--prompt-args",
+        &prompt,
+    ]);
     assert!(prompt.contains("without blame"), "{prompt}");
 }
 

@@ -57,7 +57,9 @@ impl From<ReadError> for Failure {
             }
             ReadError::Failed(_) => {
                 tracing::error!(%error, "the store was not read");
-                Failure::Unavailable("reading the store failed: whoever runs Aegis finds the cause in its log".to_owned())
+                Failure::Unavailable(
+                    "reading the store failed: whoever runs Aegis finds the cause in its log".to_owned(),
+                )
             }
         }
     }
@@ -102,7 +104,9 @@ pub fn schema_of_answer<T: JsonSchema>() -> Map<String, Value> {
 
 /// A schema as clients of every age read it: without the dialect, number formats of Rust, and `true` where an object is expected.
 pub fn schema_of<T: JsonSchema>() -> Map<String, Value> {
-    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    let schema = SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<T>();
     let mut schema = schema.to_value();
     tidy(&mut schema);
     object(schema)
@@ -171,7 +175,12 @@ pub fn clean(desk: &Desk, mut value: Value) -> Value {
 /// An answer as it leaves; one that is too large is an error.
 pub fn complete(desk: &Desk, answer: Value) -> Result<CallToolResult, Failure> {
     let result = CallToolResult::structured(clean(desk, answer));
-    let size: usize = result.content.iter().filter_map(|block| block.as_text()).map(|text| text.text.len()).sum();
+    let size: usize = result
+        .content
+        .iter()
+        .filter_map(|block| block.as_text())
+        .map(|text| text.text.len())
+        .sum();
     fits(desk, size)?;
     Ok(result)
 }
@@ -210,7 +219,10 @@ fn fits(desk: &Desk, size: usize) -> Result<(), Failure> {
 fn visible(value: &mut Value) {
     match value {
         Value::String(text) if text.chars().any(hidden) => {
-            *text = text.chars().map(|letter| if hidden(letter) { '\u{fffd}' } else { letter }).collect();
+            *text = text
+                .chars()
+                .map(|letter| if hidden(letter) { '\u{fffd}' } else { letter })
+                .collect();
         }
         Value::Array(items) => items.iter_mut().for_each(visible),
         Value::Object(fields) => fields.values_mut().for_each(visible),
@@ -250,7 +262,9 @@ mod tests {
         assert!(schema["properties"]["count"].get("format").is_none());
         assert_eq!(schema["properties"]["at"]["format"], "date-time");
         assert!(schema["$defs"]["Inner"]["properties"]["maybe"].get("format").is_none());
-        let list = wrapped(json!({ "$schema": "x", "type": "array", "items": { "$ref": "#/$defs/A" }, "$defs": { "A": true } }));
+        let list = wrapped(
+            json!({ "$schema": "x", "type": "array", "items": { "$ref": "#/$defs/A" }, "$defs": { "A": true } }),
+        );
         assert_eq!(list["$defs"]["A"], json!({}));
         assert_eq!(list["properties"]["answer"]["items"]["$ref"], "#/$defs/A");
     }
@@ -259,6 +273,9 @@ mod tests {
     fn hidden_letters_are_shown() {
         let mut value = json!({ "title": "disk\u{e0041}\u{e0042} full\u{202e}", "list": ["ok", "\u{200b}"] });
         visible(&mut value);
-        assert_eq!(value, json!({ "title": "disk\u{fffd}\u{fffd} full\u{fffd}", "list": ["ok", "\u{fffd}"] }));
+        assert_eq!(
+            value,
+            json!({ "title": "disk\u{fffd}\u{fffd} full\u{fffd}", "list": ["ok", "\u{fffd}"] })
+        );
     }
 }

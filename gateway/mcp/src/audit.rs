@@ -189,7 +189,12 @@ mod tests {
         let size = |path: &Path| std::fs::metadata(path).unwrap().len();
         assert!(size(&path) <= 2_000 && size(&before(&path)) <= 2_000);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":\n").unwrap();
+        OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"{\"at\":\n")
+            .unwrap();
         assert_eq!(read(&path, 5).unwrap().last().unwrap().duration_ms, 99);
         assert_eq!(read(&folder.path().join("none"), 5).unwrap(), []);
     }

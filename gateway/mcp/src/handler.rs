@@ -10,9 +10,10 @@ use std::time::Duration;
 use chrono::Utc;
 use gateway::{Caller, Role};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult, ContentBlock, ErrorData, GetPromptRequestParams,
-    GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult, ContentBlock,
+    ErrorData, GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
@@ -122,7 +123,9 @@ impl Aegis {
     {
         let caller = self.caller(context)?;
         let began = Instant::now();
-        let client = context.client_info().map(|client| shortened(&format!("{} {}", client.name, client.version)));
+        let client = context
+            .client_info()
+            .map(|client| shortened(&format!("{} {}", client.name, client.version)));
         let mut call = Call {
             at: Utc::now(),
             by: named(&caller),
@@ -226,7 +229,10 @@ pub fn named(caller: &Caller) -> String {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(NAME).collect()
+    text.chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .take(NAME)
+        .collect()
 }
 
 fn cursor(request: &Option<PaginatedRequestParams>) -> Option<&str> {
@@ -277,7 +283,10 @@ impl ServerHandler for Aegis {
         let called = name.clone();
         let work = move |desk: Arc<Desk>, caller: Caller| async move {
             let Some(answered) = registry::call(&desk, &caller, &called, given).await else {
-                let why = format!("there is no tool {:?}: tools/list shows which there are", shortened(&called));
+                let why = format!(
+                    "there is no tool {:?}: tools/list shows which there are",
+                    shortened(&called)
+                );
                 return Ended::error("error", ErrorData::invalid_params(why, None));
             };
             match answered.and_then(|answer| answer::complete(&desk, answer)) {
@@ -290,7 +299,11 @@ impl ServerHandler for Aegis {
             }
         };
         // What was given up is an answer of the tool: its client learns what to do about it.
-        let late = |words| Ok(CallToolResponse::Complete(CallToolResult::error(vec![ContentBlock::text(words)])));
+        let late = |words| {
+            Ok(CallToolResponse::Complete(CallToolResult::error(vec![
+                ContentBlock::text(words),
+            ])))
+        };
         self.written_down(&context, ("tool", &name), written, late, work).await
     }
 
@@ -314,7 +327,8 @@ impl ServerHandler for Aegis {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         self.caller(&context)?;
-        let (resource_templates, next_cursor) = page::slice("templates", &resources::templates(), cursor(&request), PAGE)?;
+        let (resource_templates, next_cursor) =
+            page::slice("templates", &resources::templates(), cursor(&request), PAGE)?;
         Ok(ListResourceTemplatesResult {
             resource_templates,
             next_cursor,
@@ -334,7 +348,8 @@ impl ServerHandler for Aegis {
                 Err(error) => Ended::error("error", error),
             }
         };
-        self.written_down(&context, ("resource", &uri), json!({}), late, work).await
+        self.written_down(&context, ("resource", &uri), json!({}), late, work)
+            .await
     }
 
     async fn list_prompts(
@@ -364,7 +379,8 @@ impl ServerHandler for Aegis {
                 Err(error) => Ended::error("error", error),
             }
         };
-        self.written_down(&context, ("prompt", &name), arguments, late, work).await
+        self.written_down(&context, ("prompt", &name), arguments, late, work)
+            .await
     }
 
     async fn complete(

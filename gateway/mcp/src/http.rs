@@ -132,7 +132,13 @@ impl McpServer {
             closing,
         } = self;
         tracing::info!(%address, "mcp listens");
-        let pipes = socket::serve(socket, aegis, settings.max_body.as_usize(), settings.max_sessions, stop.clone());
+        let pipes = socket::serve(
+            socket,
+            aegis,
+            settings.max_body.as_usize(),
+            settings.max_sessions,
+            stop.clone(),
+        );
         let pipes = tokio::spawn(pipes);
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         let cut = async {
@@ -207,7 +213,10 @@ async fn admit(State(door): State<Door>, mut request: Request, next: Next) -> Re
     let owner = named(&caller);
     if let Err(wait) = door.desk.limits.admit(&owner, Instant::now()) {
         metrics::counter!("aegis_mcp_refused_total", "reason" => "rate").increment(1);
-        let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "too many requests: slow down (mcp.requests_per_minute)");
+        let mut response = problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many requests: slow down (mcp.requests_per_minute)",
+        );
         let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         return response;
@@ -223,7 +232,11 @@ async fn admit(State(door): State<Door>, mut request: Request, next: Next) -> Re
         Some(_) => None,
         None if request.method() == Method::POST && may_open_a_session(request.headers()) => match door.place().await {
             Some(place) => Some(place),
-            None => return busy("there are as many sessions as may be (mcp.max_sessions): try again, or end one with DELETE"),
+            None => {
+                return busy(
+                    "there are as many sessions as may be (mcp.max_sessions): try again, or end one with DELETE",
+                );
+            }
         },
         None => None,
     };
@@ -297,14 +310,17 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 
 fn busy(words: &str) -> Response {
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, words);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("2"));
     response
 }
 
 /// Errors before the protocol begins, as the gateway's are (RFC 9457).
 fn problem(status: StatusCode, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("error");
-    let body = serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    let body =
+        serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
     let mut response = (status, body.to_string()).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

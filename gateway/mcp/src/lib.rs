@@ -35,8 +35,8 @@ mod views;
 
 pub use audit::{Audit, Call, read as read_calls};
 pub use desk::{
-    Desk, ObserveError, Observing, ObservingTool, Overview, PipelineStatus, ProposalRequest, Proposals, Proposed, Queries,
-    QueryError, Rows, SinkState, StageTrouble,
+    Desk, ObserveError, Observing, ObservingTool, Overview, PipelineStatus, ProposalRequest, Proposals, Proposed,
+    Queries, QueryError, Rows, SinkState, StageTrouble,
 };
 pub use handler::Aegis;
 pub use http::{McpError, McpServer, router};

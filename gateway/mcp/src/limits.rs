@@ -49,7 +49,9 @@ impl Limits {
                 return Err(Duration::from_secs(60));
             }
         }
-        let bucket = callers.entry(caller.to_owned()).or_insert(Bucket { left: most, at: now });
+        let bucket = callers
+            .entry(caller.to_owned())
+            .or_insert(Bucket { left: most, at: now });
         let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * rate;
         *bucket = Bucket {
             left: (bucket.left + gained).min(most),
@@ -80,7 +82,10 @@ mod tests {
         assert!(limits.admit("human:ada", start + wait).is_err());
         // A long rest fills the bucket and no more.
         let later = start + Duration::from_secs(3_600);
-        assert_eq!((0..100).filter(|_| limits.admit("human:ada", later).is_ok()).count(), 15);
+        assert_eq!(
+            (0..100).filter(|_| limits.admit("human:ada", later).is_ok()).count(),
+            15
+        );
     }
 
     #[test]

@@ -30,7 +30,13 @@ pub fn timeline(detail: &IncidentDetail) -> String {
         let _ = writeln!(page, "({earlier} earlier moments are left out)\n");
     }
     for moment in detail.events.iter().skip(earlier).map(Moment::from) {
-        let _ = writeln!(page, "- {} **{}** {}", moment.at.to_rfc3339(), moment.fact, plain(&moment.what));
+        let _ = writeln!(
+            page,
+            "- {} **{}** {}",
+            moment.at.to_rfc3339(),
+            moment.fact,
+            plain(&moment.what)
+        );
     }
     page
 }
@@ -85,7 +91,10 @@ fn cited(ids: &[String]) -> String {
 fn plain(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
-        if matches!(letter, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '!' | '|' | '~' | '&') {
+        if matches!(
+            letter,
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '!' | '|' | '~' | '&'
+        ) {
             line.push('\\');
         }
         line.push(letter);

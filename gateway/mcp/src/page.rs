@@ -14,12 +14,19 @@ pub fn cursor(of: &str, place: u32) -> String {
 pub fn place(of: &str, cursor: Option<&str>) -> Result<u32, String> {
     let Some(cursor) = cursor else { return Ok(0) };
     let place = cursor.strip_prefix(of).and_then(|rest| rest.strip_prefix('.'));
-    let place = place.and_then(|place| place.parse().ok()).filter(|place| *place <= FURTHEST);
+    let place = place
+        .and_then(|place| place.parse().ok())
+        .filter(|place| *place <= FURTHEST);
     place.ok_or_else(|| "cursor: it is none that this list gave out: leave it out to begin anew".to_owned())
 }
 
 /// A page of a whole list, and the cursor of the next.
-pub fn slice<T: Clone>(of: &str, all: &[T], cursor: Option<&str>, size: usize) -> Result<(Vec<T>, Option<String>), ErrorData> {
+pub fn slice<T: Clone>(
+    of: &str,
+    all: &[T],
+    cursor: Option<&str>,
+    size: usize,
+) -> Result<(Vec<T>, Option<String>), ErrorData> {
     let from = place(of, cursor).map_err(|why| ErrorData::invalid_params(why, None))? as usize;
     let page: Vec<T> = all.iter().skip(from).take(size).cloned().collect();
     let next = from + page.len();
@@ -44,7 +51,16 @@ mod tests {
             }
         }
         assert_eq!(seen, all);
-        for bad in ["", "3", "tools", "tools.", "tools.x", "tools.-1", "incidents.3", "tools.100001"] {
+        for bad in [
+            "",
+            "3",
+            "tools",
+            "tools.",
+            "tools.x",
+            "tools.-1",
+            "incidents.3",
+            "tools.100001",
+        ] {
             assert!(slice("tools", &all, Some(bad), 3).is_err(), "{bad:?}");
         }
         assert_eq!(slice("tools", &all, Some("tools.70"), 3).unwrap(), (vec![], None));

@@ -32,7 +32,9 @@ const HAND_OVER: &str = "Write the hand-over for whoever takes the next shift.\n
 /// All of them.
 pub fn listed() -> Vec<Prompt> {
     let argument = |name: &str, words: &str, required: bool| {
-        PromptArgument::new(name).with_description(words).with_required(required)
+        PromptArgument::new(name)
+            .with_description(words)
+            .with_required(required)
     };
     let incident = || argument("incident_id", "The incident's id, a UUID.", true);
     vec![
@@ -52,7 +54,11 @@ pub fn listed() -> Vec<Prompt> {
             "hand_over",
             Some("Tell the next shift what is open, what happened, and what waits."),
             Some(vec![
-                argument("since", "Begin of the shift (RFC 3339); 12 hours ago where it is absent.", false),
+                argument(
+                    "since",
+                    "Begin of the shift (RFC 3339); 12 hours ago where it is absent.",
+                    false,
+                ),
                 argument("service", "Only incidents of this service.", false),
             ]),
         )
@@ -64,17 +70,31 @@ pub fn listed() -> Vec<Prompt> {
 pub async fn get(desk: &Desk, name: &str, mut arguments: Map<String, Value>) -> Result<GetPromptResult, ErrorData> {
     let known = listed();
     let Some(prompt) = known.iter().find(|prompt| prompt.name == name) else {
-        return Err(ErrorData::invalid_params(format!("there is no prompt {name:?}: prompts/list shows which there are"), None));
+        return Err(ErrorData::invalid_params(
+            format!("there is no prompt {name:?}: prompts/list shows which there are"),
+            None,
+        ));
     };
-    let takes: Vec<&str> = prompt.arguments.iter().flatten().map(|argument| argument.name.as_str()).collect();
+    let takes: Vec<&str> = prompt
+        .arguments
+        .iter()
+        .flatten()
+        .map(|argument| argument.name.as_str())
+        .collect();
     if let Some(unknown) = arguments.keys().find(|given| !takes.contains(&given.as_str())) {
-        return Err(ErrorData::invalid_params(format!("{unknown}: {name} takes no such argument, only {}", takes.join(", ")), None));
+        return Err(ErrorData::invalid_params(
+            format!("{unknown}: {name} takes no such argument, only {}", takes.join(", ")),
+            None,
+        ));
     }
     let mut take = |field: &str| match arguments.remove(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(ErrorData::invalid_params(format!("{field}: arguments of prompts are texts"), None)),
+        Some(_) => Err(ErrorData::invalid_params(
+            format!("{field}: arguments of prompts are texts"),
+            None,
+        )),
     };
     let (words, uri, data) = match name {
         "hand_over" => {
@@ -96,7 +116,11 @@ pub async fn get(desk: &Desk, name: &str, mut arguments: Map<String, Value>) -> 
                 limit: None,
             };
             let answer = incidents::one(desk, &arguments).await.map_err(Failure::protocol)?;
-            let words = if name == "write_postmortem" { POSTMORTEM } else { INVESTIGATE };
+            let words = if name == "write_postmortem" {
+                POSTMORTEM
+            } else {
+                INVESTIGATE
+            };
             (words, format!("aegis://incidents/{}", id.trim()), answer::json(answer))
         }
     };
@@ -110,7 +134,10 @@ pub async fn get(desk: &Desk, name: &str, mut arguments: Map<String, Value>) -> 
         None,
         None,
     );
-    let messages = vec![PromptMessage::new_text(Speaker::User, format!("{words}\n\n{UNTRUSTED}")), embedded];
+    let messages = vec![
+        PromptMessage::new_text(Speaker::User, format!("{words}\n\n{UNTRUSTED}")),
+        embedded,
+    ];
     let mut result = GetPromptResult::new(messages);
     result.description.clone_from(&prompt.description);
     Ok(result)
@@ -127,7 +154,11 @@ pub async fn complete(desk: &Desk, name: &str, begun: &str) -> Result<CompleteRe
     };
     let found = desk.incidents.incidents(&IncidentFilter::default(), newest).await;
     let found = found.map_err(|error| Failure::from(error).protocol())?;
-    let ids = found.iter().map(|incident| incident.id.to_string()).filter(|id| id.starts_with(begun)).collect();
+    let ids = found
+        .iter()
+        .map(|incident| incident.id.to_string())
+        .filter(|id| id.starts_with(begun))
+        .collect();
     let values = CompletionInfo::new(ids).map_err(|why| ErrorData::internal_error(why, None))?;
     Ok(CompleteResult::new(values))
 }
@@ -135,9 +166,8 @@ pub async fn complete(desk: &Desk, name: &str, begun: &str) -> Result<CompleteRe
 fn since_of(given: Option<&str>) -> Result<DateTime<Utc>, ErrorData> {
     match given {
         None => Ok(Utc::now() - chrono::TimeDelta::hours(12)),
-        Some(text) => text
-            .trim()
-            .parse()
-            .map_err(|_| ErrorData::invalid_params(format!("since: {text:?} is not a time as 2026-11-30T08:00:00Z"), None)),
+        Some(text) => text.trim().parse().map_err(|_| {
+            ErrorData::invalid_params(format!("since: {text:?} is not a time as 2026-11-30T08:00:00Z"), None)
+        }),
     }
 }

@@ -131,12 +131,22 @@ pub struct Listed {
 /// Every tool that the desk has, the server's own first. Makes every schema anew: keep the list.
 pub fn listed(desk: &Desk) -> Vec<Listed> {
     let own = own().into_iter().map(|own| Listed {
-        tool: described(own.name, own.title, own.description.to_owned(), own.effect, own.input, own.output),
+        tool: described(
+            own.name,
+            own.title,
+            own.description.to_owned(),
+            own.effect,
+            own.input,
+            own.output,
+        ),
         effect: own.effect,
     });
     let beside = desk.observing.iter().flat_map(|family| family.tools()).map(|tool| {
         let ObservingTool { name, description, .. } = tool;
-        let (input, output) = (answer::tidied(tool.arguments.clone()), answer::wrapped(tool.reply.clone()));
+        let (input, output) = (
+            answer::tidied(tool.arguments.clone()),
+            answer::wrapped(tool.reply.clone()),
+        );
         let title = name.replace('_', " ");
         Listed {
             tool: described(name, &title, description.clone(), Effect::ObserveBeside, input, output),

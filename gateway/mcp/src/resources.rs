@@ -22,7 +22,10 @@ const PAGE: u32 = 50;
 
 pub fn templates() -> Vec<ResourceTemplate> {
     let template = |uri: &str, name: &str, title: &str, description: &str, form: &str| {
-        ResourceTemplate::new(uri, name).with_title(title).with_description(description).with_mime_type(form)
+        ResourceTemplate::new(uri, name)
+            .with_title(title)
+            .with_description(description)
+            .with_mime_type(form)
     };
     vec![
         template(
@@ -70,10 +73,13 @@ pub async fn list(desk: &Desk, cursor: Option<&str>) -> Result<(Vec<Resource>, O
         .skip(offset)
         .take(PAGE as usize)
         .map(|runbook| {
-            Resource::new(format!("aegis://runbooks/{}", encoded(&runbook.name)), runbook.name.clone())
-                .with_title(runbook.name.clone())
-                .with_mime_type(MARKDOWN)
-                .with_size(runbook.size)
+            Resource::new(
+                format!("aegis://runbooks/{}", encoded(&runbook.name)),
+                runbook.name.clone(),
+            )
+            .with_title(runbook.name.clone())
+            .with_mime_type(MARKDOWN)
+            .with_size(runbook.size)
         })
         .collect();
     let next = offset + listed.len();
@@ -104,14 +110,22 @@ async fn of_incidents(desk: &Desk, offset: u32) -> Result<(Vec<Resource>, Option
 fn of_incident(desk: &Desk, incident: &IncidentView) -> Result<Vec<Resource>, ErrorData> {
     let id = incident.id;
     let title = answer::text(desk, incident.title.clone()).map_err(Failure::protocol)?;
-    let about = format!("{} {} of {}", incident.severity.as_str(), incident.status.as_str(), incident.created_at.to_rfc3339());
+    let about = format!(
+        "{} {} of {}",
+        incident.severity.as_str(),
+        incident.status.as_str(),
+        incident.created_at.to_rfc3339()
+    );
     let resource = |suffix: &str, name: &str, form: &str| {
         Resource::new(format!("aegis://incidents/{id}{suffix}"), format!("{name} {id}"))
             .with_title(format!("{name}: {title}"))
             .with_description(about.clone())
             .with_mime_type(form)
     };
-    let mut resources = vec![resource("", "Incident", JSON), resource("/timeline", "Timeline", MARKDOWN)];
+    let mut resources = vec![
+        resource("", "Incident", JSON),
+        resource("/timeline", "Timeline", MARKDOWN),
+    ];
     // The postmortem's root cause is the incident's.
     if incident.root_cause.is_some() {
         resources.push(resource("/postmortem", "Postmortem", MARKDOWN));
@@ -121,7 +135,12 @@ fn of_incident(desk: &Desk, incident: &IncidentView) -> Result<Vec<Resource>, Er
 
 /// The contents of `uri`.
 pub async fn read(desk: &Desk, uri: &str) -> Result<ReadResourceResult, ErrorData> {
-    let missing = || ErrorData::resource_not_found(format!("there is no resource {uri}: resources/list and its templates show which there are"), None);
+    let missing = || {
+        ErrorData::resource_not_found(
+            format!("there is no resource {uri}: resources/list and its templates show which there are"),
+            None,
+        )
+    };
     let (form, text) = if let Some(path) = uri.strip_prefix("aegis://runbooks/") {
         let name = decoded(path).ok_or_else(missing)?;
         let read = desk.runbooks.read(&name).await.map_err(|error| unreadable(&error))?;
@@ -137,15 +156,23 @@ pub async fn read(desk: &Desk, uri: &str) -> Result<ReadResourceResult, ErrorDat
                 let answer = incidents::one(desk, &arguments).await;
                 let answer = answer.map_err(|failure| not_found(failure, missing()))?;
                 let text = answer::json_text(desk, answer::json(answer)).map_err(Failure::protocol)?;
-                return Ok(ReadResourceResult::new(vec![ResourceContents::text(text, uri).with_mime_type(JSON)]));
+                return Ok(ReadResourceResult::new(vec![
+                    ResourceContents::text(text, uri).with_mime_type(JSON),
+                ]));
             }
             "timeline" => {
-                let detail = incidents::find(desk, id).await.map_err(|failure| not_found(failure, missing()))?;
+                let detail = incidents::find(desk, id)
+                    .await
+                    .map_err(|failure| not_found(failure, missing()))?;
                 (MARKDOWN, markdown::timeline(&detail))
             }
             "postmortem" => {
-                let detail = incidents::find(desk, id).await.map_err(|failure| not_found(failure, missing()))?;
-                let report = evidence::postmortem(desk, detail.incident.id.0).await.map_err(Failure::protocol)?;
+                let detail = incidents::find(desk, id)
+                    .await
+                    .map_err(|failure| not_found(failure, missing()))?;
+                let report = evidence::postmortem(desk, detail.incident.id.0)
+                    .await
+                    .map_err(Failure::protocol)?;
                 (MARKDOWN, markdown::postmortem(id, &report.ok_or_else(missing)?))
             }
             _ => return Err(missing()),
@@ -154,7 +181,9 @@ pub async fn read(desk: &Desk, uri: &str) -> Result<ReadResourceResult, ErrorDat
         return Err(missing());
     };
     let text = answer::text(desk, text).map_err(Failure::protocol)?;
-    Ok(ReadResourceResult::new(vec![ResourceContents::text(text, uri).with_mime_type(form)]))
+    Ok(ReadResourceResult::new(vec![
+        ResourceContents::text(text, uri).with_mime_type(form),
+    ]))
 }
 
 fn not_found(failure: Failure, missing: ErrorData) -> ErrorData {

@@ -59,7 +59,9 @@ impl Runbooks {
             use std::io::Read as _;
             let mut bytes = Vec::new();
             // It may have grown since.
-            std::fs::File::open(&runbook.path)?.take(max_size).read_to_end(&mut bytes)?;
+            std::fs::File::open(&runbook.path)?
+                .take(max_size)
+                .read_to_end(&mut bytes)?;
             Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
         });
         read.await.unwrap_or_else(|lost| Err(io::Error::other(lost)))
@@ -84,9 +86,13 @@ fn walk(folder: &Path, max_size: u64) -> io::Result<Vec<Runbook>> {
                 tracing::warn!(folder = %root.display(), "the folder of runbooks holds too much: not all are listed");
                 return Ok(sorted(found));
             }
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
             // A link counts as what it leads to, if that lies in the folder.
-            let Ok(path) = entry.path().canonicalize() else { continue };
+            let Ok(path) = entry.path().canonicalize() else {
+                continue;
+            };
             if name.starts_with('.') || !path.starts_with(&root) {
                 continue;
             }
@@ -122,7 +128,12 @@ mod tests {
         std::fs::create_dir_all(folder.join("db")).unwrap();
         std::fs::create_dir_all(folder.join(".git")).unwrap();
         std::fs::write(&outside, "secret").unwrap();
-        for (name, text) in [("oom.md", "# OOM"), ("db/Fail over.MD", "# DB"), (".git/x.md", ""), ("notes.txt", "no")] {
+        for (name, text) in [
+            ("oom.md", "# OOM"),
+            ("db/Fail over.MD", "# DB"),
+            (".git/x.md", ""),
+            ("notes.txt", "no"),
+        ] {
             std::fs::write(folder.join(name), text).unwrap();
         }
         std::fs::write(folder.join("huge.md"), "x".repeat(2_000)).unwrap();
@@ -133,7 +144,16 @@ mod tests {
         let names: Vec<String> = runbooks.list().await.unwrap().into_iter().map(|one| one.name).collect();
         assert_eq!(names, ["db/Fail over.MD", "oom.md"]);
         assert_eq!(runbooks.read("oom.md").await.unwrap().as_deref(), Some("# OOM"));
-        for bad in ["link.md", "../secret.md", "huge.md", "up/secret.md", "/etc/passwd", "", "db", "db/../oom.md"] {
+        for bad in [
+            "link.md",
+            "../secret.md",
+            "huge.md",
+            "up/secret.md",
+            "/etc/passwd",
+            "",
+            "db",
+            "db/../oom.md",
+        ] {
             assert_eq!(runbooks.read(bad).await.unwrap(), None, "{bad}");
         }
         assert_eq!(Runbooks::default().list().await.unwrap(), []);

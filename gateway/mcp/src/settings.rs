@@ -95,8 +95,13 @@ impl McpSettings {
             faults.push("allowed_hosts: it is empty: name at least \"127.0.0.1\"".to_owned());
         }
         for origin in &self.allowed_origins {
-            let rest = ["http://", "https://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
-            let port = |host: &str| host.rsplit_once(':').map(|(_, port)| port == "*" || port.parse::<u16>().is_ok());
+            let rest = ["http://", "https://"]
+                .iter()
+                .find_map(|scheme| origin.strip_prefix(scheme));
+            let port = |host: &str| {
+                host.rsplit_once(':')
+                    .map(|(_, port)| port == "*" || port.parse::<u16>().is_ok())
+            };
             if rest.is_none_or(|host| host.contains('/') || port(host) != Some(true)) {
                 faults.push(format!(
                     "allowed_origins: {origin:?} is no origin: write for example \"https://app.example.com:443\" or \"http://localhost:*\""
@@ -110,7 +115,10 @@ impl McpSettings {
             ("audit_size", self.audit_size, 64 << 10),
         ] {
             if size.0 < least {
-                faults.push(format!("{field}: {size} is too small: write at least \"{}\"", HumanSize(least)));
+                faults.push(format!(
+                    "{field}: {size} is too small: write at least \"{}\"",
+                    HumanSize(least)
+                ));
             }
         }
         for (field, time) in [("call_timeout", self.call_timeout), ("session_idle", self.session_idle)] {
@@ -147,13 +155,18 @@ mod tests {
         };
         check(true, &named, &[]);
         check(false, &|settings| settings.allowed_hosts.clear(), &["allowed_hosts"]);
-        let origin = |origin: &'static str| move |settings: &mut McpSettings| settings.allowed_origins = vec![origin.to_owned()];
+        let origin =
+            |origin: &'static str| move |settings: &mut McpSettings| settings.allowed_origins = vec![origin.to_owned()];
         check(false, &origin("https://app.example.com:443"), &[]);
         check(false, &origin("http://[::1]:*"), &[]);
         check(false, &origin("https://app.example.com"), &["allowed_origins"]);
         check(false, &origin("app.example.com:443"), &["allowed_origins"]);
         check(false, &|settings| settings.max_body = HumanSize(1), &["max_body"]);
-        check(false, &|settings| settings.runbooks = Some("/nowhere/at/all".into()), &["runbooks"]);
+        check(
+            false,
+            &|settings| settings.runbooks = Some("/nowhere/at/all".into()),
+            &["runbooks"],
+        );
         check(
             false,
             &|settings| {

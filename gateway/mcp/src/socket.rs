@@ -56,7 +56,10 @@ pub async fn serve(listener: UnixListener, aegis: Aegis, max_line: usize, client
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
             // Its end of the pipe closes, and it says so.
-            tracing::warn!(clients, "too many clients over stdio: one was refused (mcp.max_sessions)");
+            tracing::warn!(
+                clients,
+                "too many clients over stdio: one was refused (mcp.max_sessions)"
+            );
             continue;
         };
         let (aegis, stop) = (aegis.clone(), stop.child_token());

@@ -186,7 +186,10 @@ impl Policy {
                         return Decision {
                             effect: Effect::Ask,
                             rule: Some(rule.name.clone()),
-                            why: format!("rule {} allows it to agents, and {} is none", rule.name, proposal.proposed_by),
+                            why: format!(
+                                "rule {} allows it to agents, and {} is none",
+                                rule.name, proposal.proposed_by
+                            ),
                         };
                     }
                     None => {

@@ -54,7 +54,9 @@ impl Overview for Standings {
             reason: failing.reason.to_owned(),
             detail: failing.detail,
         });
-        let sinks = sinks.into_iter().map(|((sink, topic), (lag, lost))| SinkState { sink, topic, lag, lost });
+        let sinks = sinks
+            .into_iter()
+            .map(|((sink, topic), (lag, lost))| SinkState { sink, topic, lag, lost });
         Ok(PipelineStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ready: report.ready,

@@ -37,7 +37,9 @@ impl Proposals for LogProposals {
         } = request;
         let row = self.orders.incident(incident).await?;
         if let Some(into) = row.merged_into {
-            return Err(OrderError::Conflict(format!("the incident lives on in {into}: propose it there")));
+            return Err(OrderError::Conflict(format!(
+                "the incident lives on in {into}: propose it there"
+            )));
         }
         if row.status == "resolved" {
             return Err(OrderError::Conflict("the incident is resolved".to_owned()));

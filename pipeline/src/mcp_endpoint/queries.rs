@@ -82,7 +82,9 @@ impl Queries for TableQueries {
         let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let mut seen = BTreeSet::new();
         if let Some(twice) = columns.iter().find(|name| !seen.insert(*name)) {
-            return Err(QueryError::Refused(format!("two columns are called {twice:?}: give each a name of its own with AS")));
+            return Err(QueryError::Refused(format!(
+                "two columns are called {twice:?}: give each a name of its own with AS"
+            )));
         }
         Ok(Rows {
             rows: rows(&batches)?,
@@ -101,7 +103,8 @@ impl Drop for Aborted {
 }
 
 fn rows(batches: &[RecordBatch]) -> Result<Vec<Map<String, Value>>, QueryError> {
-    let failed = |error: &dyn std::fmt::Display| QueryError::Refused(format!("the answer cannot be told as JSON: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| QueryError::Refused(format!("the answer cannot be told as JSON: {error}"));
     let mut bytes = Vec::new();
     let mut writer: Writer<_, JsonArray> = WriterBuilder::new().build(&mut bytes);
     for batch in batches {

@@ -273,7 +273,8 @@ impl IncidentFilter {
         if let Some(text) = &self.text {
             args.push(Value::text(&holding(text)));
             let at = args.len();
-            let holds = ["title", "service", "root_cause"].map(|column| format!("LOWER({column}) LIKE LOWER(${at}) ESCAPE '!'"));
+            let holds = ["title", "service", "root_cause"]
+                .map(|column| format!("LOWER({column}) LIKE LOWER(${at}) ESCAPE '!'"));
             terms.push(format!("({})", holds.join(" OR ")));
         }
         (terms.join(" AND "), args)

@@ -75,7 +75,12 @@ pub async fn findings(desk: &Desk, arguments: &FindingsArguments) -> Result<Find
             continue;
         }
         let output = output(step);
-        findings.extend(output.findings.iter().map(|finding| FindingView::new(&step.agent, finding)));
+        findings.extend(
+            output
+                .findings
+                .iter()
+                .map(|finding| FindingView::new(&step.agent, finding)),
+        );
         unknown.extend(output.unknown.into_iter().map(|what| UnknownView {
             by: step.agent.clone(),
             what,
@@ -92,7 +97,8 @@ pub async fn findings(desk: &Desk, arguments: &FindingsArguments) -> Result<Find
 pub async fn step(desk: &Desk, arguments: &StepArguments) -> Result<StepAnswer, Failure> {
     let id = uuid("step_id", &arguments.step_id)?;
     let found = desk.responses.step(id).await?;
-    let step = found.ok_or_else(|| Failure::Wrong(format!("there is no step {id}: get_findings shows an incident's steps")))?;
+    let step = found
+        .ok_or_else(|| Failure::Wrong(format!("there is no step {id}: get_findings shows an incident's steps")))?;
     Ok(StepAnswer {
         step: StepLine::from(&step),
         incident_id: step.incident_id.to_string(),

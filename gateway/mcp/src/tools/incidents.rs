@@ -100,7 +100,10 @@ pub async fn list(desk: &Desk, arguments: ListArguments) -> Result<ListAnswer, F
         status,
         severity,
         service: arguments.service,
-        text: arguments.text.filter(|text| !text.trim().is_empty()).map(|text| text.trim().to_owned()),
+        text: arguments
+            .text
+            .filter(|text| !text.trim().is_empty())
+            .map(|text| text.trim().to_owned()),
         since: arguments.since,
         until: arguments.until,
     };
@@ -138,7 +141,9 @@ pub async fn why(desk: &Desk, arguments: &OneArguments) -> Result<WhyAnswer, Fai
     }
     let because = detail.members.iter().take(limit).map(|member| {
         let alert = Alert::from(member);
-        let linked = member.linked_to.and_then(|episode| detail.members.iter().find(|other| other.episode == episode));
+        let linked = member
+            .linked_to
+            .and_then(|episode| detail.members.iter().find(|other| other.episode == episode));
         let why = match (&member.key, linked) {
             _ if member.rule.starts_with("opened@") => "It opened the incident.".to_owned(),
             (Some(key), Some(linked)) => format!(
@@ -181,7 +186,11 @@ pub async fn why(desk: &Desk, arguments: &OneArguments) -> Result<WhyAnswer, Fai
 pub async fn find(desk: &Desk, id: &str) -> Result<IncidentDetail, Failure> {
     let id = uuid("incident_id", id)?;
     let found = desk.incidents.incident(IncidentId(id)).await?;
-    found.ok_or_else(|| Failure::Wrong(format!("there is no incident {id}: list_incidents shows which there are")))
+    found.ok_or_else(|| {
+        Failure::Wrong(format!(
+            "there is no incident {id}: list_incidents shows which there are"
+        ))
+    })
 }
 
 fn status_of(word: &str) -> Result<Status, Failure> {
@@ -191,5 +200,6 @@ fn status_of(word: &str) -> Result<Status, Failure> {
 }
 
 fn severity_of(word: &str) -> Result<Severity, Failure> {
-    word.parse().map_err(|fault: String| Failure::Wrong(format!("severity: {fault}")))
+    word.parse()
+        .map_err(|fault: String| Failure::Wrong(format!("severity: {fault}")))
 }

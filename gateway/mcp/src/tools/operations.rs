@@ -84,8 +84,14 @@ pub async fn status(desk: &Desk, _: NoArguments) -> Result<PipelineStatus, Failu
 
 pub async fn letters(desk: &Desk, arguments: LettersArguments) -> Result<LettersAnswer, Failure> {
     let (limit, offset, wanted) = cut("dead_letters", arguments.limit, arguments.cursor.as_deref())?;
-    if let Some(word) = arguments.status.as_deref().filter(|word| !["open", "replayed", "dropped"].contains(word)) {
-        return Err(Failure::Wrong(format!("status: {word:?} is none of open, replayed, dropped")));
+    if let Some(word) = arguments
+        .status
+        .as_deref()
+        .filter(|word| !["open", "replayed", "dropped"].contains(word))
+    {
+        return Err(Failure::Wrong(format!(
+            "status: {word:?} is none of open, replayed, dropped"
+        )));
     }
     let found = desk.responses.letters(arguments.status.as_deref(), wanted).await?;
     Ok(LettersAnswer {
@@ -96,7 +102,11 @@ pub async fn letters(desk: &Desk, arguments: LettersArguments) -> Result<Letters
 
 pub async fn remediations(desk: &Desk, arguments: RemediationsArguments) -> Result<RemediationsAnswer, Failure> {
     let (limit, offset, wanted) = cut("remediations", arguments.limit, arguments.cursor.as_deref())?;
-    let incident = arguments.incident_id.as_deref().map(|id| uuid("incident_id", id)).transpose()?;
+    let incident = arguments
+        .incident_id
+        .as_deref()
+        .map(|id| uuid("incident_id", id))
+        .transpose()?;
     let filter = ResponseFilter {
         incident,
         status: arguments.status,
@@ -111,7 +121,11 @@ pub async fn remediations(desk: &Desk, arguments: RemediationsArguments) -> Resu
 pub async fn remediation(desk: &Desk, arguments: &RemediationArguments) -> Result<RemediationAnswer, Failure> {
     let id = uuid("remediation_id", &arguments.remediation_id)?;
     let found = desk.responses.remediation(id).await?;
-    let view = found.ok_or_else(|| Failure::Wrong(format!("there is no remediation {id}: list_remediations shows which there are")))?;
+    let view = found.ok_or_else(|| {
+        Failure::Wrong(format!(
+            "there is no remediation {id}: list_remediations shows which there are"
+        ))
+    })?;
     Ok(RemediationAnswer {
         remediation: RemediationLine::from(&view),
         proposal: view.proposal,

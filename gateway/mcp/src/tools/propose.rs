@@ -54,14 +54,19 @@ pub fn may(caller: &Caller) -> bool {
 pub async fn propose(desk: &Desk, caller: &Caller, arguments: ProposeArguments) -> Result<ProposeAnswer, Failure> {
     if !may(caller) {
         return Err(Failure::Forbidden(
-            "proposing needs a token with a name and the role responder, approver or admin ([gateway.tokens.NAME])".to_owned(),
+            "proposing needs a token with a name and the role responder, approver or admin ([gateway.tokens.NAME])"
+                .to_owned(),
         ));
     }
     let incident = IncidentId(uuid("incident_id", &arguments.incident_id)?);
     let reason = printable(&arguments.reason);
     match reason.chars().count() {
         0 => return Err(Failure::Wrong("reason: it is empty: say it in a few words".to_owned())),
-        n if n > WORDS => return Err(Failure::Wrong(format!("reason: it has {n} characters, at most {WORDS} are taken"))),
+        n if n > WORDS => {
+            return Err(Failure::Wrong(format!(
+                "reason: it has {n} characters, at most {WORDS} are taken"
+            )));
+        }
         _ => {}
     }
     let request = ProposalRequest {
@@ -86,6 +91,12 @@ pub async fn propose(desk: &Desk, caller: &Caller, arguments: ProposeArguments) 
 
 /// Without letters that a terminal or a card would take for something else.
 fn printable(text: &str) -> String {
-    let kept = text.chars().map(|letter| if letter.is_control() && letter != '\n' { ' ' } else { letter });
+    let kept = text.chars().map(|letter| {
+        if letter.is_control() && letter != '\n' {
+            ' '
+        } else {
+            letter
+        }
+    });
     kept.collect::<String>().trim().to_owned()
 }

@@ -44,7 +44,9 @@ pub async fn query(desk: &Desk, arguments: &QueryArguments) -> Result<QueryAnswe
         Err(QueryError::Refused(why)) => Err(Failure::Wrong(format!("sql: {why}"))),
         Err(QueryError::Unavailable(cause)) => {
             tracing::warn!(cause, "a query was not answered");
-            Err(Failure::Unavailable("the tables are unavailable: try again in a few seconds".to_owned()))
+            Err(Failure::Unavailable(
+                "the tables are unavailable: try again in a few seconds".to_owned(),
+            ))
         }
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use gateway::{
-    Caller, EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, LetterView, OrderError, Page, ReadError,
-    RemediationView, ResponseFilter, ResponseReads, Role, StepView,
+    Caller, EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, LetterView, OrderError, Page,
+    ReadError, RemediationView, ResponseFilter, ResponseReads, Role, StepView,
 };
 use mcp::{
-    Aegis, Audit, Call, Desk, Limits, ObserveError, Observing, ObservingTool, Overview, PipelineStatus, ProposalRequest,
-    Proposals, Proposed, Queries, QueryError, Rows, Runbooks, SinkState, read_calls,
+    Aegis, Audit, Call, Desk, Limits, ObserveError, Observing, ObservingTool, Overview, PipelineStatus,
+    ProposalRequest, Proposals, Proposed, Queries, QueryError, Rows, Runbooks, SinkState, read_calls,
 };
 use model::{CanonicalKey, EpisodeId, Fact, IncidentId, Member, Severity, SignalId, Status};
 use serde_json::{Map, Value, json};
@@ -126,7 +126,11 @@ fn at(minutes: i64) -> DateTime<Utc> {
 
 fn incident(n: u128) -> IncidentDetail {
     let minute = n as i64;
-    let title = if n == 0 { HOSTILE.to_owned() } else { format!("Alert {n} on api") };
+    let title = if n == 0 {
+        HOSTILE.to_owned()
+    } else {
+        format!("Alert {n} on api")
+    };
     let member = |episode: u128, rule: &str, linked_to: Option<u128>| Member {
         episode: EpisodeId(id(10_000 + episode)),
         signal: SignalId(id(20_000 + episode)),
@@ -143,7 +147,10 @@ fn incident(n: u128) -> IncidentDetail {
         linked_to: linked_to.map(|episode| EpisodeId(id(10_000 + episode))),
         apart_ms: linked_to.map(|_| 30_000),
     };
-    let members = vec![member(2 * n, "opened@1", None), member(2 * n + 1, "same-service@1", Some(2 * n))];
+    let members = vec![
+        member(2 * n, "opened@1", None),
+        member(2 * n + 1, "same-service@1", Some(2 * n)),
+    ];
     let event = |revision: u64, fact: &Fact| EventView {
         revision,
         at: at(minute),
@@ -152,8 +159,12 @@ fn incident(n: u128) -> IncidentDetail {
         payload: json!({ "fact": fact }),
     };
     let facts = [
-        Fact::Opened { member: members[0].clone() },
-        Fact::SignalJoined { member: members[1].clone() },
+        Fact::Opened {
+            member: members[0].clone(),
+        },
+        Fact::SignalJoined {
+            member: members[1].clone(),
+        },
     ];
     IncidentDetail {
         incident: IncidentView {
@@ -181,12 +192,20 @@ fn incident(n: u128) -> IncidentDetail {
             metadata: Value::Null,
         },
         members,
-        events: facts.iter().enumerate().map(|(n, fact)| event(n as u64 + 1, fact)).collect(),
+        events: facts
+            .iter()
+            .enumerate()
+            .map(|(n, fact)| event(n as u64 + 1, fact))
+            .collect(),
     }
 }
 
 fn cut<T: Clone>(all: &[T], page: Page) -> Vec<T> {
-    all.iter().skip(page.offset as usize).take(page.limit as usize).cloned().collect()
+    all.iter()
+        .skip(page.offset as usize)
+        .take(page.limit as usize)
+        .cloned()
+        .collect()
 }
 
 #[async_trait]
@@ -198,8 +217,14 @@ impl IncidentReads for World {
         let fits = |view: &&IncidentView| {
             filter.status.is_none_or(|status| status == view.status)
                 && filter.severity.is_none_or(|severity| severity == view.severity)
-                && filter.service.as_ref().is_none_or(|service| view.service.as_ref() == Some(service))
-                && filter.text.as_ref().is_none_or(|text| view.title.contains(text.as_str()))
+                && filter
+                    .service
+                    .as_ref()
+                    .is_none_or(|service| view.service.as_ref() == Some(service))
+                && filter
+                    .text
+                    .as_ref()
+                    .is_none_or(|text| view.title.contains(text.as_str()))
                 && filter.since.is_none_or(|since| view.created_at >= since)
                 && filter.until.is_none_or(|until| view.created_at < until)
         };
@@ -253,7 +278,8 @@ impl ResponseReads for World {
 }
 
 fn step(incident: Uuid) -> StepView {
-    let citation = json!({ "id": "logs-1", "source": "logs", "query": "{}", "from": at(0), "to": at(1), "excerpt": HOSTILE });
+    let citation =
+        json!({ "id": "logs-1", "source": "logs", "query": "{}", "from": at(0), "to": at(1), "excerpt": HOSTILE });
     let statement = json!({ "text": "It leaked.", "citations": ["logs-1"] });
     StepView {
         id: id(500),
@@ -324,10 +350,15 @@ impl Observing for World {
 
     async fn call(&self, name: &str, arguments: Value) -> Result<Value, ObserveError> {
         match name {
-            "metrics_ask" => Ok(json!([1.5, arguments["question"].as_str().map_or(0.0, |text| text.len() as f64)])),
+            "metrics_ask" => Ok(json!([
+                1.5,
+                arguments["question"].as_str().map_or(0.0, |text| text.len() as f64)
+            ])),
             "metrics_hang" => std::future::pending().await,
             "metrics_break" => panic!("a tool that breaks"),
-            _ => Err(ObserveError("metrics refused it: hunter2-hunter2 is no question".to_owned())),
+            _ => Err(ObserveError(
+                "metrics refused it: hunter2-hunter2 is no question".to_owned(),
+            )),
         }
     }
 }

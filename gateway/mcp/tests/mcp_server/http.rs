@@ -52,7 +52,12 @@ impl Door {
     fn with(site: Site, gateway: &GatewaySettings, change: impl FnOnce(&mut McpSettings)) -> Self {
         let mut settings = McpSettings::default();
         change(&mut settings);
-        let router = router(&settings, Guard::new(gateway), site.aegis.clone(), CancellationToken::new());
+        let router = router(
+            &settings,
+            Guard::new(gateway),
+            site.aegis.clone(),
+            CancellationToken::new(),
+        );
         Door { site, router }
     }
 
@@ -61,9 +66,15 @@ impl Door {
             let response = self.router.clone().oneshot(request).await.unwrap();
             let (parts, body) = response.into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
-            (parts.status, parts.headers, String::from_utf8_lossy(&bytes).into_owned())
+            (
+                parts.status,
+                parts.headers,
+                String::from_utf8_lossy(&bytes).into_owned(),
+            )
         };
-        tokio::time::timeout(Duration::from_secs(30), answer).await.expect("an answer that ends")
+        tokio::time::timeout(Duration::from_secs(30), answer)
+            .await
+            .expect("an answer that ends")
     }
 
     async fn post(&self, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
@@ -73,7 +84,11 @@ impl Door {
             ("accept", "application/json, text/event-stream"),
             ("content-type", "application/json"),
         ];
-        for (name, value) in usual.iter().filter(|(name, _)| !headers.iter().any(|(own, _)| own == name)).chain(headers) {
+        for (name, value) in usual
+            .iter()
+            .filter(|(name, _)| !headers.iter().any(|(own, _)| own == name))
+            .chain(headers)
+        {
             request = request.header(*name, *value);
         }
         self.send(request.body(body.into()).unwrap()).await
@@ -84,7 +99,11 @@ impl Door {
     }
 
     async fn in_session(&self, token: &str, session: &str, message: &Value) -> Answer {
-        self.post(&[("authorization", token), ("mcp-session-id", session)], message.to_string()).await
+        self.post(
+            &[("authorization", token), ("mcp-session-id", session)],
+            message.to_string(),
+        )
+        .await
     }
 }
 
@@ -104,16 +123,28 @@ fn session(answer: &Answer) -> String {
 
 /// The last message of a body, be it JSON or a stream of events.
 fn message(body: &str) -> Value {
-    let line = body.lines().rev().find_map(|line| line.strip_prefix("data: ").filter(|data| data.starts_with('{')));
+    let line = body
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("data: ").filter(|data| data.starts_with('{')));
     serde_json::from_str(line.unwrap_or(body)).unwrap_or_else(|e| panic!("{e}: {body}"))
 }
 
 #[tokio::test]
 async fn a_token_opens_and_its_holder_alone_uses_the_session() {
     let door = Door::new();
-    for wrong in [&[][..], &[("authorization", "Bearer nobody")], &[("authorization", "token-of-ada")], &[("authorization", "Basic token-of-ada")]] {
+    for wrong in [
+        &[][..],
+        &[("authorization", "Bearer nobody")],
+        &[("authorization", "token-of-ada")],
+        &[("authorization", "Basic token-of-ada")],
+    ] {
         let (status, headers, body) = door.post(wrong, initialize()).await;
-        assert_eq!((status, &headers["www-authenticate"]), (StatusCode::UNAUTHORIZED, &"Bearer".parse().unwrap()), "{body}");
+        assert_eq!(
+            (status, &headers["www-authenticate"]),
+            (StatusCode::UNAUTHORIZED, &"Bearer".parse().unwrap()),
+            "{body}"
+        );
     }
     let session = session(&door.open(ADA).await);
     let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
@@ -122,7 +153,11 @@ async fn a_token_opens_and_its_holder_alone_uses_the_session() {
     let (_, _, body) = door.in_session(ADA, &session, &call("pipeline_status")).await;
     assert_eq!(message(&body)["result"]["structuredContent"]["ready"], true, "{body}");
     // Somebody else's session is no session.
-    for (token, used) in [(BOB, session.as_str()), ("Bearer a-read-token", &session), (ADA, "made-up")] {
+    for (token, used) in [
+        (BOB, session.as_str()),
+        ("Bearer a-read-token", &session),
+        (ADA, "made-up"),
+    ] {
         let (status, _, body) = door.in_session(token, used, &call("pipeline_status")).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{token} {used}: {body}");
     }
@@ -146,10 +181,16 @@ async fn a_page_in_a_browser_is_kept_out() {
         let (status, _, body) = door.post(headers, initialize()).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{headers:?}: {body}");
     }
-    for headers in [&[("host", "localhost:8001")][..], &[("host", "[::1]:8001")], &[("origin", "http://localhost:6274")]] {
+    for headers in [
+        &[("host", "localhost:8001")][..],
+        &[("host", "[::1]:8001")],
+        &[("origin", "http://localhost:6274")],
+    ] {
         session(&door.post(headers, initialize()).await);
     }
-    let preflight = Request::options("/mcp").header("host", "localhost").header("origin", "http://localhost:1");
+    let preflight = Request::options("/mcp")
+        .header("host", "localhost")
+        .header("origin", "http://localhost:1");
     let (status, headers, _) = door.send(preflight.body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     assert!(headers.get("access-control-allow-origin").is_none());
@@ -157,7 +198,9 @@ async fn a_page_in_a_browser_is_kept_out() {
 
 #[tokio::test]
 async fn rubbish_is_refused_and_the_next_request_is_answered() {
-    let door = Door::with(Site::new(), &tokens(), |settings| settings.max_body = stream::human::HumanSize(8 << 10));
+    let door = Door::with(Site::new(), &tokens(), |settings| {
+        settings.max_body = stream::human::HumanSize(8 << 10)
+    });
     let ada = ("authorization", ADA);
     let giant = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{}\"}}", "x".repeat(20_000));
     let cases: [(&[(&str, &str)], &str, u16); 7] = [
@@ -167,7 +210,11 @@ async fn rubbish_is_refused_and_the_next_request_is_answered() {
         (&[ada], "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}", 422),
         (&[ada, ("content-type", "text/plain")], "{}", 415),
         (&[ada, ("accept", "text/html")], "{}", 406),
-        (&[ada, ("mcp-protocol-version", "1999-01-01")], "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}", 400),
+        (
+            &[ada, ("mcp-protocol-version", "1999-01-01")],
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}",
+            400,
+        ),
     ];
     for (headers, body, expected) in cases {
         let (status, _, told) = door.post(headers, body.to_owned()).await;
@@ -181,7 +228,10 @@ async fn rubbish_is_refused_and_the_next_request_is_answered() {
     let endless = Body::from_stream(futures::stream::iter(chunks));
     let (status, _, _) = door.post(&[ada], endless).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
-    let elsewhere = Request::get("/").header("authorization", ADA).body(Body::empty()).unwrap();
+    let elsewhere = Request::get("/")
+        .header("authorization", ADA)
+        .body(Body::empty())
+        .unwrap();
     assert_eq!(door.send(elsewhere).await.0, StatusCode::NOT_FOUND);
     session(&door.open(ADA).await);
 }
@@ -201,11 +251,26 @@ async fn a_flood_of_sessions_is_refused_until_one_ends() {
     // Those that are open go on, and so does a client of the version without sessions.
     let (status, _, _) = door.in_session(ADA, &sessions[0], &call("pipeline_status")).await;
     assert_eq!(status, StatusCode::OK);
-    let (_, _, body) = door.post(&[("authorization", BOB), ("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "pipeline_status")], modern()).await;
+    let (_, _, body) = door
+        .post(
+            &[
+                ("authorization", BOB),
+                ("mcp-protocol-version", "2026-07-28"),
+                ("mcp-method", "tools/call"),
+                ("mcp-name", "pipeline_status"),
+            ],
+            modern(),
+        )
+        .await;
     assert_eq!(message(&body)["result"]["structuredContent"]["ready"], true, "{body}");
     let end = |token: &str| {
-        let request = Request::delete("/mcp").header("host", "localhost").header("authorization", token);
-        request.header("mcp-session-id", &sessions[0]).body(Body::empty()).unwrap()
+        let request = Request::delete("/mcp")
+            .header("host", "localhost")
+            .header("authorization", token);
+        request
+            .header("mcp-session-id", &sessions[0])
+            .body(Body::empty())
+            .unwrap()
     };
     assert_eq!(door.send(end(BOB)).await.0, StatusCode::NOT_FOUND);
     assert!(door.send(end(ADA)).await.0.is_success());
@@ -251,10 +316,29 @@ async fn the_sdks_own_client_works_through_it() {
     let door = Door::new();
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let router = door.router.clone();
-    tokio::spawn(async move { pump(theirs, Door { site: Site::new(), router }).await });
+    tokio::spawn(async move {
+        pump(
+            theirs,
+            Door {
+                site: Site::new(),
+                router,
+            },
+        )
+        .await
+    });
     let client = ().serve(ours).await.unwrap();
-    assert!(client.list_all_tools().await.unwrap().iter().any(|tool| tool.name == "propose_action"));
-    let answer = client.call_tool(CallToolRequestParams::new("pipeline_status")).await.unwrap();
+    assert!(
+        client
+            .list_all_tools()
+            .await
+            .unwrap()
+            .iter()
+            .any(|tool| tool.name == "propose_action")
+    );
+    let answer = client
+        .call_tool(CallToolRequestParams::new("pipeline_status"))
+        .await
+        .unwrap();
     assert_eq!(answer.structured_content.unwrap()["ready"], true);
     assert_eq!(client.list_all_resources().await.unwrap().len(), 122);
     assert_eq!(door.site.calls().len(), 1);
@@ -268,7 +352,10 @@ async fn pump(pipe: DuplexStream, door: Door) {
     while let Ok(Some(line)) = lines.next_line().await {
         let sent: Value = serde_json::from_str(&line).unwrap();
         let version = &sent["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"];
-        let (method, name) = (sent["method"].as_str().unwrap_or_default(), sent["params"]["name"].as_str().or(sent["params"]["uri"].as_str()));
+        let (method, name) = (
+            sent["method"].as_str().unwrap_or_default(),
+            sent["params"]["name"].as_str().or(sent["params"]["uri"].as_str()),
+        );
         let mut headers = vec![("authorization", ADA)];
         headers.extend(session.as_deref().map(|session| ("mcp-session-id", session)));
         if let Some(version) = version.as_str() {

@@ -51,13 +51,24 @@ async fn the_owner_of_the_folder_joins_and_rubbish_does_not() {
         ..McpSettings::default()
     };
     let desk = Arc::clone(site.aegis.desk());
-    let server = McpServer::bind(settings, &GatewaySettings::default(), desk, site.path()).await.unwrap();
+    let server = McpServer::bind(settings, &GatewaySettings::default(), desk, site.path())
+        .await
+        .unwrap();
     let stop = CancellationToken::new();
     let serving = tokio::spawn(server.serve(stop.clone()));
-    let mode = std::fs::metadata(site.path().join(SOCKET)).unwrap().permissions().mode();
+    let mode = std::fs::metadata(site.path().join(SOCKET))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    for rubbish in ["\n", "GET / HTTP/1.1\r\n\r\n", "{\"user\":7}\n", "{\"user\":\"ada\",\"role\":\"admin\"}\n", &"x".repeat(5_000)] {
+    for rubbish in [
+        "\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "{\"user\":7}\n",
+        "{\"user\":\"ada\",\"role\":\"admin\"}\n",
+        &"x".repeat(5_000),
+    ] {
         hangs_up(said_hello(site.path(), rubbish).await).await;
     }
     let client = joined(site.path(), "{\"user\":\"ada\"}\n").await;
@@ -65,10 +76,16 @@ async fn the_owner_of_the_folder_joins_and_rubbish_does_not() {
     // As many as may be.
     hangs_up(said_hello(site.path(), "{\"user\":\"eve\"}\n").await).await;
     for one in [&client, &evil] {
-        one.call_tool(CallToolRequestParams::new("pipeline_status")).await.unwrap();
+        one.call_tool(CallToolRequestParams::new("pipeline_status"))
+            .await
+            .unwrap();
     }
     let by: Vec<String> = site.calls().into_iter().map(|call| call.by).collect();
     assert_eq!(by, ["human:ada", "human:unnamed"]);
     stop.cancel();
-    tokio::time::timeout(Duration::from_secs(20), serving).await.expect("it stops").unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), serving)
+        .await
+        .expect("it stops")
+        .unwrap()
+        .unwrap();
 }
