@@ -32,6 +32,10 @@ pub enum McpCommand {
 ///
 /// Reads the log of calls in the data folder; no running aegis is needed.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aegis mcp log --limit 10
+  aegis mcp log --json | jq -r .name | sort | uniq -c")]
 pub struct McpLogArgs {
     /// At most this many, the newest
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
