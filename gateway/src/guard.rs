@@ -1,25 +1,20 @@
-//! Who asks: by a bearer token, compared in constant time, as a digest, so that neither content nor length leaks; or by the cookie of a
-//! session ([`crate::sessions`]). A token comes before a cookie.
-
-use std::sync::Arc;
+//! Who asks: by a bearer token ([`crate::tokens`]), or by the cookie of a session ([`crate::sessions`]). A token comes before a cookie.
 
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::problem::Problem;
 use crate::roles::{Caller, Role};
 use crate::sessions::{Presented, SessionDesk, Signed};
 use crate::settings::GatewaySettings;
+use crate::tokens::{Bearer, Tokens};
 
-/// Knows who may what. Without any token everybody may read, and nobody may do more.
+/// Knows who may what.
 #[derive(Clone)]
 pub struct Guard {
-    known: Arc<[([u8; 32], Caller)]>,
+    tokens: Tokens,
     desk: SessionDesk,
 }
 
@@ -33,50 +28,18 @@ enum Admitted {
 
 impl Guard {
     pub fn new(settings: &GatewaySettings, desk: SessionDesk) -> Self {
-        let readers = settings.read_tokens.iter().map(|token| {
-            let caller = Caller {
-                name: None,
-                role: Role::Viewer,
-            };
-            (digest(token.expose().as_bytes()), caller)
-        });
-        let named = settings.tokens.iter().map(|(name, token)| {
-            let caller = Caller {
-                name: Some(name.clone()),
-                role: token.role,
-            };
-            (digest(token.token.expose().as_bytes()), caller)
-        });
-        Guard {
-            known: readers.chain(named).collect(),
-            desk,
-        }
+        let tokens = Tokens::new(settings);
+        Guard { tokens, desk }
     }
 
     /// `Ok(None)`: nobody we know.
     async fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Admitted>, Problem> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        match (values.next(), values.next()) {
-            // Also a token that opens nothing does not keep anybody from what is open.
-            (_, None) if self.known.is_empty() => Ok(Some(Admitted::Anybody)),
-            (None, None) => self.by_session(method, headers).await,
-            (Some(value), None) => Ok(self.by_token(value.as_bytes())),
-            _ => Ok(None),
+        match self.tokens.bearer(headers) {
+            Bearer::NotNeeded => Ok(Some(Admitted::Anybody)),
+            Bearer::None => self.by_session(method, headers).await,
+            Bearer::Known(caller, token) => Ok(Some(Admitted::Token(caller, Presented(token)))),
+            Bearer::Wrong => Ok(None),
         }
-    }
-
-    fn by_token(&self, value: &[u8]) -> Option<Admitted> {
-        let (scheme, token) = value.split_at_checked(7)?;
-        let sent = digest(token.trim_ascii());
-        // Every token is compared, whichever matches.
-        let mut found = None;
-        for (token, caller) in self.known.iter() {
-            if bool::from(token.ct_eq(&sent)) {
-                found = Some(caller);
-            }
-        }
-        let caller = found.filter(|_| scheme.eq_ignore_ascii_case(b"bearer "))?;
-        Some(Admitted::Token(caller.clone(), Presented(sent)))
     }
 
     async fn by_session(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Admitted>, Problem> {
@@ -87,11 +50,11 @@ impl Guard {
             return Ok(None);
         };
         // The token that opened it must still be there, and says what it may now.
-        let of = |(token, caller): &&([u8; 32], Caller)| {
+        let caller = self.tokens.find(|token, caller| {
             caller.name.as_deref() == Some(signed.session.user.as_str())
                 && SessionDesk::opened_with(&secret, &signed, token)
-        };
-        let Some((_, caller)) = self.known.iter().find(of) else {
+        });
+        let Some(caller) = caller else {
             return Ok(None);
         };
         SessionDesk::same_site(&signed, method, headers)?;
@@ -150,8 +113,4 @@ pub async fn require(State(least): State<Role>, request: Request, next: Next) ->
         }
         None => Problem::new(StatusCode::UNAUTHORIZED, "").into_response(),
     }
-}
-
-fn digest(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
 }

@@ -29,6 +29,7 @@ mod responses;
 mod roles;
 mod sessions;
 mod settings;
+mod tokens;
 mod traced;
 
 use std::future::IntoFuture;
@@ -60,9 +61,10 @@ pub use orders::{OrderError, Orders};
 pub use readiness::{Failing, Readiness, ReadinessBounds, Report};
 pub use reads::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
 pub use responses::{LetterView, RemediationView, ResponseFilter, ResponseReads, StepView};
-pub use roles::{ApiToken, Role};
+pub use roles::{ApiToken, Caller, Role};
 pub use sessions::{CSRF_HEADER, OwnSession, SessionView};
 pub use settings::{GatewaySettings, SessionSettings};
+pub use tokens::Tokens;
 
 /// How often histograms are folded when nobody scrapes. Higher: samples pile up in memory between folds.
 const UPKEEP: Duration = Duration::from_secs(5);

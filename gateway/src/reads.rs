@@ -15,12 +15,18 @@ pub trait IncidentReads: Send + Sync + 'static {
     async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, ReadError>;
 }
 
-/// All given conditions must hold; values are compared for equality.
+/// All given conditions must hold; values are compared for equality where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IncidentFilter {
     pub status: Option<Status>,
     pub severity: Option<Severity>,
     pub service: Option<String>,
+    /// Words that title, service or root cause hold, in any case.
+    pub text: Option<String>,
+    /// Not before this, by `created_at`.
+    pub since: Option<DateTime<Utc>>,
+    /// Before this, by `created_at`.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// A cut of a list.

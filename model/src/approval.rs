@@ -88,6 +88,8 @@ pub enum NotApproved {
     NotYet { at: DateTime<Utc> },
     #[error("{who} proposed it and cannot grant it")]
     OwnProposal { who: String },
+    #[error("rule {rule} allows what agents propose, and {who} is none")]
+    RuleForAgents { rule: String, who: String },
     #[error("the target changed since it was granted: {what}")]
     TargetChanged { what: &'static str },
     #[error("it would touch {pods} pods, {granted} were granted")]
@@ -141,6 +143,14 @@ pub fn approve(
     }
     if grant.by.label() == proposal.proposed_by {
         return Err(NotApproved::OwnProposal {
+            who: proposal.proposed_by.clone(),
+        });
+    }
+    if let Approver::Rule { name, .. } = &grant.by
+        && !proposal.by_agent()
+    {
+        return Err(NotApproved::RuleForAgents {
+            rule: name.clone(),
             who: proposal.proposed_by.clone(),
         });
     }

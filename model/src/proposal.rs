@@ -67,6 +67,11 @@ impl Proposal {
         ids::derived(&format!("proposal/{incident}/{run}/{plan_hash}"))
     }
 
+    /// One of our own agents proposed it, on typed findings; otherwise somebody over an API, in words.
+    pub fn by_agent(&self) -> bool {
+        self.proposed_by.starts_with("agent:")
+    }
+
     /// Key of its records on `remediations`: everything about one namespace stands in one order, so that budgets hold.
     pub fn key(&self) -> String {
         let target = self.action.target();

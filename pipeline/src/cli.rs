@@ -13,6 +13,7 @@ pub mod exit;
 mod incidents;
 mod ingest;
 mod logs;
+mod mcp;
 pub mod render;
 pub mod repartition;
 mod response;
@@ -37,6 +38,7 @@ pub use exit::Exit;
 pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
 pub use logs::{LogsArgs, TemplatesArgs, WhichLines};
+pub use mcp::{McpArgs, McpCommand, McpLogArgs};
 pub use repartition::RepartitionArgs;
 pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
@@ -101,6 +103,7 @@ pub enum Command {
     Logs(LogsArgs),
     Templates(TemplatesArgs),
     Sql(SqlArgs),
+    Mcp(McpArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
     Approve(ApproveArgs),
@@ -125,6 +128,7 @@ pub enum Work {
     Logs(LogsArgs),
     Templates(TemplatesArgs),
     Sql(SqlArgs),
+    Mcp(McpArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
     Approve(ApproveArgs),
@@ -199,6 +203,7 @@ fn carry_out(
         Command::Logs(args) => Work::Logs(args),
         Command::Templates(args) => Work::Templates(args),
         Command::Sql(args) => Work::Sql(args),
+        Command::Mcp(args) => Work::Mcp(args),
         Command::DeadLetters(args) => Work::DeadLetters(args),
         Command::Runs(args) => Work::Runs(args),
         Command::Remediation(args) => Work::Remediation(args),

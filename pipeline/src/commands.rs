@@ -5,6 +5,7 @@ mod audit;
 mod dead_letters;
 mod lines;
 mod logs;
+mod mcp;
 mod repartition;
 mod response;
 mod sinks;
@@ -40,6 +41,7 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Logs(arguments) => lines::logs(session, arguments).await,
             Work::Templates(arguments) => lines::templates(session, arguments).await,
             Work::Sql(arguments) => ask::carry_out(session, arguments).await,
+            Work::Mcp(arguments) => mcp::carry_out(session, arguments).await,
             Work::Runs(arguments) => response::runs(session, arguments).await,
             Work::Remediation(arguments) => response::remediation(session, arguments).await,
             Work::Approve(arguments) => response::approve(session, arguments).await,
@@ -103,6 +105,7 @@ async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exi
             otlp_grpc = shown(addresses.otlp_grpc),
             gateway = shown(addresses.gateway),
             sql = shown(addresses.sql),
+            mcp = shown(addresses.mcp),
             "aegis runs"
         );
     })
@@ -116,6 +119,7 @@ async fn demo_command(session: Session, arguments: DemoArgs) -> anyhow::Result<E
         &mut config.dispatcher.listen,
         &mut config.gateway.listen,
         &mut config.sql.listen,
+        &mut config.mcp.listen,
     ];
     for listen in listening.into_iter().chain(&mut config.dispatcher.otlp_grpc_listen) {
         let port = listen.port().checked_add(arguments.port_offset);

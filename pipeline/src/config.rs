@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use agents::AgentSettings;
 use gateway::GatewaySettings;
+use mcp::McpSettings;
 use model::{Signer, topics};
 use operators::correlate::CorrelateSettings;
 use operators::crew::CrewSettings;
@@ -99,6 +100,7 @@ pub struct Config {
     pub gateway: GatewaySettings,
     pub shared: SharedSettings,
     pub sql: SqlServerSettings,
+    pub mcp: McpSettings,
     pub readiness: ReadinessSettings,
     pub logging: LoggingSettings,
     pub telemetry: TelemetrySettings,
@@ -266,6 +268,7 @@ impl Config {
         let grpc = self.dispatcher.otlp_grpc_listen;
         listeners.extend(grpc.map(|address| ("dispatcher.otlp_grpc_listen", address)));
         listeners.extend(self.sql.enabled.then_some(("sql.listen", self.sql.listen)));
+        listeners.extend(self.mcp.enabled.then_some(("mcp.listen", self.mcp.listen)));
         listeners
     }
 

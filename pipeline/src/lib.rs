@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod ledger;
 pub mod letters;
 pub mod logging;
+pub mod mcp_endpoint;
 pub mod orders;
 pub mod readiness;
 pub mod reads;

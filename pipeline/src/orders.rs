@@ -11,7 +11,7 @@ use model::command::{IncidentCommand, Order};
 use model::investigation::{RunOrder, RunVerb, StepEvent};
 use model::remediation::{RemediationEvent, RemediationFact, RemediationStatus};
 use model::signing::{Message, Signer};
-use model::{IncidentId, ids, topics};
+use model::{IncidentId, Proposal, ids, topics};
 use serde::Serialize;
 use sinks::sql::{IncidentRow, RemediationRow, Store};
 use stream::log::NewRecord;
@@ -63,7 +63,7 @@ impl LogOrders {
         Ok(())
     }
 
-    async fn incident(&self, id: IncidentId) -> Result<IncidentRow, OrderError> {
+    pub(crate) async fn incident(&self, id: IncidentId) -> Result<IncidentRow, OrderError> {
         let found = self.store.incident(id.0).await;
         let found = found.map_err(|e| OrderError::Unavailable(e.to_string()))?;
         found
@@ -103,6 +103,16 @@ impl LogOrders {
             )));
         }
         Ok(row)
+    }
+
+    /// Puts a proposal before the gate. The same one again counts once.
+    pub(crate) async fn propose(&self, proposal: &Proposal) -> Result<(), OrderError> {
+        let fact = RemediationFact::Proposed {
+            proposal: Box::new(proposal.clone()),
+        };
+        let event = RemediationEvent::new(proposal.id, proposal.incident_id, proposal.proposed_at, fact);
+        self.append(topics::REMEDIATIONS, &proposal.key(), None, None, &event)
+            .await
     }
 
     async fn remediation(&self, row: &RemediationRow, fact: RemediationFact) -> Result<(), OrderError> {

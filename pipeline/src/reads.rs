@@ -28,6 +28,9 @@ impl IncidentReads for StoreReads {
             status: filter.status,
             severity: filter.severity,
             service: filter.service.clone(),
+            text: filter.text.clone(),
+            since: filter.since,
+            until: filter.until,
             ..sql::IncidentFilter::default()
         };
         let rows = self

@@ -33,6 +33,7 @@ use crate::gaps::GapCloser;
 use crate::heartbeat::Heartbeat;
 use crate::letters::DeskLetters;
 use crate::logging;
+use crate::mcp_endpoint;
 use crate::orders::LogOrders;
 use crate::readiness::watch_health;
 use crate::reads::{CachedReads, StoreReads};
@@ -60,6 +61,8 @@ pub struct Addresses {
     pub gateway: Option<SocketAddr>,
     /// SQL over PostgreSQL's wire protocol.
     pub sql: Option<SocketAddr>,
+    /// The Model Context Protocol.
+    pub mcp: Option<SocketAddr>,
 }
 
 /// One layer of the process: it stops as a whole, after the layers above it.
@@ -262,8 +265,8 @@ pub async fn run(
             metrics: prometheus,
             readiness: readiness.clone(),
             incidents: reads.clone(),
-            responses: reads,
-            orders: Arc::new(orders),
+            responses: reads.clone(),
+            orders: Arc::new(orders.clone()),
             letters: Arc::new(DeskLetters::new(world.runtime.log.clone(), world.runtime.clock.clone())),
             sessions: shared.sessions.clone(),
             changes: changes.clone(),
@@ -272,11 +275,19 @@ pub async fn run(
         addresses.gateway = Some(gateway.local_addr());
         let closing = last.stop.clone();
         last.tasks.spawn(async move { Ok(gateway.serve(closing).await?) });
+        let mut recent = None;
         if world.config.sql.enabled {
             let endpoint = SqlEndpoint::open(&world).await?;
             addresses.sql = Some(endpoint.local_addr()?);
+            recent = Some(endpoint.recent());
             let closing = last.stop.clone();
             last.tasks.spawn(endpoint.serve(closing));
+        }
+        if world.config.mcp.enabled {
+            let server = mcp_endpoint::open(&world, reads, orders, readiness.clone(), recent).await?;
+            addresses.mcp = Some(server.local_addr());
+            let closing = last.stop.clone();
+            last.tasks.spawn(async move { Ok(server.serve(closing).await?) });
         }
     }
     if let Some(dispatcher) = addresses.dispatcher

@@ -127,6 +127,7 @@ fn compose_takes_the_file() {
         ("aegis", 5433),
         ("aegis", 3001),
         ("aegis", 8000),
+        ("aegis", 8001),
         ("collector", 4317),
         ("jaeger", 16686),
     ] {

@@ -17,6 +17,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &["stream", "sql"]),
     ("gateway", &["model", "stream", "sql", "sinks", "shared"]),
     ("shared", &["stream"]),
+    // Nothing that acts is within its reach: not the tools, not the sinks.
+    ("mcp", &["model", "stream", "gateway"]),
     (
         "pipeline",
         &[
@@ -29,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wire",
             "gateway",
             "shared",
+            "mcp",
             "tools",
             "agents",
             "telemetry",

@@ -412,6 +412,29 @@ async fn a_merge_moves_the_members(database: Database) {
         .await,
         1
     );
+    let title = &survivor.incident.title;
+    let began = survivor.incident.created_at;
+    let holding = |text: &str| IncidentFilter {
+        text: Some(text.to_owned()),
+        ..Default::default()
+    };
+    for (text, found) in [
+        (title.to_uppercase().as_str(), 1),
+        ("CHECKOUT", 1),
+        ("%", 0),
+        ("_", 0),
+        ("!", 0),
+        ("nothing of the kind", 0),
+    ] {
+        assert_eq!(list(holding(text)).await, found, "{text:?} in {title:?}");
+    }
+    let span = |since, until| IncidentFilter {
+        since,
+        until,
+        ..Default::default()
+    };
+    assert_eq!(list(span(Some(began), None)).await, 1);
+    assert_eq!(list(span(None, Some(began))).await, 0);
     let counts = store.counts().await.unwrap();
     assert_eq!(
         (

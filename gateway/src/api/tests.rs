@@ -10,6 +10,7 @@ fn understood() {
             status,
             severity,
             service: service.map(str::to_owned),
+            ..IncidentFilter::default()
         };
         assert_eq!(parse(query), Ok((filter, Page { limit, offset })), "{query}");
     };

@@ -154,7 +154,8 @@ impl Policy {
         hex(&Sha256::digest(serde_json::to_vec(&self.rules).unwrap_or_default()))
     }
 
-    /// The strictest rule that matches decides. A budget that is used up turns "allow" into "ask".
+    /// The strictest rule that matches decides. A budget that is used up turns "allow" into "ask", and so does a proposer that is no
+    /// agent: a rule allows what our own agents propose on cited evidence, not what anybody says over an API.
     pub fn decide(&self, proposal: &Proposal, usage: &Usage, now: DateTime<Utc>) -> Decision {
         let case = Example {
             action: proposal.action.kind(),
@@ -181,6 +182,16 @@ impl Policy {
                     };
                 }
                 Some(budget) => match budget.refuses(&rule.name, proposal, usage, now) {
+                    None if !proposal.by_agent() => {
+                        return Decision {
+                            effect: Effect::Ask,
+                            rule: Some(rule.name.clone()),
+                            why: format!(
+                                "rule {} allows it to agents, and {} is none",
+                                rule.name, proposal.proposed_by
+                            ),
+                        };
+                    }
                     None => {
                         return Decision {
                             effect: Effect::Allow,

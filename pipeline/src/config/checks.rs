@@ -141,6 +141,11 @@ impl<'a> Checks<'a> {
         for fault in self.config.sql.faults() {
             self.component_fault("sql", &fault);
         }
+        let gateway = &self.config.gateway;
+        let tokens = !gateway.read_tokens.is_empty() || !gateway.tokens.is_empty();
+        for fault in self.config.mcp.faults(tokens) {
+            self.component_fault("mcp", &fault);
+        }
         let mut taken: BTreeMap<u16, (&str, SocketAddr)> = BTreeMap::new();
         for (key, address) in self.config.listeners() {
             // Port 0 asks for any free port.
