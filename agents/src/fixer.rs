@@ -121,7 +121,7 @@ fn propose(request: &StepRequest, facts: &Facts, settings: &AgentSettings) -> Re
     // The narrower count of two could let a plan through a budget that it does not fit.
     blast_radius.pods = blast_radius.pods.max(pods_touched(&planned.action, &run.target));
     blast_radius.workloads = blast_radius.workloads.max(1);
-    let same_target = |inverse: &Action| inverse.target() == planned.action.target();
+    let same_target = |inverse: &Action| inverse.place() == planned.action.place();
     let inverse = run.inverse.clone().filter(same_target);
     let undo = match &inverse {
         Some(inverse) => format!("To take it back: {inverse}."),

@@ -176,7 +176,7 @@ fn what_made_it_worse_is_taken_back() {
     let incident = t.incident("a", Severity::Critical);
     let mut plan = proposal(incident, 0);
     plan.inverse = Some(Action::Rollback {
-        target: plan.action.target().clone(),
+        target: plan.action.workload().unwrap().clone(),
         to_revision: Some(3),
     });
     t.hear(&RemediationEvent::new(
@@ -342,7 +342,7 @@ fn every_touch_of_a_plan_shows() {
     let mut t = Theatre::new(vec![allow()]);
     let incident = t.incident("a", Severity::Critical);
     let mut forged = proposal(incident, 0);
-    let mut target = forged.action.target().clone();
+    let mut target = forged.action.workload().unwrap().clone();
     target.name = "database".into();
     forged.action = Action::Restart { target };
     let event = RemediationEvent::new(

@@ -28,6 +28,12 @@ pub(super) fn kind_name(kind: WorkloadKind) -> &'static str {
     }
 }
 
+/// The workload that an action is about.
+pub(super) fn target(action: &Action) -> Result<&Workload, ToolError> {
+    let none = || ToolError::refused(TOOL, format!("{action} is about no workload"));
+    action.workload().ok_or_else(none)
+}
+
 /// Path of the object itself. Names are checked: they become part of a path.
 pub(super) fn path(cluster: &str, workload: &Workload) -> Result<String, ToolError> {
     if workload.cluster != cluster {
@@ -166,6 +172,8 @@ impl Object {
                 json!({"template": self.template(), "to": to})
             }
             Action::Scale { .. } => json!({"replicas": self.replicas()}),
+            // `target` refuses what is about no workload.
+            _ => Value::Null,
         };
         TargetState {
             uid: self.uid().to_owned(),
