@@ -14,10 +14,12 @@ use model::{Action, Workload};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tools::ToolError;
+use tools::github::security::{Change, ChangeSecrets, OneAlert, SecurityAlert};
 use tools::observe::{
     Comparison, Deployment, Deployments, DryRun, LogAnswer, LogQuery, Observe, Pod, Revision, Series, TicketAnswer,
     TicketQuery,
 };
+use tools::terraform::{Drift, Folder};
 
 use crate::text;
 
@@ -45,6 +47,8 @@ const LOGS: &str = "the log store";
 const CLUSTER: &str = "the cluster";
 const CODE: &str = "the code host";
 const TICKETS: &str = "the ticket system";
+const SECURITY: &str = "the code host's scanners";
+const TERRAFORM: &str = "Terraform";
 
 /// The tools of one step and what became of them.
 pub struct Gather<'a> {
@@ -208,6 +212,48 @@ impl<'a> Gather<'a> {
         let told = |found: &TicketAnswer| format!("{} tickets", found.tickets.len());
         self.ask(TICKETS, "jira_search", arguments, tool.search(query), told)
             .await
+    }
+
+    pub async fn security_alert(&mut self, one: &OneAlert) -> Asked<SecurityAlert> {
+        let tool = self.tools.security.clone().ok_or_else(|| absent(SECURITY))?;
+        if !tool.knows(&one.repository) {
+            return Err(Miss::Absent(format!("{SECURITY} may not be asked about {}", one.repository)));
+        }
+        let arguments = serde_json::to_value(one).unwrap_or_default();
+        let told = |alert: &SecurityAlert| format!("alert {} is {}", alert.number, text::line(&alert.state, 40));
+        let call = tool.alert(one);
+        self.ask(SECURITY, "github_security_alert", arguments, call, told).await
+    }
+
+    pub async fn secrets_in_change(&mut self, change: &Change) -> Asked<ChangeSecrets> {
+        let tool = self.tools.security.clone().ok_or_else(|| absent(SECURITY))?;
+        let arguments = serde_json::to_value(change).unwrap_or_default();
+        let told = |found: &ChangeSecrets| format!("{} files, {} sightings", found.files, found.sightings.len());
+        let call = tool.secrets_in_change(change);
+        self.ask(SECURITY, "github_secrets_in_change", arguments, call, told).await
+    }
+
+    /// The folders of Terraform that describe an environment.
+    pub fn folders(&self, environment: &str) -> Vec<Folder> {
+        let tool = self.tools.infrastructure.as_ref();
+        let all = tool.map(|tool| tool.folders()).unwrap_or_default();
+        let of = |folder: &Folder| folder.environment.is_empty() || folder.environment == environment;
+        all.into_iter().filter(of).collect()
+    }
+
+    /// Takes what is left of the step's time: the providers are asked.
+    pub async fn drift(&mut self, folder: &str) -> Asked<Drift> {
+        let tool = self.tools.infrastructure.clone().ok_or_else(|| absent(TERRAFORM))?;
+        let told = |drift: &Drift| match drift.clean {
+            true => "clean".to_owned(),
+            false => drift.plan.summary(),
+        };
+        let left = self.until.saturating_duration_since(Instant::now());
+        let usual = std::mem::replace(&mut self.call_timeout, left);
+        let call = tool.drift(folder);
+        let answer = self.ask(TERRAFORM, "terraform_drift", json!({ "folder": folder }), call, told).await;
+        self.call_timeout = usual;
+        answer
     }
 
     async fn ask<T>(

@@ -12,6 +12,8 @@
 //! ever comes from it: see [`subject`] and [`fixer`].
 
 pub mod change_point;
+pub mod compliance;
+pub mod compliance_checker;
 pub mod deployed;
 pub mod expression;
 pub mod findings;
@@ -25,6 +27,7 @@ pub mod pods;
 pub mod postmortem;
 pub mod reasoner;
 mod run;
+pub mod security_auditor;
 pub mod settings;
 pub mod subject;
 pub mod symptom;

@@ -151,7 +151,12 @@ fn timeline(evidence: &Evidence, report: &mut Report) -> Vec<Moment> {
             FindingKind::MetricChange => Some(("onset", "The symptom's metric began to rise")),
             FindingKind::OutOfMemory => Some(("first_at", "First log line that says memory ran out")),
             FindingKind::ErrorLines => Some(("first_at", "First error line")),
-            FindingKind::Impact | FindingKind::RecentChange | FindingKind::UnhealthyPods => None,
+            FindingKind::Impact
+            | FindingKind::RecentChange
+            | FindingKind::UnhealthyPods
+            | FindingKind::SecurityAlert
+            | FindingKind::SecretExposed
+            | FindingKind::Drift => None,
         };
         if let Some((at, text)) = moment.and_then(|(field, text)| Some((time(finding, field)?, text))) {
             moments.push((at, text.to_owned(), finding.citations.clone()));

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use place::{GITHUB, JIRA, Place, SYSTEMS};
+pub use place::{GITHUB, JIRA, Place, SYSTEMS, TERRAFORM};
 
 /// A workload of a Kubernetes cluster that its controller can restart, roll back or scale.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -111,6 +111,19 @@ pub enum Action {
         /// Name of the status to reach.
         to: String,
     },
+    /// Apply a saved plan of Terraform: this file, on this state, and no other.
+    TerraformApply {
+        /// Name of the configured folder.
+        folder: String,
+        /// Name of the saved plan.
+        plan: String,
+        /// Hex SHA-256 of the file.
+        sha256: String,
+        /// Names the state that it was looked at on; empty where there is none yet.
+        lineage: String,
+        /// Serial of that state.
+        serial: u64,
+    },
 }
 
 /// The kinds of action, as policies name them.
@@ -126,6 +139,7 @@ pub enum ActionKind {
     JiraIssue,
     JiraComment,
     JiraTransition,
+    TerraformApply,
 }
 
 impl ActionKind {
@@ -139,6 +153,7 @@ impl ActionKind {
         ActionKind::JiraIssue,
         ActionKind::JiraComment,
         ActionKind::JiraTransition,
+        ActionKind::TerraformApply,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -152,6 +167,7 @@ impl ActionKind {
             ActionKind::JiraIssue => "jira_issue",
             ActionKind::JiraComment => "jira_comment",
             ActionKind::JiraTransition => "jira_transition",
+            ActionKind::TerraformApply => "terraform_apply",
         }
     }
 
@@ -173,6 +189,7 @@ impl Action {
             Action::JiraIssue { .. } => ActionKind::JiraIssue,
             Action::JiraComment { .. } => ActionKind::JiraComment,
             Action::JiraTransition { .. } => ActionKind::JiraTransition,
+            Action::TerraformApply { .. } => ActionKind::TerraformApply,
         }
     }
 
@@ -226,6 +243,19 @@ impl Action {
             }
             Action::JiraComment { ticket, body } => parts.extend([ticket.clone(), body.clone()]),
             Action::JiraTransition { ticket, to } => parts.extend([ticket.clone(), to.clone()]),
+            Action::TerraformApply {
+                folder,
+                plan,
+                sha256,
+                lineage,
+                serial,
+            } => parts.extend([
+                folder.clone(),
+                plan.clone(),
+                sha256.clone(),
+                lineage.clone(),
+                serial.to_string(),
+            ]),
         }
         let mut hash = Sha256::new();
         for part in parts {
@@ -276,6 +306,12 @@ impl fmt::Display for Action {
             } => write!(f, "write a {kind} into {project}: {title}"),
             Action::JiraComment { ticket, .. } => write!(f, "comment on {ticket}"),
             Action::JiraTransition { ticket, to } => write!(f, "bring {ticket} into the status {to}"),
+            Action::TerraformApply {
+                folder, plan, sha256, ..
+            } => {
+                let short = sha256.get(..12).unwrap_or(sha256);
+                write!(f, "apply the saved plan {plan} ({short}) to {folder}")
+            }
         }
     }
 }

@@ -227,7 +227,8 @@ pub fn pods_touched(action: &Action, state: &TargetState) -> u32 {
         | Action::GithubRerun { .. }
         | Action::JiraIssue { .. }
         | Action::JiraComment { .. }
-        | Action::JiraTransition { .. } => 0,
+        | Action::JiraTransition { .. }
+        | Action::TerraformApply { .. } => 0,
     }
 }
 

@@ -287,7 +287,8 @@ impl Config {
                 time: own.retention.limit(),
                 bytes: own.retention_bytes.map(|size| size.get()),
             },
-            (None, topics::INCIDENTS | topics::REMEDIATIONS | topics::LEDGER) => Retention::default(),
+            // What evidence is made of.
+            (None, topics::INCIDENTS | topics::REMEDIATIONS | topics::LEDGER | topics::COMPLIANCE) => Retention::default(),
             // Lines are many, and the archive has them.
             (None, topics::LOGS | topics::LINES) => Retention {
                 time: self

@@ -111,6 +111,10 @@ pub(crate) fn absent(action: &Action) -> ToolError {
             "jira",
             "tools.jira.write, with the project that the action is about",
         ),
+        ActionKind::TerraformApply => (
+            "terraform",
+            "tools.terraform.folders, with the folder that the action is about and apply = true",
+        ),
     };
     ToolError::Absent { tool, setting }
 }

@@ -8,7 +8,9 @@ mod jira;
 mod kubernetes;
 mod logs;
 mod prometheus;
+mod security;
 mod slack;
+mod terraform;
 
 use model::Action;
 use schemars::{JsonSchema, Schema, schema_for};
@@ -60,8 +62,10 @@ pub fn catalog() -> Vec<Tool> {
         logs::tools(),
         slack::tools(),
         github::tools(),
+        security::tools(),
         jira::tools(),
         kubernetes::tools(),
+        terraform::tools(),
     ]
     .concat()
 }
@@ -72,9 +76,11 @@ pub async fn call(observe: &Observe, name: &str, arguments: Value) -> Result<Val
         "prometheus" => prometheus::call(observe, name, arguments).await,
         "logs" => logs::call(observe, name, arguments).await,
         "slack" => slack::call(observe, name, arguments).await,
+        "github" if security::names(name) => security::call(observe, name, arguments).await,
         "github" => github::call(observe, name, arguments).await,
         "jira" => jira::call(observe, name, arguments).await,
         "kubernetes" => kubernetes::call(observe, name, arguments).await,
+        "terraform" => terraform::call(observe, name, arguments).await,
         _ => Err(unknown(name, Purpose::Observe)),
     }
 }
@@ -85,6 +91,7 @@ pub fn action(name: &str, arguments: Value) -> Result<Action, ToolError> {
         "github" => github::action(name, arguments),
         "jira" => jira::action(name, arguments),
         "kubernetes" => kubernetes::action(name, arguments),
+        "terraform" => terraform::action(name, arguments),
         _ => Err(unknown(name, Purpose::Act)),
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod hooks;
 mod limit;
+pub mod security;
 
 use async_trait::async_trait;
 use http::header::{ACCEPT, HeaderName, HeaderValue, USER_AGENT};

@@ -24,6 +24,7 @@ pub mod prometheus;
 pub mod redact;
 pub mod settings;
 pub mod slack;
+pub mod terraform;
 pub mod wire;
 
 pub use error::ToolError;

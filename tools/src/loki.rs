@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::ToolError;
 use crate::observe::{LogAnswer, LogLine, LogQuery, Logs};
-use crate::redact::{redact, shorten};
+use crate::redact::{in_text, redact, shorten};
 use crate::settings::LokiSettings;
 use crate::wire::{Failure, Http};
 
@@ -103,6 +103,7 @@ impl Loki {
             level: level.map(str::to_lowercase),
             // Hidden before it is cut: a token cut in half is no longer recognised.
             text: shorten(&redact(&entry.text), self.max_line_chars),
+            secrets: in_text(&entry.text, "the line"),
         })
     }
 }

@@ -30,6 +30,9 @@ pub use metrics::{
 pub use plans::{DryRun, Outcome, Plans};
 pub use tickets::{FollowUps, Ticket, TicketAnswer, TicketQuery, Tickets};
 
+pub use crate::github::security::Security;
+pub use crate::terraform::Infrastructure;
+
 /// The observing tools of a process; what is not configured is `None`.
 #[derive(Clone, Default)]
 pub struct Observe {
@@ -39,6 +42,8 @@ pub struct Observe {
     pub chat: Option<Arc<dyn Chat>>,
     pub code: Option<Arc<dyn Code>>,
     pub tickets: Option<Arc<dyn Tickets>>,
+    pub security: Option<Arc<dyn Security>>,
+    pub infrastructure: Option<Arc<dyn Infrastructure>>,
     /// Who tells what an action outside the cluster would do; one for a system that may be changed.
     pub plans: Vec<Arc<dyn Plans>>,
 }

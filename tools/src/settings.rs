@@ -19,6 +19,8 @@ pub use loki::LokiSettings;
 pub use prometheus::PrometheusSettings;
 pub use slack::SlackSettings;
 
+pub use crate::terraform::{TerraformFolder, TerraformSettings};
+
 /// The systems that agents may look at and that approved remediations may change. All are absent unless configured.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -35,6 +37,8 @@ pub struct ToolsSettings {
     pub github: GithubSettings,
     /// Where work is written down.
     pub jira: JiraSettings,
+    /// Where infrastructure is described by code.
+    pub terraform: TerraformSettings,
 }
 
 impl ToolsSettings {
@@ -61,6 +65,9 @@ impl ToolsSettings {
         }
         if self.jira.configured() {
             of("jira", self.jira.faults());
+        }
+        if self.terraform.configured() {
+            of("terraform", self.terraform.faults());
         }
         faults
     }

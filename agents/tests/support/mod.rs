@@ -88,6 +88,7 @@ pub fn line(minute: i64, text: &str) -> LogLine {
         at: at(minute),
         level: Some("error".into()),
         text: text.into(),
+        secrets: Vec::new(),
     }
 }
 

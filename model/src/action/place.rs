@@ -8,8 +8,10 @@ use super::Action;
 pub const GITHUB: &str = "github";
 /// The system of actions on Jira.
 pub const JIRA: &str = "jira";
+/// The system of actions on Terraform.
+pub const TERRAFORM: &str = "terraform";
 /// Names that no cluster may have: they name other systems.
-pub const SYSTEMS: &[&str] = &[GITHUB, JIRA];
+pub const SYSTEMS: &[&str] = &[GITHUB, JIRA, TERRAFORM];
 
 /// Where an action takes place. Everything in one system and scope stands in one order, so that budgets hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,7 @@ impl Action {
             Action::JiraComment { ticket, .. } | Action::JiraTransition { ticket, .. } => {
                 place(JIRA, project_of(ticket), ticket.clone())
             }
+            Action::TerraformApply { folder, plan, .. } => place(TERRAFORM, folder, plan.clone()),
         }
     }
 
@@ -66,6 +69,7 @@ impl Action {
                 let _ = write!(label, " run {run}");
             }
             Action::JiraComment { ticket, .. } | Action::JiraTransition { ticket, .. } => label.clone_from(ticket),
+            Action::TerraformApply { folder, plan, .. } => label = format!("{folder}/{plan}"),
             _ => {}
         }
         label

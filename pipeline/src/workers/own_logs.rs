@@ -11,6 +11,7 @@ use sinks::archive::Flush;
 use sql::logs;
 use tools::ToolError;
 use tools::observe::{LogAnswer, LogLine, LogQuery, Logs};
+use tools::redact::{in_text, redact};
 
 use crate::config::Config;
 
@@ -78,7 +79,8 @@ impl Logs for OwnLogs {
                 Some(LogLine {
                     at: DateTime::parse_from_rfc3339(&row.at).ok()?.to_utc(),
                     level: Some(row.level),
-                    text: row.text,
+                    text: redact(&row.text),
+                    secrets: in_text(&row.text, "the line"),
                 })
             })
             .collect();

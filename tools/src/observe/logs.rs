@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ToolError;
+use crate::redact::Sighting;
 
 /// Which lines are asked for. All conditions must hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +29,9 @@ pub struct LogLine {
     pub at: DateTime<Utc>,
     pub level: Option<String>,
     pub text: String,
+    /// Secrets that stood in it before they were hidden.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Sighting>,
 }
 
 /// The answer to a [`LogQuery`].
