@@ -56,6 +56,31 @@ fn from_detection_to_resolution() {
 }
 
 #[test]
+fn who_investigates_depends_on_what_is_suspected() {
+    const ALWAYS: [&str; 3] = ["triage", "log_analyst", "metric_correlator"];
+    let mut t = Theatre::new(vec![allow()]);
+    t.tell(&opened("gh:shop/cart:secret_scanning_alert:2", Severity::Critical, 0));
+    t.answer(Agent::Triage, investigate());
+    assert_eq!(t.agents(), [&ALWAYS[..], &["security_auditor"]].concat());
+
+    let mut t = Theatre::new(vec![allow()]);
+    t.tell(&opened("a", Severity::Critical, 0));
+    t.tell(&suspected("a", 0));
+    t.answer(Agent::Triage, investigate());
+    let asked = [&ALWAYS[..], &["security_auditor", "compliance_checker"]].concat();
+    assert_eq!(t.agents(), asked);
+    // The fixer waits for all of them, and for nobody beyond a deadline.
+    t.answer(Agent::LogAnalyst, found(FindingKind::OutOfMemory));
+    t.answer(Agent::MetricCorrelator, found(FindingKind::TrafficBeforeSymptom));
+    t.answer(Agent::SecurityAuditor, found(FindingKind::SecretExposed));
+    assert_eq!(t.agents(), asked);
+    t.answer(Agent::ComplianceChecker, found(FindingKind::Drift));
+    assert_eq!(t.agents().last(), Some(&"fixer"));
+    assert_eq!(t.asked.last().unwrap().evidence.findings.len(), 4);
+    assert_eq!(t.orders(), ["acknowledge", "finding", "finding", "finding", "finding"]);
+}
+
+#[test]
 fn a_human_answers_once_for_the_plan_that_was_shown() {
     let approve = |by: &str, plan_hash: &str| RemediationFact::Approve {
         by: by.into(),
