@@ -1,6 +1,7 @@
 //! `/api/v1`: incidents, runs, remediations, dead letters; and orders about them.
 
 pub mod acts;
+mod compliance;
 pub mod letters;
 mod looks;
 mod query;
@@ -46,6 +47,7 @@ pub fn routes(shown: &Shown) -> Router {
         .merge(looks::routes(shown.responses.clone()))
         .merge(acts::routes(shown.orders.clone()))
         .merge(letters::routes(shown.letters.clone()))
+        .merge(compliance::routes(shown.compliance.clone()))
         .route("/openapi.json", get(async || Json(openapi::document())))
 }
 

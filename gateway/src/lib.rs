@@ -6,6 +6,7 @@
 //!   GET /readyz                   200, or 503 with what fails and why
 //!   GET /api/v1/incidents         ?status= &severity= &service= &limit= &offset=
 //!   GET /api/v1/incidents/{id}    with members and events
+//!   GET /api/v1/compliance        controls; /{control} records, /{control}/evidence the pack
 //!   GET /api/v1/openapi.json      every route below /api/v1, with its role, in OpenAPI 3.1
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! [`IncidentReads`]. Plain HTTP/1.1; TLS and limits on strangers' connections are a reverse proxy's business.
 
 mod api;
+mod compliance;
 mod guard;
 mod letters;
 mod openapi;
@@ -46,6 +48,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use guard::Guard;
 use problem::Problem;
 
+pub use compliance::{ComplianceReads, ControlView};
 pub use letters::{LetterPlace, Letters};
 pub use openapi::document as openapi;
 pub use orders::{OrderError, Orders};
@@ -69,6 +72,7 @@ pub struct Shown {
     pub responses: Arc<dyn ResponseReads>,
     pub orders: Arc<dyn Orders>,
     pub letters: Arc<dyn Letters>,
+    pub compliance: Arc<dyn ComplianceReads>,
 }
 
 /// Why the gateway cannot start.

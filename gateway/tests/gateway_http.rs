@@ -120,6 +120,7 @@ fn shown(incidents: Memory) -> Shown {
         responses: Arc::new(acts::Nothing),
         orders: Arc::new(acts::Notebook::default()),
         letters: Arc::new(acts::Notebook::default()),
+        compliance: Arc::new(acts::Nothing),
     }
 }
 

@@ -7,6 +7,7 @@
 mod audit;
 mod check;
 mod completions;
+mod compliance;
 mod config;
 mod dead_letters;
 pub mod exit;
@@ -31,6 +32,7 @@ use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 pub use audit::{AuditArgs, AuditCommand};
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
+pub use compliance::{ComplianceArgs, ComplianceCommand};
 pub use config::ConfigArgs;
 pub use dead_letters::{DeadLettersArgs, DeadLettersCommand, DropArgs, ListArgs, ReplayArgs, ShowArgs, What, Which};
 pub use exit::Exit;
@@ -106,6 +108,7 @@ pub enum Command {
     Approve(ApproveArgs),
     Deny(DenyArgs),
     Ledger(LedgerArgs),
+    Compliance(ComplianceArgs),
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
     Demo(DemoArgs),
@@ -130,6 +133,7 @@ pub enum Work {
     Approve(ApproveArgs),
     Deny(DenyArgs),
     Ledger(LedgerArgs),
+    Compliance(ComplianceArgs),
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
     Demo(DemoArgs),
@@ -205,6 +209,7 @@ fn carry_out(
         Command::Approve(args) => Work::Approve(args),
         Command::Deny(args) => Work::Deny(args),
         Command::Ledger(args) => Work::Ledger(args),
+        Command::Compliance(args) => Work::Compliance(args),
         Command::Audit(args) => Work::Audit(args),
         Command::Demo(args) => Work::Demo(args),
         Command::Upgrade(args) => Work::Upgrade(args),

@@ -2,6 +2,7 @@
 
 mod ask;
 mod audit;
+mod compliance;
 mod dead_letters;
 mod lines;
 mod logs;
@@ -45,6 +46,7 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Approve(arguments) => response::approve(session, arguments).await,
             Work::Deny(arguments) => response::deny(session, arguments).await,
             Work::Ledger(arguments) => response::ledger(session, arguments).await,
+            Work::Compliance(arguments) => compliance::carry_out(session, arguments).await,
             Work::Audit(arguments) => audit::carry_out(session, arguments).await,
             Work::DeadLetters(arguments) => dead_letters::carry_out(session, arguments).await,
             Work::Upgrade(arguments) => upgrade_command(session, arguments).await,

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agents::AgentSettings;
+use agents::compliance::ComplianceSettings;
 use gateway::GatewaySettings;
 use model::{Signer, topics};
 use operators::correlate::CorrelateSettings;
@@ -86,6 +87,7 @@ pub struct Config {
     pub correlate: CorrelateSettings,
     pub crew: CrewSettings,
     pub agents: AgentSettings,
+    pub compliance: ComplianceSettings,
     pub tools: ToolsSettings,
     pub policy: PolicySettings,
     pub gate: GateSettings,

@@ -5,6 +5,7 @@ pub mod answers;
 pub mod audit;
 pub mod cli;
 pub mod commands;
+pub mod compliance;
 pub mod config;
 pub mod control;
 pub mod demo;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answers::SlackAnswers;
 use crate::cli::{Role, RunArgs};
+use crate::compliance::ComplianceDesk;
 use crate::config::Config;
 use crate::control::{self, Door};
 use crate::gaps::GapCloser;
@@ -131,6 +132,11 @@ pub async fn run(
         clock: world.runtime.clock.clone(),
         signer: world.topology.signer.clone(),
     };
+    let compliance = ComplianceDesk {
+        log: world.runtime.log.clone(),
+        signer: world.topology.signer.clone(),
+        policies: world.policies.clone(),
+    };
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
     let to_doors = ingress.clone();
     let logs = Ingress::open(world.runtime.log.clone(), topics::LOGS, INGRESS_LIMIT).await?;
@@ -186,6 +192,7 @@ pub async fn run(
         health: world.runtime.health.clone(),
         log: world.runtime.log.clone(),
         orders: orders.clone(),
+        compliance: compliance.clone(),
         layout: world.topology.layout.clone(),
         archive_dir: archive_dir(&world.config),
     };
@@ -206,6 +213,7 @@ pub async fn run(
             responses: reads,
             orders: Arc::new(orders),
             letters: Arc::new(DeskLetters::new(world.runtime.log.clone(), world.runtime.clock.clone())),
+            compliance: Arc::new(compliance),
         };
         let gateway = Gateway::bind(world.config.gateway.clone(), shown).await?;
         addresses.gateway = Some(gateway.local_addr());

@@ -154,7 +154,7 @@ impl Policies {
     fn read(&mut self, file: &str, text: &str, faults: &mut Vec<String>) {
         let written: Written = match toml_edit::de::from_str(text) {
             Ok(written) => written,
-            Err(fault) => return faults.push(format!("{file} is no file of policies: {}", fault.to_string().trim())),
+            Err(fault) => return faults.push(format!("policies: {file} is no file of policies: {}", fault.to_string().trim())),
         };
         self.titles.extend(written.controls);
         for one in written.policy {
@@ -164,7 +164,7 @@ impl Policies {
                 self.policies.retain(|known| known.id != policy.id);
                 self.policies.push(policy);
             }
-            faults.extend(found.into_iter().map(|fault| format!("{file}: policy `{}`: {fault}", one.id)));
+            faults.extend(found.into_iter().map(|fault| format!("policies: {file}: policy `{}`: {fault}", one.id)));
         }
     }
 }

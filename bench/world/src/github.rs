@@ -5,6 +5,7 @@
 //! itself, and writes a payload anew when it is asked for a delivery: the same JSON, in other bytes.
 
 mod routes;
+mod security;
 mod send;
 
 use std::collections::BTreeMap;
@@ -16,13 +17,20 @@ use uuid::Uuid;
 
 use crate::World;
 
-pub(crate) use routes::router;
+/// Everything below `/github`.
+pub(crate) fn router() -> axum::Router<World> {
+    routes::router().merge(security::router())
+}
 
 /// Everything that it knows.
 pub struct Forge {
     /// By `owner/name`.
     pub repositories: BTreeMap<String, Repository>,
     pub hooks: Vec<Hook>,
+    /// Alerts of scanners by `owner/name/kind` (`dependabot`), oldest first, as GitHub writes them.
+    pub alerts: BTreeMap<String, Vec<Value>>,
+    /// What a comparison shows of a file, by its name.
+    pub patches: BTreeMap<String, String>,
     /// Most entries of a page, whatever is asked for.
     pub page: usize,
     /// Questions that are still answered, and when there are new ones; without end where it is `None`.
@@ -35,6 +43,8 @@ impl Default for Forge {
         Forge {
             repositories: BTreeMap::new(),
             hooks: Vec::new(),
+            alerts: BTreeMap::new(),
+            patches: BTreeMap::new(),
             page: 100,
             budget: None,
             last_id: 1_000,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use agents::compliance::Policies;
 use model::topics;
 use stream::human::HumanDuration;
 
@@ -131,6 +132,9 @@ impl<'a> Checks<'a> {
         for fault in self.config.agents.faults() {
             self.component_fault("agents", &fault);
         }
+        for fault in Policies::load(&self.config.compliance).err().into_iter().flatten() {
+            self.component_fault("compliance", &fault);
+        }
         for fault in self.config.gateway.faults() {
             self.component_fault("gateway", &fault);
         }
@@ -247,7 +251,8 @@ impl<'a> Checks<'a> {
     }
 
     fn signing(&mut self) {
-        let acts = self.config.tools.kubernetes.configured();
+        let tools = &self.config.tools;
+        let acts = tools.kubernetes.configured() || tools.terraform.folders.iter().any(|folder| folder.apply);
         for (help, problem) in self.config.signing.faults(self.config.log.kind, acts) {
             self.fault("signing.keys", problem, Some(help.to_owned()));
         }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Commit, Forge, Hook, Repository, listed};
 use crate::World;
 
-pub(crate) fn router() -> Router<World> {
+pub(super) fn router() -> Router<World> {
     Router::new()
         .route("/github/repos/{owner}/{name}/compare/{range}", get(compare))
         .route("/github/repos/{owner}/{name}/deployments", get(deployments))
@@ -30,12 +30,12 @@ pub(crate) fn router() -> Router<World> {
 }
 
 /// An answer, or a status and GitHub's word for it.
-type Told = Result<Value, (StatusCode, &'static str)>;
+pub(super) type Told = Result<Value, (StatusCode, &'static str)>;
 
-const NOT_FOUND: (StatusCode, &str) = (StatusCode::NOT_FOUND, "Not Found");
+pub(super) const NOT_FOUND: (StatusCode, &str) = (StatusCode::NOT_FOUND, "Not Found");
 
 /// Whoever asks must say who it is, and may ask so often only.
-fn respond(world: &World, headers: &HeaderMap, tell: impl FnOnce(&Forge) -> (Told, Option<String>)) -> Response {
+pub(super) fn respond(world: &World, headers: &HeaderMap, tell: impl FnOnce(&Forge) -> (Told, Option<String>)) -> Response {
     let mut state = world.state();
     let forge = &mut state.github;
     let mut limits = Vec::new();
@@ -105,7 +105,10 @@ async fn compare(
             let files: Vec<Value> = between
                 .iter()
                 .flat_map(|commit| &commit.files)
-                .map(|file| json!({"filename": file, "status": "modified"}))
+                .map(|file| match forge.patches.get(file) {
+                    Some(patch) => json!({"filename": file, "status": "modified", "patch": patch}),
+                    None => json!({"filename": file, "status": "modified"}),
+                })
                 .collect();
             Ok(json!({
                 "status": if from <= to { "ahead" } else { "behind" },
