@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::act::Act;
-use crate::github::Github;
-use crate::jira::Jira;
+use crate::github::{self, Github};
+use crate::jira::{self, Jira};
 use crate::kubernetes::{Actor, Api, Observer};
 use crate::loki::Loki;
 use crate::observe::Observe;
@@ -35,9 +35,15 @@ pub async fn observe(settings: &ToolsSettings) -> Result<Observe, ToolError> {
     if github.configured() {
         observe.code = Some(Arc::new(Github::new(github)?));
     }
+    if !github.write.is_empty() {
+        observe.plans.push(Arc::new(github::Planner::new(github)?));
+    }
     let jira = &settings.jira;
     if jira.configured() {
         observe.tickets = Some(Arc::new(Jira::new(jira)?));
+    }
+    if !jira.write.is_empty() {
+        observe.plans.push(Arc::new(jira::Planner::new(jira)?));
     }
     Ok(observe)
 }
@@ -47,7 +53,13 @@ pub async fn act(settings: &ToolsSettings) -> Result<Act, ToolError> {
     let mut act = Act::default();
     let kubernetes = &settings.kubernetes;
     if kubernetes.configured() {
-        act = act.with_cluster(Box::new(Actor::new(Api::connect(kubernetes).await?)));
+        act = act.with(Box::new(Actor::new(Api::connect(kubernetes).await?)));
+    }
+    if !settings.github.write.is_empty() {
+        act = act.with(Box::new(github::Writer::new(&settings.github)?));
+    }
+    if !settings.jira.write.is_empty() {
+        act = act.with(Box::new(jira::Writer::new(&settings.jira)?));
     }
     Ok(act)
 }
