@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::act::Act;
-use crate::github::Github;
-use crate::jira::Jira;
+use crate::github::{self, Github};
+use crate::jira::{self, Jira};
 use crate::kubernetes::{Actor, Api, Observer};
 use crate::loki::Loki;
 use crate::observe::Observe;
@@ -35,13 +35,19 @@ pub async fn observe(settings: &ToolsSettings) -> Result<Observe, ToolError> {
     }
     let github = &settings.github;
     if github.configured() {
-        let github = Arc::new(Github::new(github)?);
-        observe.code = Some(github.clone());
-        observe.security = Some(github);
+        let host = Arc::new(Github::new(github)?);
+        observe.code = Some(host.clone());
+        observe.security = Some(host);
+    }
+    if !github.write.is_empty() {
+        observe.plans.push(Arc::new(github::Planner::new(github)?));
     }
     let jira = &settings.jira;
     if jira.configured() {
         observe.tickets = Some(Arc::new(Jira::new(jira)?));
+    }
+    if !jira.write.is_empty() {
+        observe.plans.push(Arc::new(jira::Planner::new(jira)?));
     }
     let terraform = &settings.terraform;
     if terraform.configured() {
@@ -58,6 +64,12 @@ pub async fn act(settings: &ToolsSettings) -> Result<Act, ToolError> {
     let kubernetes = &settings.kubernetes;
     if kubernetes.configured() {
         act = act.with(Box::new(Actor::new(Api::connect(kubernetes).await?)));
+    }
+    if !settings.github.write.is_empty() {
+        act = act.with(Box::new(github::Writer::new(&settings.github)?));
+    }
+    if !settings.jira.write.is_empty() {
+        act = act.with(Box::new(jira::Writer::new(&settings.jira)?));
     }
     let terraform = &settings.terraform;
     if terraform.folders.iter().any(|folder| folder.apply) {

@@ -153,7 +153,8 @@ pub fn url_fault(name: &str, url: &str, token: bool) -> Option<String> {
     })
 }
 
-fn label_name(label: &str) -> bool {
+/// A label as Loki takes them, so that it can stand in a path.
+pub(crate) fn label_name(label: &str) -> bool {
     let mut bytes = label.bytes();
     bytes
         .next()
