@@ -54,6 +54,7 @@ up() {
     "$here/services/prometheus.sh" install
     "$here/services/samples.sh" install
     "$here/services/compose.sh" install
+    "$here/services/terraform.sh" install
 
     root=$(mktemp -d "${TMPDIR:-/tmp}/aegis-services.XXXXXX")
     # PostgreSQL runs as another user when this runs as root, and has to get through.
@@ -66,7 +67,8 @@ up() {
             "$here/services/timescale.sh" start "$root/timescale" 9>&- &&
             "$here/services/prometheus.sh" env &&
             "$here/services/samples.sh" env &&
-            "$here/services/compose.sh" env
+            "$here/services/compose.sh" env &&
+            "$here/services/terraform.sh" env
     } >"$state/env.new"; then
         rm -f "$state/env.new"
         down

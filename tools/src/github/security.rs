@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Github, TOOL, commit_name};
+use super::{Github, TOOL, advice, commit_name};
 use crate::ToolError;
 use crate::redact::{Sighting, in_diff, redact, shorten};
 
@@ -162,11 +162,11 @@ pub trait Security: Send + Sync {
 #[async_trait]
 impl Security for Github {
     fn knows(&self, repository: &str) -> bool {
-        self.known(repository).is_ok()
+        self.repositories.readable(repository).is_ok()
     }
 
     async fn alerts(&self, query: &AlertQuery) -> Result<AlertAnswer, ToolError> {
-        self.known(&query.repository)?;
+        self.repositories.readable(&query.repository)?;
         if !(1..=MOST).contains(&query.limit) {
             return Err(ToolError::refused(TOOL, format!("limit: ask for 1 to {MOST} alerts")));
         }
@@ -198,15 +198,15 @@ impl Security for Github {
     }
 
     async fn alert(&self, one: &OneAlert) -> Result<SecurityAlert, ToolError> {
-        self.known(&one.repository)?;
+        self.repositories.readable(&one.repository)?;
         let path = format!("/repos/{}/{}/alerts/{}", one.repository, one.kind.path(), one.number);
         let hidden: &[(&str, &str)] = match one.kind {
             AlertKind::SecretScanning => &[("hide_secret", "true")],
             _ => &[],
         };
-        let mut alert = self.ask::<Written>(&path, hidden).await?.alert(one.kind);
+        let mut alert = self.api.ask::<Written>(&path, hidden).await?.alert(one.kind);
         if one.kind == AlertKind::SecretScanning {
-            let places: Vec<Location> = self.ask(&format!("{path}/locations"), &[("per_page", "10")]).await?;
+            let places: Vec<Location> = self.api.ask(&format!("{path}/locations"), &[("per_page", "10")]).await?;
             if let Some(details) = places.into_iter().find_map(|place| place.details) {
                 alert.path = details.path.map(|path| shown(&path));
                 alert.line = details.start_line;
@@ -218,7 +218,7 @@ impl Security for Github {
 
     async fn secrets_in_change(&self, change: &Change) -> Result<ChangeSecrets, ToolError> {
         let Change { repository, base, head } = change;
-        self.known(repository)?;
+        self.repositories.readable(repository)?;
         for (name, sha) in [("base", base), ("head", head)] {
             if !commit_name(sha) {
                 let cause = format!("{name} is no commit: 7 to 64 hexadecimal digits");
@@ -255,7 +255,7 @@ impl Security for Github {
 impl Github {
     async fn page<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<(T, HeaderMap), ToolError> {
         let answer = self.api.get(path, query).await;
-        answer.map_err(|failure| failure.of_a_question(TOOL))
+        answer.map_err(|failure| failure.advised(advice).of_a_question(TOOL))
     }
 }
 
