@@ -4,9 +4,11 @@ mod support;
 
 mod agent_steps {
     mod broken_tools;
+    mod compliance;
     mod decisions;
     mod hostile;
     mod model;
     mod neighbours;
+    mod security;
     mod story;
 }

@@ -250,9 +250,9 @@ impl World {
             metrics: tool(self.metrics).map(|tool| tool as Arc<dyn Metrics>),
             logs: tool(self.logs).map(|tool| tool as Arc<dyn Logs>),
             cluster: tool(self.cluster).map(|tool| tool as Arc<dyn Cluster>),
-            chat: None,
             code: tool(self.code).map(|tool| tool as Arc<dyn Code>),
             tickets: tool(self.tickets).map(|tool| tool as Arc<dyn Tickets>),
+            ..Observe::default()
         };
         (observe, asked)
     }
