@@ -1,10 +1,12 @@
-//! GitHub, as far as Aegis asks it: commits, comparisons, deployments, and webhooks that are really sent, signed, and whose deliveries are
+//! GitHub, as far as Aegis asks it: commits, comparisons, deployments, pull requests, issues and comments, workflow runs, and webhooks that are really sent, signed, and whose deliveries are
 //! kept, listed by pages and sent again.
 //!
 //! It stands below `/github`, as the API of an Enterprise Server stands below `/api/v3`. Like the real one it never sends again by
 //! itself, and writes a payload anew when it is asked for a delivery: the same JSON, in other bytes.
 
+mod issues;
 mod routes;
+mod runs;
 mod send;
 
 use std::collections::BTreeMap;
@@ -16,7 +18,9 @@ use uuid::Uuid;
 
 use crate::World;
 
+pub use issues::{Comment, Issue, Pull};
 pub(crate) use routes::router;
+pub use runs::{Job, Run};
 
 /// Everything that it knows.
 pub struct Forge {
@@ -27,6 +31,8 @@ pub struct Forge {
     pub page: usize,
     /// Questions that are still answered, and when there are new ones; without end where it is `None`.
     pub budget: Option<(u32, DateTime<Utc>)>,
+    /// Tokens that may look and not write.
+    pub readers: Vec<String>,
     last_id: u64,
 }
 
@@ -37,6 +43,7 @@ impl Default for Forge {
             hooks: Vec::new(),
             page: 100,
             budget: None,
+            readers: Vec::new(),
             last_id: 1_000,
         }
     }
@@ -48,6 +55,13 @@ pub struct Repository {
     /// Oldest first.
     pub commits: Vec<Commit>,
     pub deployments: Vec<Deployment>,
+    /// Oldest first; pull requests are none of these.
+    pub issues: Vec<Issue>,
+    pub pulls: Vec<Pull>,
+    /// Oldest first.
+    pub runs: Vec<Run>,
+    pub archived: bool,
+    pub issues_off: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -111,7 +125,7 @@ impl Forge {
         };
         let repository = Repository {
             commits: messages.iter().enumerate().map(commit).collect(),
-            deployments: Vec::new(),
+            ..Repository::default()
         };
         self.repositories.insert(name.to_owned(), repository);
         self.repositories.entry(name.to_owned()).or_default()
