@@ -1,10 +1,12 @@
-//! GitHub, as far as Aegis asks it: commits, comparisons, deployments, and webhooks that are really sent, signed, and whose deliveries are
+//! GitHub, as far as Aegis asks it: commits, comparisons, deployments, pull requests, issues and comments, workflow runs, and webhooks that are really sent, signed, and whose deliveries are
 //! kept, listed by pages and sent again.
 //!
 //! It stands below `/github`, as the API of an Enterprise Server stands below `/api/v3`. Like the real one it never sends again by
 //! itself, and writes a payload anew when it is asked for a delivery: the same JSON, in other bytes.
 
+mod issues;
 mod routes;
+mod runs;
 mod security;
 mod send;
 
@@ -16,6 +18,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::World;
+
+pub use issues::{Comment, Issue, Pull};
+pub use runs::{Job, Run};
 
 /// Everything below `/github`.
 pub(crate) fn router() -> axum::Router<World> {
@@ -35,6 +40,8 @@ pub struct Forge {
     pub page: usize,
     /// Questions that are still answered, and when there are new ones; without end where it is `None`.
     pub budget: Option<(u32, DateTime<Utc>)>,
+    /// Tokens that may look and not write.
+    pub readers: Vec<String>,
     last_id: u64,
 }
 
@@ -47,6 +54,7 @@ impl Default for Forge {
             patches: BTreeMap::new(),
             page: 100,
             budget: None,
+            readers: Vec::new(),
             last_id: 1_000,
         }
     }
@@ -58,6 +66,13 @@ pub struct Repository {
     /// Oldest first.
     pub commits: Vec<Commit>,
     pub deployments: Vec<Deployment>,
+    /// Oldest first; pull requests are none of these.
+    pub issues: Vec<Issue>,
+    pub pulls: Vec<Pull>,
+    /// Oldest first.
+    pub runs: Vec<Run>,
+    pub archived: bool,
+    pub issues_off: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -121,7 +136,7 @@ impl Forge {
         };
         let repository = Repository {
             commits: messages.iter().enumerate().map(commit).collect(),
-            deployments: Vec::new(),
+            ..Repository::default()
         };
         self.repositories.insert(name.to_owned(), repository);
         self.repositories.entry(name.to_owned()).or_default()

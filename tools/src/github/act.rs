@@ -6,7 +6,7 @@ use model::Action;
 use model::action::GITHUB;
 use model::approval::Approved;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::plans::{Seen, look, written};
@@ -35,7 +35,7 @@ impl Writer {
         })
     }
 
-    async fn write(&self, path: &str, body: serde_json::Value) -> Result<Standing, ToolError> {
+    async fn write(&self, path: &str, body: Value) -> Result<Standing, ToolError> {
         let answer = self.api.post(path, &body).await;
         // An answer that is no issue may come from anybody between: only looking tells.
         let standing = answer.and_then(|body| read(&body));
@@ -58,7 +58,9 @@ impl Writer {
     ) -> Result<Executed, ToolError> {
         let path = format!("/repos/{repository}/actions/runs/{run}/rerun-failed-jobs");
         let answer = self.api.post(&path, &json!({})).await;
-        if let Err(failure) = answer {
+        // GitHub answers with an empty object; a page may come from anybody between.
+        let taken = answer.and_then(|body| read::<Map<String, Value>>(&body));
+        if let Err(failure) = taken {
             // Sent twice on the way, the second is turned away because the first was taken: only looking tells.
             let turned_away = matches!(&failure, Failure::Status { status: 403 | 409 | 422, .. });
             let began = match turned_away {

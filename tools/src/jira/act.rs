@@ -91,7 +91,12 @@ impl Writer {
     async fn transition(&self, ticket: &str, to: &str, id: &str) -> Result<(String, String), ToolError> {
         let path = self.site.path(&format!("/issue/{ticket}/transitions"));
         let answer = self.site.http.post(&path, &json!({"transition": {"id": id}})).await;
-        if let Err(failure) = answer {
+        // Jira answers with nothing; a page may come from anybody between.
+        let taken = answer.and_then(|body| match body.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::Garbled("a body where there should be none".to_owned())),
+        });
+        if let Err(failure) = taken {
             // Sent twice on the way, the second is turned away because the first was taken: only looking tells.
             let turned_away = matches!(&failure, Failure::Status { status: 400 | 409, .. });
             let there = match turned_away {

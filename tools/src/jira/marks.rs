@@ -44,14 +44,14 @@ fn line(attempt: Uuid) -> String {
 pub(super) async fn tickets(site: &Site, project: &str, attempt: Uuid) -> Result<Vec<String>, Failure> {
     let (label, quoted_project) = (label(attempt), quoted(project));
     let jql = format!(
-        "project = {quoted_project} AND labels = {} ORDER BY created DESC",
+        "project in ({quoted_project}) AND labels = {} ORDER BY created DESC",
         quoted(&label)
     );
     let found: Keys = site.search(&jql, "labels", 5).await?;
     if !found.issues.is_empty() {
         return Ok(found.issues.into_iter().map(|issue| issue.key).collect());
     }
-    let jql = format!("project = {quoted_project} ORDER BY created DESC");
+    let jql = format!("project in ({quoted_project}) ORDER BY created DESC");
     let newest: Keys = site.search(&jql, "labels", 1).await?;
     let shown = newest.issues.first().and_then(|issue| number(&issue.key)).unwrap_or(0);
     let (mut marked, mut missing) = (Vec::new(), 0);
