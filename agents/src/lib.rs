@@ -23,6 +23,7 @@ pub mod measure;
 pub mod metric_correlator;
 pub mod pods;
 pub mod postmortem;
+pub mod proposed;
 pub mod reasoner;
 mod run;
 pub mod settings;

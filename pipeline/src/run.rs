@@ -129,6 +129,7 @@ pub async fn run(
         log: world.runtime.log.clone(),
         store: world.store.clone(),
         clock: world.runtime.clock.clone(),
+        observe: world.observe.clone(),
         signer: world.topology.signer.clone(),
     };
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
