@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use tools::ToolError;
 use tools::observe::{
     Comparison, Deployment, Deployments, DryRun, FollowUps, LogAnswer, LogQuery, MetricRule, Observe, Pod, Revision,
-    RuleKind, RuleQuery, RunQuery, Series, TicketAnswer, TicketQuery, WorkflowRun,
+    RuleAnswer, RuleKind, RuleQuery, RunQuery, Series, TargetAnswer, TargetQuery, TicketAnswer, TicketQuery,
+    WorkflowRun,
 };
 
 use crate::text;
@@ -218,9 +219,22 @@ impl<'a> Gather<'a> {
             kind: Some(RuleKind::Alerting),
         };
         let arguments = serde_json::to_value(&query).unwrap_or_default();
-        let told = |found: &tools::observe::RuleAnswer| format!("{} rules", found.rules.len());
+        let told = |found: &RuleAnswer| format!("{} rules", found.rules.len());
         let answer = self.ask(METRICS, "prometheus_rules", arguments, tool.rules(&query), told).await;
         answer.map(|answer| answer.rules)
+    }
+
+    /// What the metric store scrapes under the job of this name and does not reach.
+    pub async fn broken_targets(&mut self, job: &str) -> Asked<TargetAnswer> {
+        let tool = self.tools.metrics.clone().ok_or_else(|| absent(METRICS))?;
+        let query = TargetQuery {
+            job: Some(job.to_owned()),
+            broken: true,
+        };
+        let arguments = serde_json::to_value(&query).unwrap_or_default();
+        let told = |answer: &TargetAnswer| format!("{} targets answer, {} do not", answer.up, answer.down);
+        self.ask(METRICS, "prometheus_targets", arguments, tool.targets(&query), told)
+            .await
     }
 
     /// Where what is to be done after an incident is proposed to be written, if anywhere.

@@ -31,6 +31,7 @@ pub mod subject;
 pub mod symptom;
 pub mod text;
 pub mod triage;
+pub mod unmeasured;
 
 pub use run::run;
 pub use settings::AgentSettings;

@@ -5,6 +5,7 @@ mod support;
 mod agent_steps {
     mod broken_tools;
     mod decisions;
+    mod deeds;
     mod hostile;
     mod model;
     mod neighbours;

@@ -38,6 +38,11 @@ pub struct ToolsSettings {
 }
 
 impl ToolsSettings {
+    /// Something can be changed with these, once it is granted.
+    pub fn acts(&self) -> bool {
+        self.kubernetes.configured() || !self.github.write.is_empty() || !self.jira.write.is_empty()
+    }
+
     /// Every fault of these settings, each with its remedy; empty when they can be used.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();

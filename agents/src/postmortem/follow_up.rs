@@ -103,7 +103,7 @@ fn body(evidence: &Evidence, cause: &str, follow_ups: &[String], at: DateTime<Ut
 }
 
 fn incident_label(id: IncidentId) -> String {
-    format!("aegis-incident-{id}")
+    format!("incident-{id}")
 }
 
 /// The service as a label, where it can be one.

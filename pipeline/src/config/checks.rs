@@ -247,7 +247,7 @@ impl<'a> Checks<'a> {
     }
 
     fn signing(&mut self) {
-        let acts = self.config.tools.kubernetes.configured();
+        let acts = self.config.tools.acts();
         for (help, problem) in self.config.signing.faults(self.config.log.kind, acts) {
             self.fault("signing.keys", problem, Some(help.to_owned()));
         }
