@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use model::action::{GITHUB, JIRA};
 use model::investigation::ToolCall;
 use model::proposal::TargetState;
 use model::{Action, Workload};
@@ -16,8 +17,9 @@ use tokio::time::Instant;
 use tools::ToolError;
 use tools::github::security::{Change, ChangeSecrets, OneAlert, SecurityAlert};
 use tools::observe::{
-    Comparison, Deployment, Deployments, DryRun, LogAnswer, LogQuery, Observe, Pod, Revision, Series, TicketAnswer,
-    TicketQuery,
+    Comparison, Deployment, Deployments, DryRun, FollowUps, LogAnswer, LogQuery, MetricRule, Observe, Pod, Revision,
+    RuleAnswer, RuleKind, RuleQuery, RunQuery, Series, TargetAnswer, TargetQuery, TicketAnswer, TicketQuery,
+    WorkflowRun,
 };
 use tools::terraform::{Drift, Folder};
 
@@ -161,22 +163,22 @@ impl<'a> Gather<'a> {
     pub async fn state(&mut self, action: &Action) -> Asked<TargetState> {
         let tool = self.tools.cluster.clone().ok_or_else(|| absent(CLUSTER))?;
         let told = |state: &TargetState| format!("{} of {} pods ready", state.ready, state.replicas);
-        self.ask(
-            CLUSTER,
-            "kubernetes_get_workload",
-            place(action.target()),
-            tool.state(action),
-            told,
-        )
-        .await
+        let target = action.workload().map(place).unwrap_or_default();
+        self.ask(CLUSTER, "kubernetes_get_workload", target, tool.state(action), told)
+            .await
     }
 
     pub async fn dry_run(&mut self, action: &Action) -> Asked<DryRun> {
-        let tool = self.tools.cluster.clone().ok_or_else(|| absent(CLUSTER))?;
+        let (system, name) = match action.place().system.as_str() {
+            GITHUB => (CODE, "github_dry_run"),
+            JIRA => (TICKETS, "jira_dry_run"),
+            _ if self.tools.cluster.is_none() => return Err(absent(CLUSTER)),
+            _ => (CLUSTER, "kubernetes_dry_run"),
+        };
+        let tools = self.tools;
         let arguments = serde_json::to_value(action).unwrap_or_default();
         let told = |run: &DryRun| format!("would touch {} pods", run.blast_radius.pods);
-        self.ask(CLUSTER, "kubernetes_dry_run", arguments, tool.dry_run(action), told)
-            .await
+        self.ask(system, name, arguments, tools.dry_run(action), told).await
     }
 
     /// The repository of a service, where a code host is configured that has one.
@@ -199,6 +201,49 @@ impl<'a> Gather<'a> {
         let told = |found: &Comparison| format!("{} commits", found.total);
         let call = tool.compare(repository, base, head);
         self.ask(CODE, "github_compare", arguments, call, told).await
+    }
+
+    /// Whether actions in this repository may be proposed.
+    pub fn writable(&self, repository: &str) -> bool {
+        self.tools.code.as_ref().is_some_and(|code| code.writable(repository))
+    }
+
+    pub async fn runs(&mut self, query: &RunQuery) -> Asked<Vec<WorkflowRun>> {
+        let tool = self.tools.code.clone().ok_or_else(|| absent(CODE))?;
+        let arguments = serde_json::to_value(query).unwrap_or_default();
+        let told = |found: &Vec<WorkflowRun>| format!("{} runs", found.len());
+        self.ask(CODE, "github_runs", arguments, tool.runs(query), told).await
+    }
+
+    /// The rules of the metric store that make the alert of this name.
+    pub async fn alert_rules(&mut self, name: &str) -> Asked<Vec<MetricRule>> {
+        let tool = self.tools.metrics.clone().ok_or_else(|| absent(METRICS))?;
+        let query = RuleQuery {
+            name: Some(name.to_owned()),
+            kind: Some(RuleKind::Alerting),
+        };
+        let arguments = serde_json::to_value(&query).unwrap_or_default();
+        let told = |found: &RuleAnswer| format!("{} rules", found.rules.len());
+        let answer = self.ask(METRICS, "prometheus_rules", arguments, tool.rules(&query), told).await;
+        answer.map(|answer| answer.rules)
+    }
+
+    /// What the metric store scrapes under the job of this name and does not reach.
+    pub async fn broken_targets(&mut self, job: &str) -> Asked<TargetAnswer> {
+        let tool = self.tools.metrics.clone().ok_or_else(|| absent(METRICS))?;
+        let query = TargetQuery {
+            job: Some(job.to_owned()),
+            broken: true,
+        };
+        let arguments = serde_json::to_value(&query).unwrap_or_default();
+        let told = |answer: &TargetAnswer| format!("{} targets answer, {} do not", answer.up, answer.down);
+        self.ask(METRICS, "prometheus_targets", arguments, tool.targets(&query), told)
+            .await
+    }
+
+    /// Where what is to be done after an incident is proposed to be written, if anywhere.
+    pub fn follow_ups(&self) -> Option<FollowUps> {
+        self.tools.tickets.as_ref()?.follow_ups()
     }
 
     /// Whether there is somebody to ask for tickets.

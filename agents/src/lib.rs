@@ -25,6 +25,7 @@ pub mod measure;
 pub mod metric_correlator;
 pub mod pods;
 pub mod postmortem;
+pub mod proposed;
 pub mod reasoner;
 mod run;
 pub mod security_auditor;
@@ -33,6 +34,7 @@ pub mod subject;
 pub mod symptom;
 pub mod text;
 pub mod triage;
+pub mod unmeasured;
 
 pub use run::run;
 pub use settings::AgentSettings;

@@ -94,7 +94,9 @@ async fn step(
         }
         Agent::PostmortemWriter => {
             let facts = postmortem::gather(evidence, tools, now).await;
-            postmortem::decide(evidence, &facts)
+            let mut output = postmortem::decide(evidence, &facts);
+            postmortem::follow_up::propose(request, &facts, &mut output);
+            output
         }
     }
 }

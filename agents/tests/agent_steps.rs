@@ -6,6 +6,7 @@ mod agent_steps {
     mod broken_tools;
     mod compliance;
     mod decisions;
+    mod deeds;
     mod hostile;
     mod model;
     mod neighbours;

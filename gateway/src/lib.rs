@@ -51,7 +51,7 @@ use problem::Problem;
 pub use compliance::{ComplianceReads, ControlView};
 pub use letters::{LetterPlace, Letters};
 pub use openapi::document as openapi;
-pub use orders::{OrderError, Orders};
+pub use orders::{OrderError, Orders, Proposed, Suggestion};
 pub use readiness::{Failing, Readiness, ReadinessBounds, Report};
 pub use reads::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
 pub use responses::{LetterView, RemediationView, ResponseFilter, ResponseReads, StepView};

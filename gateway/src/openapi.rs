@@ -5,7 +5,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::api::acts::{ApproveBody, DenyBody, ResolveBody, RunBody, StopBody};
+use crate::api::acts::{ApproveBody, DenyBody, ProposeBody, ResolveBody, RunBody, StopBody};
+use crate::orders::Proposed;
 use crate::api::letters::DropBody;
 use crate::compliance::ControlView;
 use crate::responses::{LetterView, RemediationView, StepView};
@@ -91,6 +92,15 @@ const OPERATIONS: &[Operation] = &[
         query: &[],
         body: Some(of::<RunBody>),
         answer: object,
+    },
+    Operation {
+        method: "post",
+        path: "/incidents/{id}/propose",
+        summary: "Tries an action dry and proposes it; who proposes does not grant",
+        role: Role::Responder,
+        query: &[],
+        body: Some(of::<ProposeBody>),
+        answer: of::<Proposed>,
     },
     Operation {
         method: "get",

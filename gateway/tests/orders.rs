@@ -102,6 +102,11 @@ async fn every_order_needs_its_role() {
             Role::Responder,
         ),
         (
+            format!("/api/v1/incidents/{one}/propose"),
+            r#"{"action":{"type":"restart","target":{"cluster":"default","namespace":"shop","kind":"deployment","name":"api"}},"reason":"stuck"}"#,
+            Role::Responder,
+        ),
+        (
             format!("/api/v1/remediations/{one}/approve"),
             r#"{"plan_hash":"h"}"#,
             Role::Approver,
@@ -232,6 +237,18 @@ async fn faults_name_the_field() {
             r#"{"verb":"explode"}"#,
             StatusCode::UNPROCESSABLE_ENTITY,
             "explode",
+        ),
+        (
+            format!("/api/v1/incidents/{}/propose", id(1)),
+            r#"{"action":{"type":"github_rerun","repository":"shop/api","run":7,"attempt":1},"reason":"it died"}"#,
+            StatusCode::BAD_REQUEST,
+            "github is not configured",
+        ),
+        (
+            format!("/api/v1/incidents/{}/propose", id(1)),
+            r#"{"action":{"type":"delete_everything"},"reason":"why not"}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "delete_everything",
         ),
         (
             format!("/api/v1/remediations/{}/approve", id(1)),

@@ -14,6 +14,7 @@ pub mod exit;
 mod incidents;
 mod ingest;
 mod logs;
+mod propose;
 pub mod render;
 pub mod repartition;
 mod response;
@@ -39,6 +40,7 @@ pub use exit::Exit;
 pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
 pub use logs::{LogsArgs, TemplatesArgs, WhichLines};
+pub use propose::{ProposeArgs, ProposedAction};
 pub use repartition::RepartitionArgs;
 pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
@@ -105,6 +107,7 @@ pub enum Command {
     Sql(SqlArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
+    Propose(ProposeArgs),
     Approve(ApproveArgs),
     Deny(DenyArgs),
     Ledger(LedgerArgs),
@@ -130,6 +133,7 @@ pub enum Work {
     Sql(SqlArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
+    Propose(ProposeArgs),
     Approve(ApproveArgs),
     Deny(DenyArgs),
     Ledger(LedgerArgs),
@@ -206,6 +210,7 @@ fn carry_out(
         Command::DeadLetters(args) => Work::DeadLetters(args),
         Command::Runs(args) => Work::Runs(args),
         Command::Remediation(args) => Work::Remediation(args),
+        Command::Propose(args) => Work::Propose(args),
         Command::Approve(args) => Work::Approve(args),
         Command::Deny(args) => Work::Deny(args),
         Command::Ledger(args) => Work::Ledger(args),

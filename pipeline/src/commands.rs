@@ -6,6 +6,7 @@ mod compliance;
 mod dead_letters;
 mod lines;
 mod logs;
+mod propose;
 mod repartition;
 mod response;
 mod sinks;
@@ -43,6 +44,7 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Sql(arguments) => ask::carry_out(session, arguments).await,
             Work::Runs(arguments) => response::runs(session, arguments).await,
             Work::Remediation(arguments) => response::remediation(session, arguments).await,
+            Work::Propose(arguments) => propose::carry_out(session, arguments).await,
             Work::Approve(arguments) => response::approve(session, arguments).await,
             Work::Deny(arguments) => response::deny(session, arguments).await,
             Work::Ledger(arguments) => response::ledger(session, arguments).await,

@@ -130,6 +130,7 @@ pub async fn run(
         log: world.runtime.log.clone(),
         store: world.store.clone(),
         clock: world.runtime.clock.clone(),
+        observe: world.observe.clone(),
         signer: world.topology.signer.clone(),
     };
     let compliance = ComplianceDesk {

@@ -42,6 +42,12 @@ pub struct ToolsSettings {
 }
 
 impl ToolsSettings {
+    /// Something can be changed with these, once it is granted.
+    pub fn acts(&self) -> bool {
+        let applies = self.terraform.folders.iter().any(|folder| folder.apply);
+        self.kubernetes.configured() || !self.github.write.is_empty() || !self.jira.write.is_empty() || applies
+    }
+
     /// Every fault of these settings, each with its remedy; empty when they can be used.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();

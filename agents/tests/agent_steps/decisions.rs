@@ -57,6 +57,7 @@ fn triage_severities() {
 /// Nobody is there to be asked for tickets.
 fn nothing_asked() -> postmortem::Facts {
     postmortem::Facts {
+        follow_up: None,
         tickets: None,
         at: now(),
     }

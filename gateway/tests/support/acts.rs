@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use gateway::{
-    ComplianceReads, ControlView, LetterPlace, LetterView, Letters, OrderError, Orders, Page, ReadError, RemediationView, ResponseFilter,
-    ResponseReads, StepView,
+    ComplianceReads, ControlView, LetterPlace, LetterView, Letters, OrderError, Orders, Page, Proposed, ReadError,
+    RemediationView, ResponseFilter, ResponseReads, StepView, Suggestion,
 };
 use model::{ComplianceRecord, IncidentId};
 use model::investigation::RunVerb;
@@ -79,6 +79,23 @@ impl Orders for Notebook {
 
     async fn run(&self, _: IncidentId, verb: RunVerb, by: &str) -> Result<(), OrderError> {
         self.note(format!("{by} says {verb:?}"))
+    }
+
+    async fn propose(&self, incident: IncidentId, what: Suggestion, by: &str) -> Result<Proposed, OrderError> {
+        if incident.0.as_u128() == 404 {
+            return Err(OrderError::NotFound(format!("incident {incident}")));
+        }
+        if what.action.workload().is_none() {
+            let why = "github is not configured".to_owned();
+            return Err(OrderError::Invalid { field: "action", why });
+        }
+        self.note(format!("{by} proposes: {}: {}", what.action, what.reason))?;
+        Ok(Proposed {
+            id: what.key,
+            plan_hash: what.action.plan_hash(),
+            dry_run: "-a\n+b\n".into(),
+            expires_at: chrono::DateTime::UNIX_EPOCH,
+        })
     }
 
     async fn approve(&self, remediation: Uuid, plan_hash: &str, by: &str) -> Result<(), OrderError> {

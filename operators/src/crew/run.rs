@@ -211,6 +211,11 @@ impl Crew {
                     };
                     told::command(case, &by, at, &format!("postmortem/{}", result.id), order, cx);
                 }
+                // What is to be done afterwards: the run does not wait for its outcome.
+                let proposal = result.output.proposal.as_ref();
+                if let Some(proposal) = proposal.filter(|proposal| proposal.incident_id == case.incident.id) {
+                    told::propose(&self.signer, proposal, at, cx);
+                }
             }
             Agent::LogAnalyst | Agent::MetricCorrelator | Agent::SecurityAuditor | Agent::ComplianceChecker => {}
         }

@@ -251,8 +251,7 @@ impl<'a> Checks<'a> {
     }
 
     fn signing(&mut self) {
-        let tools = &self.config.tools;
-        let acts = tools.kubernetes.configured() || tools.terraform.folders.iter().any(|folder| folder.apply);
+        let acts = self.config.tools.acts();
         for (help, problem) in self.config.signing.faults(self.config.log.kind, acts) {
             self.fault("signing.keys", problem, Some(help.to_owned()));
         }
