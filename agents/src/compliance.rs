@@ -47,7 +47,10 @@ impl Default for ComplianceSettings {
 
 /// What every policy that governs the fact says of it, in the order of the policies.
 pub fn judge(policies: &Policies, fact: &Fact) -> Vec<ComplianceRecord> {
-    let about = policies.all().iter().filter(|policy| policy.governs(&fact.kind, &fact.fields));
+    let about = policies
+        .all()
+        .iter()
+        .filter(|policy| policy.governs(&fact.kind, &fact.fields));
     about.map(|policy| record(policy, fact)).collect()
 }
 

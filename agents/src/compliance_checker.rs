@@ -45,7 +45,10 @@ pub async fn gather(evidence: &Evidence, tools: &mut Gather<'_>) -> Facts {
     let environment = &evidence.incident.environment;
     let subject = Subject::of(evidence);
     let mut workload = None;
-    if let Some((service, repository)) = subject.service.and_then(|name| Some((name, tools.repository_of(name)?))) {
+    if let Some((service, repository)) = subject
+        .service
+        .and_then(|name| Some((name, tools.repository_of(name)?)))
+    {
         let query = Deployments {
             repository: repository.clone(),
             environment: Some(environment.clone()).filter(|name| !name.is_empty()),
@@ -75,7 +78,9 @@ pub fn decide(facts: &Facts, now: DateTime<Utc>) -> StepOutput {
     for (folder, asked) in &facts.drift {
         match asked {
             Ok(drift) => output.findings.push(of_terraform(drift, now)),
-            Err(miss) => output.unknown.push(format!("whether {folder} is what its code says: {miss}")),
+            Err(miss) => output
+                .unknown
+                .push(format!("whether {folder} is what its code says: {miss}")),
         }
     }
     if let Some(deployed) = &facts.workload {
@@ -96,7 +101,11 @@ pub fn decide(facts: &Facts, now: DateTime<Utc>) -> StepOutput {
 fn of_terraform(drift: &Drift, now: DateTime<Utc>) -> Finding {
     let plan = &drift.plan;
     let addresses = |changes: &[tools::terraform::plan::Change]| -> Vec<String> {
-        changes.iter().take(NAMED).map(|one| text::line(&one.address, 120)).collect()
+        changes
+            .iter()
+            .take(NAMED)
+            .map(|one| text::line(&one.address, 120))
+            .collect()
     };
     let (behind, ahead) = (addresses(&plan.drift), addresses(&plan.changes));
     let folder = text::line(&drift.folder, 80);
@@ -107,7 +116,11 @@ fn of_terraform(drift: &Drift, now: DateTime<Utc>) -> Finding {
             behind.join(", "),
             plan.summary()
         ),
-        (false, true) => format!("Terraform: {folder} is not what its code says: {} ({}).", plan.summary(), ahead.join(", ")),
+        (false, true) => format!(
+            "Terraform: {folder} is not what its code says: {} ({}).",
+            plan.summary(),
+            ahead.join(", ")
+        ),
     };
     let query = format!("terraform plan -detailed-exitcode in {folder}");
     let excerpt = text::block(&plan.lines(), 500);
@@ -127,16 +140,25 @@ fn of_workload(deployed: &Deployed, now: DateTime<Utc>) -> Result<Finding, Strin
     let last = deployed.last.as_ref().map_err(ToString::to_string)?;
     let running = deployed.running.as_ref().map_err(ToString::to_string)?;
     let repository = &deployed.repository;
-    let last = last.as_ref().ok_or_else(|| format!("no deployment of {repository} is known to have come to run"))?;
+    let last = last
+        .as_ref()
+        .ok_or_else(|| format!("no deployment of {repository} is known to have come to run"))?;
     let runs = running.runs(&last.commit);
     if runs == Runs::Unknown {
-        return Err(format!("no image of {} names a commit: {}", running.workload, running.shown()));
+        return Err(format!(
+            "no image of {} names a commit: {}",
+            running.workload,
+            running.shown()
+        ));
     }
     // A rollout takes its time, and the host is told before or after it.
     let clean = runs == Runs::Yes;
     let (commit, namespace) = (short(&last.commit), &running.workload.namespace);
     let told = match clean {
-        true => format!("{} in {namespace} runs {commit}, which was deployed last", running.workload),
+        true => format!(
+            "{} in {namespace} runs {commit}, which was deployed last",
+            running.workload
+        ),
         false => format!(
             "{} in {namespace} runs {}, and {commit} was deployed last",
             running.workload,
@@ -144,8 +166,17 @@ fn of_workload(deployed: &Deployed, now: DateTime<Utc>) -> Result<Finding, Strin
         ),
     };
     let query = format!("/repos/{repository}/deployments");
-    let excerpt = format!("{commit} to {} at {}", text::line(&last.environment, 80), last.created_at.to_rfc3339());
-    let mut citations = vec![Citation::new("github", query, (last.created_at, now.max(last.created_at)), &excerpt)];
+    let excerpt = format!(
+        "{commit} to {} at {}",
+        text::line(&last.environment, 80),
+        last.created_at.to_rfc3339()
+    );
+    let mut citations = vec![Citation::new(
+        "github",
+        query,
+        (last.created_at, now.max(last.created_at)),
+        &excerpt,
+    )];
     citations.extend(running.cite(now));
     let mut facts = json!({"system": "kubernetes", "target": running.workload.to_string(), "clean": clean, "commit": last.commit, "repository": repository});
     running.tie(Some(&last.commit), &mut facts);

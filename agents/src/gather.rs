@@ -224,7 +224,9 @@ impl<'a> Gather<'a> {
         };
         let arguments = serde_json::to_value(&query).unwrap_or_default();
         let told = |found: &RuleAnswer| format!("{} rules", found.rules.len());
-        let answer = self.ask(METRICS, "prometheus_rules", arguments, tool.rules(&query), told).await;
+        let answer = self
+            .ask(METRICS, "prometheus_rules", arguments, tool.rules(&query), told)
+            .await;
         answer.map(|answer| answer.rules)
     }
 
@@ -262,7 +264,10 @@ impl<'a> Gather<'a> {
     pub async fn security_alert(&mut self, one: &OneAlert) -> Asked<SecurityAlert> {
         let tool = self.tools.security.clone().ok_or_else(|| absent(SECURITY))?;
         if !tool.knows(&one.repository) {
-            return Err(Miss::Absent(format!("{SECURITY} may not be asked about {}", one.repository)));
+            return Err(Miss::Absent(format!(
+                "{SECURITY} may not be asked about {}",
+                one.repository
+            )));
         }
         let arguments = serde_json::to_value(one).unwrap_or_default();
         let told = |alert: &SecurityAlert| format!("alert {} is {}", alert.number, text::line(&alert.state, 40));
@@ -275,7 +280,8 @@ impl<'a> Gather<'a> {
         let arguments = serde_json::to_value(change).unwrap_or_default();
         let told = |found: &ChangeSecrets| format!("{} files, {} sightings", found.files, found.sightings.len());
         let call = tool.secrets_in_change(change);
-        self.ask(SECURITY, "github_secrets_in_change", arguments, call, told).await
+        self.ask(SECURITY, "github_secrets_in_change", arguments, call, told)
+            .await
     }
 
     /// The folders of Terraform that describe an environment.
@@ -296,7 +302,9 @@ impl<'a> Gather<'a> {
         let left = self.until.saturating_duration_since(Instant::now());
         let usual = std::mem::replace(&mut self.call_timeout, left);
         let call = tool.drift(folder);
-        let answer = self.ask(TERRAFORM, "terraform_drift", json!({ "folder": folder }), call, told).await;
+        let answer = self
+            .ask(TERRAFORM, "terraform_drift", json!({ "folder": folder }), call, told)
+            .await;
         self.call_timeout = usual;
         answer
     }

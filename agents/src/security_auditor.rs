@@ -58,7 +58,10 @@ pub async fn gather(
     now: DateTime<Utc>,
 ) -> Facts {
     let mut alerts = Vec::new();
-    let told = evidence.members.iter().filter_map(|member| Some((member, Weakness::of(&member.dedup_key)?)));
+    let told = evidence
+        .members
+        .iter()
+        .filter_map(|member| Some((member, Weakness::of(&member.dedup_key)?)));
     for (member, weakness) in told.take(ALERTS) {
         let asked = match alert_of(weakness) {
             Some(one) => tools.security_alert(&one).await,
@@ -147,7 +150,9 @@ pub fn decide(evidence: &Evidence, facts: &Facts) -> StepOutput {
     for (member, asked) in &facts.alerts {
         if let Err(miss) = asked {
             let title = text::line(&member.title, 100);
-            output.unknown.push(format!("what the code host says of {title:?}: {miss}"));
+            output
+                .unknown
+                .push(format!("what the code host says of {title:?}: {miss}"));
         }
         output.findings.push(weakness(member, asked.as_ref().ok(), running));
     }
@@ -155,7 +160,10 @@ pub fn decide(evidence: &Evidence, facts: &Facts) -> StepOutput {
         Some(Ok(Ok(change))) => {
             output.findings.extend(in_change(evidence, change, running));
             if change.cut || change.unseen > 0 {
-                let what = format!("secrets in {} files of the change that the code host shows no lines of", change.unseen);
+                let what = format!(
+                    "secrets in {} files of the change that the code host shows no lines of",
+                    change.unseen
+                );
                 output.unknown.push(what);
             }
         }
@@ -201,10 +209,20 @@ fn weakness(member: &Member, alert: Option<&SecurityAlert>, running: Option<&Run
         }
         facts["state"] = text::line(&alert.state, 40).into();
         words.extend(alert.cve.as_deref().map(|cve| text::line(cve, 40)));
-        words.extend(alert.fixed_in.as_deref().map(|version| format!("fixed in {}", text::line(version, 40))));
+        words.extend(
+            alert
+                .fixed_in
+                .as_deref()
+                .map(|version| format!("fixed in {}", text::line(version, 40))),
+        );
         words.extend(path.map(|path| format!("in {path}")));
         words.extend(alert.commit.as_deref().map(|sha| format!("at {}", short(sha))));
-        let excerpt = format!("{}, {}: {}", alert.kind.event(), text::line(&alert.state, 40), words.join(", "));
+        let excerpt = format!(
+            "{}, {}: {}",
+            alert.kind.event(),
+            text::line(&alert.state, 40),
+            words.join(", ")
+        );
         let at = alert.created_at.unwrap_or(member.starts_at);
         let path = format!("/repos/{repository}/{kind}/{}", alert.number);
         citations.push(Citation::new("github", path, (at, at), &excerpt));
@@ -225,7 +243,9 @@ fn in_change(evidence: &Evidence, change: &ChangeSecrets, running: Option<&Runni
     if change.sightings.is_empty() {
         return None;
     }
-    let ChangeSecrets { repository, base, head, .. } = change;
+    let ChangeSecrets {
+        repository, base, head, ..
+    } = change;
     let mut facts = json!({"where": "change", "repository": repository, "commit": head});
     let mut summary = format!(
         "The change {} to {} of {repository} adds {}",
@@ -260,8 +280,17 @@ fn in_lines(lines: &Lines, running: Option<&Running>) -> Option<Finding> {
         })
         .collect();
     let mut facts = json!({"where": "log", "lines": lines.seen.len(), "first_at": first, "last_at": last});
-    let mut summary = format!("Of {} log lines some hold {}", lines.read, places(&sightings, &mut facts));
-    let mut citations = vec![Citation::new("logs", lines.query.clone(), lines.span, &listed(&sightings))];
+    let mut summary = format!(
+        "Of {} log lines some hold {}",
+        lines.read,
+        places(&sightings, &mut facts)
+    );
+    let mut citations = vec![Citation::new(
+        "logs",
+        lines.query.clone(),
+        lines.span,
+        &listed(&sightings),
+    )];
     if let Some(running) = running {
         summary = format!("{summary}, {}", running.tie(None, &mut facts));
         citations.extend(running.cite(*first));
@@ -296,7 +325,10 @@ fn in_events(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let mut facts = json!({"where": "event"});
-    let summary = format!("Titles of alerts or changes hold {}. Revoke it.", places(&sightings, &mut facts));
+    let summary = format!(
+        "Titles of alerts or changes hold {}. Revoke it.",
+        places(&sightings, &mut facts)
+    );
     Some(Finding {
         kind: FindingKind::SecretExposed,
         summary,
@@ -311,8 +343,15 @@ fn places(sightings: &[Sighting], facts: &mut serde_json::Value) -> String {
     for sighting in sightings {
         *counts.entry(&sighting.detector).or_default() += 1;
     }
-    let kinds: Vec<String> = counts.iter().map(|(detector, count)| format!("{count} × {detector}")).collect();
-    let named: Vec<String> = sightings.iter().take(3).map(|one| text::line(&one.place, 120)).collect();
+    let kinds: Vec<String> = counts
+        .iter()
+        .map(|(detector, count)| format!("{count} × {detector}"))
+        .collect();
+    let named: Vec<String> = sightings
+        .iter()
+        .take(3)
+        .map(|one| text::line(&one.place, 120))
+        .collect();
     facts["detectors"] = counts.keys().copied().collect::<Vec<&str>>().into();
     facts["count"] = sightings.len().into();
     let told: Vec<_> = sightings
@@ -326,5 +365,10 @@ fn places(sightings: &[Sighting], facts: &mut serde_json::Value) -> String {
 
 fn listed(sightings: &[Sighting]) -> String {
     let line = |one: &Sighting| format!("{} in {}: {}", one.detector, text::line(&one.place, 160), one.mask);
-    sightings.iter().take(PLACES).map(line).collect::<Vec<String>>().join("; ")
+    sightings
+        .iter()
+        .take(PLACES)
+        .map(line)
+        .collect::<Vec<String>>()
+        .join("; ")
 }

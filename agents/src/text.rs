@@ -80,7 +80,10 @@ mod tests {
         check("safe\u{202e}gnp.exe\u{200b}", "safegnp.exe");
         check("password=hunter2 next", "password=[redacted] next");
         check(r#"{"api_key": "abc", "a": 1}"#, r#"{"api_key": [redacted], "a": 1}"#);
-        check("pushed ghp_0123456789abcdefghijABCDEFGHIJ456789 by kim", "pushed [redacted] by kim");
+        check(
+            "pushed ghp_0123456789abcdefghijABCDEFGHIJ456789 by kim",
+            "pushed [redacted] by kim",
+        );
         check("Authorization: Bearer abc.def", "Authorization: Bearer [redacted]");
         check(&"x".repeat(100), &format!("{}…", "x".repeat(59)));
         assert_eq!(block("a\r\nb\x07", 60), "a\nb");

@@ -283,7 +283,10 @@ async fn an_evidence_pack_comes_as_it_is_and_other_controls_are_not_there() {
     let get = async |path: &str| ask(&app, "GET", path, Some("viewer"), "").await;
     let (status, pack) = get("/api/v1/compliance/SOC2:CC8.1/evidence").await;
     assert_eq!((status, pack.as_str()), (StatusCode::OK, "{}\n"));
-    for path in ["/api/v1/compliance/SOC2:CC9.9/evidence", "/api/v1/compliance/SOC2:CC9.9"] {
+    for path in [
+        "/api/v1/compliance/SOC2:CC9.9/evidence",
+        "/api/v1/compliance/SOC2:CC9.9",
+    ] {
         let (status, text) = get(path).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert!(text.contains("no policy serves a control"), "{text}");
@@ -298,7 +301,10 @@ async fn the_document_names_routes_that_are_there() {
     assert!(paths.len() > 10);
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
-            let path_of = path.replace("{id}", &id(1)).replace("{partition}/{offset}", "0/7").replace("{control}", "SOC2:CC8.1");
+            let path_of = path
+                .replace("{id}", &id(1))
+                .replace("{partition}/{offset}", "0/7")
+                .replace("{control}", "SOC2:CC8.1");
             let asked = format!("/api/v1{path_of}");
             let (status, _) = ask(&app, &method.to_uppercase(), &asked, Some("viewer"), "{}").await;
             assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");

@@ -47,7 +47,10 @@ mod tests {
             let found = Weakness::of(key).map(|one| (one.repository, one.kind, one.number));
             assert_eq!(found, expected, "{key}");
         };
-        check("gh:shop/cart:dependabot_alert:4", Some(("shop/cart", "dependabot_alert", 4)));
+        check(
+            "gh:shop/cart:dependabot_alert:4",
+            Some(("shop/cart", "dependabot_alert", 4)),
+        );
         for other in [
             "gh:shop/cart:deployment_status:11:12",
             "gh:shop/cart:workflow_run:4",

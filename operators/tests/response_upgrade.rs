@@ -86,7 +86,12 @@ fn an_investigation_of_version_2_does_not_wait_for_agents_that_were_not_asked() 
     t.answer(Agent::Triage, investigate());
     assert_eq!(
         t.agents()[asked + 2..],
-        ["log_analyst", "metric_correlator", "security_auditor", "compliance_checker"]
+        [
+            "log_analyst",
+            "metric_correlator",
+            "security_auditor",
+            "compliance_checker"
+        ]
     );
 }
 

@@ -112,7 +112,9 @@ impl ComplianceDesk {
         if with_ledger {
             let mut heads: BTreeMap<String, LedgerHead> = BTreeMap::new();
             self.each(topics::LEDGER, |record| {
-                let Ok(entry) = serde_json::from_slice::<LedgerEntry>(&record.value) else { return };
+                let Ok(entry) = serde_json::from_slice::<LedgerEntry>(&record.value) else {
+                    return;
+                };
                 let head = heads.entry(entry.chain.clone()).or_insert_with(|| LedgerHead {
                     chain: entry.chain.clone(),
                     entries: 0,

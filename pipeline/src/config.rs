@@ -290,7 +290,9 @@ impl Config {
                 bytes: own.retention_bytes.map(|size| size.get()),
             },
             // What evidence is made of.
-            (None, topics::INCIDENTS | topics::REMEDIATIONS | topics::LEDGER | topics::COMPLIANCE) => Retention::default(),
+            (None, topics::INCIDENTS | topics::REMEDIATIONS | topics::LEDGER | topics::COMPLIANCE) => {
+                Retention::default()
+            }
             // Lines are many, and the archive has them.
             (None, topics::LOGS | topics::LINES) => Retention {
                 time: self

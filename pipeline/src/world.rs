@@ -138,7 +138,8 @@ impl World {
             observe.logs = Some(Arc::new(OwnLogs::new(config, flush.clone())));
         }
         let act = Arc::new(tools::connect::act(&config.tools).await?);
-        let policies = Policies::load(&config.compliance).map_err(|faults| Exit::Configuration.because(faults.join("; ")))?;
+        let policies =
+            Policies::load(&config.compliance).map_err(|faults| Exit::Configuration.because(faults.join("; ")))?;
         Ok(World {
             config: config.clone(),
             topology,

@@ -23,7 +23,11 @@ fn site() -> Site {
         )
     };
     Site::prepared("", extra, |scenario| {
-        let own = scenario.workloads.iter_mut().find(|one| one.name == "api-server").unwrap();
+        let own = scenario
+            .workloads
+            .iter_mut()
+            .find(|one| one.name == "api-server")
+            .unwrap();
         own.images = vec![format!("registry.example/api-server:{}", &sha(3)[..7])];
         own.leaks = false;
     })
@@ -36,7 +40,11 @@ async fn history(site: &Site) {
     {
         let mut state = site.world.state();
         let github = &mut state.github;
-        github.repository(REPOSITORY, now - TimeDelta::hours(1), &["First", "Second", "Send reports"]);
+        github.repository(
+            REPOSITORY,
+            now - TimeDelta::hours(1),
+            &["First", "Second", "Send reports"],
+        );
         github.hook(REPOSITORY, &hook, SECRET, &[]);
         github.deployed(REPOSITORY, &sha(1), "production", "success", now - TimeDelta::days(2));
         let patch = format!("@@ -1 +1,2 @@\n a\n+let token = \"{}{}\";", LEAKED.0, LEAKED.1);
@@ -46,16 +54,22 @@ async fn history(site: &Site) {
             "secret_type_display_name": "GitHub Personal Access Token", "created_at": now,
             "locations": [{"type": "commit", "details": {"path": "src/part3.rs", "start_line": 2, "commit_sha": sha(3)}}],
         });
-        github.alerts.insert(format!("{REPOSITORY}/secret-scanning"), vec![alert]);
+        github
+            .alerts
+            .insert(format!("{REPOSITORY}/secret-scanning"), vec![alert]);
     }
-    site.world.deploy(REPOSITORY, &sha(3), "production", now - TimeDelta::minutes(5)).await;
+    site.world
+        .deploy(REPOSITORY, &sha(3), "production", now - TimeDelta::minutes(5))
+        .await;
     let found = json!({
         "action": "created",
         "repository": {"id": 7, "name": "api-server", "full_name": REPOSITORY, "default_branch": "main"},
         "alert": {"number": 2, "state": "open", "created_at": now - TimeDelta::minutes(1), "secret_type": "github_personal_access_token",
                   "secret_type_display_name": "GitHub Personal Access Token"},
     });
-    site.world.tell(REPOSITORY, "secret_scanning_alert", &found.to_string()).await;
+    site.world
+        .tell(REPOSITORY, "secret_scanning_alert", &found.to_string())
+        .await;
 }
 
 fn api(site: &Site, path: &str) -> (u16, Value) {
@@ -77,30 +91,61 @@ fn from_a_leaked_secret_to_the_evidence() {
             .sql("select agent_name, status, output_data from agent_executions where status <> 'running'");
         rows.iter().any(|row| row["agent_name"] == "fixer").then_some(rows)
     });
-    let step = |agent: &str| steps.iter().find(|row| row["agent_name"] == agent).unwrap_or_else(|| panic!("{agent}: {steps:?}"));
+    let step = |agent: &str| {
+        steps
+            .iter()
+            .find(|row| row["agent_name"] == agent)
+            .unwrap_or_else(|| panic!("{agent}: {steps:?}"))
+    };
     let findings = |agent: &str| -> Vec<Value> {
         let output = &step(agent)["output_data"];
-        let output = output.as_str().map_or_else(|| output.clone(), |text| serde_json::from_str(text).unwrap());
+        let output = output
+            .as_str()
+            .map_or_else(|| output.clone(), |text| serde_json::from_str(text).unwrap());
         output["findings"].as_array().cloned().unwrap_or_default()
     };
     let audited = findings("security_auditor");
-    let of = |kind: &str| audited.iter().find(|one| one["kind"] == kind).unwrap_or_else(|| panic!("{kind}: {audited:?}"));
+    let of = |kind: &str| {
+        audited
+            .iter()
+            .find(|one| one["kind"] == kind)
+            .unwrap_or_else(|| panic!("{kind}: {audited:?}"))
+    };
     let exposed = &of("secret_exposed")["facts"];
     assert_eq!(
-        (&exposed["commit"], &exposed["detectors"], &exposed["runs"], &exposed["namespace"]),
-        (&json!(sha(3)), &json!(["github-token"]), &json!("yes"), &json!("production"))
+        (
+            &exposed["commit"],
+            &exposed["detectors"],
+            &exposed["runs"],
+            &exposed["namespace"]
+        ),
+        (
+            &json!(sha(3)),
+            &json!(["github-token"]),
+            &json!("yes"),
+            &json!("production")
+        )
     );
     let told = &of("security_alert")["facts"];
-    assert_eq!((&told["path"], &told["commit"]), (&json!("src/part3.rs:2"), &json!(sha(3))));
+    assert_eq!(
+        (&told["path"], &told["commit"]),
+        (&json!("src/part3.rs:2"), &json!(sha(3)))
+    );
     let checked = findings("compliance_checker");
-    assert_eq!((&checked[0]["kind"], &checked[0]["facts"]["clean"]), (&json!("drift"), &json!(true)), "{checked:?}");
+    assert_eq!(
+        (&checked[0]["kind"], &checked[0]["facts"]["clean"]),
+        (&json!("drift"), &json!(true)),
+        "{checked:?}"
+    );
 
     // The policies have judged the alert, the finding, the change and what runs.
     let judged = |control: &str, policy: &str, verdict: &str| {
         wait_for(&format!("{policy} to be {verdict}"), PATIENCE, || {
             let (_, page) = api(&site, &format!("/compliance/{control}"));
             let records = page["records"].as_array()?.clone();
-            records.into_iter().find(|record| record["policy"] == policy && record["verdict"] == verdict)
+            records
+                .into_iter()
+                .find(|record| record["policy"] == policy && record["verdict"] == verdict)
         })
     };
     let found = judged("SOC2:CC6.1", "no-secret-in-a-repository", "violation");
@@ -111,13 +156,20 @@ fn from_a_leaked_secret_to_the_evidence() {
     judged("SOC2:CC8.1", "workload-as-deployed", "pass");
     let (_, list) = api(&site, "/compliance");
     let controls = list["controls"].as_array().unwrap();
-    assert!(controls.iter().any(|row| row["control"] == "GDPR:Art.33" && row["violations"] == 0), "{list}");
+    assert!(
+        controls
+            .iter()
+            .any(|row| row["control"] == "GDPR:Art.33" && row["violations"] == 0),
+        "{list}"
+    );
     assert_eq!(api(&site, "/compliance/SOC2:CC9.9").0, 404);
 
     // The running one hands the pack out, and so does the log alone: the same bytes each time.
     let file = |name: &str| site.aegis.folder.join(name).display().to_string();
     let evidence = |name: &str| {
-        let (code, out, err) = site.aegis.run(&["compliance", "evidence", "SOC2:CC6.1", "--out", &file(name)]);
+        let (code, out, err) = site
+            .aegis
+            .run(&["compliance", "evidence", "SOC2:CC6.1", "--out", &file(name)]);
         assert_eq!(code, 0, "{out}{err}");
         std::fs::read(file(name)).unwrap()
     };
@@ -129,7 +181,9 @@ fn from_a_leaked_secret_to_the_evidence() {
     assert_eq!(stopped[0], stopped[1]);
     let (code, out, err) = site.aegis.run(&["compliance", "verify", &file("third.json")]);
     assert_eq!(code, 0, "{out}{err}");
-    let forged = String::from_utf8(stopped[0].clone()).unwrap().replacen("violation", "pass", 1);
+    let forged = String::from_utf8(stopped[0].clone())
+        .unwrap()
+        .replacen("violation", "pass", 1);
     std::fs::write(file("forged.json"), forged).unwrap();
     assert_eq!(site.aegis.run(&["compliance", "verify", &file("forged.json")]).0, 7);
     assert_eq!(site.aegis.run(&["compliance", "evidence", "SOC2:CC9.9"]).0, 4);
@@ -140,8 +194,16 @@ fn from_a_leaked_secret_to_the_evidence() {
     let pack = String::from_utf8_lossy(&stopped[0]).into_owned();
     let (code, listed, _) = site.aegis.run(&["compliance", "list"]);
     assert_eq!(code, 0);
-    for told in [&pack, &listed, &json!(steps).to_string(), &site.aegis.program.as_ref().unwrap().log()] {
-        assert!(!told.contains(LEAKED.0) && !told.contains(LEAKED.1), "the secret in {told}");
+    for told in [
+        &pack,
+        &listed,
+        &json!(steps).to_string(),
+        &site.aegis.program.as_ref().unwrap().log(),
+    ] {
+        assert!(
+            !told.contains(LEAKED.0) && !told.contains(LEAKED.1),
+            "the secret in {told}"
+        );
     }
 }
 
@@ -156,11 +218,17 @@ fn policies_of_a_folder_are_held_to_their_examples_before_anything_starts() {
              require = [{{ field = \"minutes\", at_most = {most} }}]\npasses = []\nfails = [{{ minutes = 20 }}]\nignores = []\n"
         )
     };
-    let aegis = support::Aegis::new(folder.path(), &format!("[compliance]\npolicies = \"{}\"\n", policies.display()));
+    let aegis = support::Aegis::new(
+        folder.path(),
+        &format!("[compliance]\npolicies = \"{}\"\n", policies.display()),
+    );
     std::fs::write(policies.join("own.toml"), policy(10)).unwrap();
     assert_eq!(aegis.run(&["check"]).0, 0);
     std::fs::write(policies.join("own.toml"), policy(30)).unwrap();
     let (code, out, err) = aegis.run(&["check"]);
     assert_eq!(code, 3);
-    assert!(format!("{out}{err}").contains("it judges example 1 of fails otherwise"), "{out}{err}");
+    assert!(
+        format!("{out}{err}").contains("it judges example 1 of fails otherwise"),
+        "{out}{err}"
+    );
 }

@@ -217,7 +217,17 @@ mod tests {
             assert_eq!(condition.fault(), None, "{written}");
             assert_eq!(condition.holds(&fields), expected, "{written}");
         };
-        for (field, present) in [("n", true), ("yes", true), ("none", false), ("blank", false), ("list", false), ("no", false), ("labels.a.b", true), ("labels.c.d", true), ("labels.c.e", false)] {
+        for (field, present) in [
+            ("n", true),
+            ("yes", true),
+            ("none", false),
+            ("blank", false),
+            ("list", false),
+            ("no", false),
+            ("labels.a.b", true),
+            ("labels.c.d", true),
+            ("labels.c.e", false),
+        ] {
             check(json!({"field": field, "present": true}), present);
             check(json!({"field": field, "present": false}), !present);
         }
@@ -236,7 +246,10 @@ mod tests {
         check(window(0, "mon"), false);
         check(window(60, "mon"), true);
         check(window(60, "sun"), false);
-        check(json!({"field": "word", "within": {"days": ["mon"], "from": "00:00", "to": "23:59"}}), false);
+        check(
+            json!({"field": "word", "within": {"days": ["mon"], "from": "00:00", "to": "23:59"}}),
+            false,
+        );
     }
 
     #[test]
@@ -250,7 +263,8 @@ mod tests {
         check(json!({"field": "a"}), "exactly one test");
         check(json!({"field": "a", "present": true, "at_most": 1}), "exactly one test");
         check(json!({"field": "a", "matches": "("}), "no regular expression");
-        let window = |days: Value, from: &str, to: &str| json!({"field": "a", "within": {"days": days, "from": from, "to": to}});
+        let window =
+            |days: Value, from: &str, to: &str| json!({"field": "a", "within": {"days": days, "from": from, "to": to}});
         check(window(json!(["monday"]), "06:00", "20:00"), "within.days");
         check(window(json!(["mon"]), "20:00", "06:00"), "later than from");
         check(window(json!(["mon"]), "6", "20:00"), "HH:MM");

@@ -110,7 +110,12 @@ pub fn of_incident(event: &IncidentEvent, record: &[u8]) -> Option<Fact> {
         }
         IncidentFact::Resolved | IncidentFact::Closed { .. } => {
             let at = incident.resolved_at.unwrap_or(event.at);
-            ("resolved", format!("{}/{}", incident.id, at.timestamp_micros()), at, "over")
+            (
+                "resolved",
+                format!("{}/{}", incident.id, at.timestamp_micros()),
+                at,
+                "over",
+            )
         }
         _ => return None,
     };
@@ -132,22 +137,47 @@ pub fn of_remediation(event: &RemediationEvent, record: &[u8]) -> Option<Fact> {
                 Approver::Rule { .. } => "rule",
                 Approver::Human { .. } => "human",
             };
-            let summary = format!("{}: proposed by {}, granted by {}", proposal.action, proposal.proposed_by, grant.by.label());
+            let summary = format!(
+                "{}: proposed by {}, granted by {}",
+                proposal.action,
+                proposal.proposed_by,
+                grant.by.label()
+            );
             let fields = json!({
                 "action": proposal.action.kind().as_str(), "target": proposal.action.target_label(), "plan_hash": grant.plan_hash,
                 "proposed_by": proposal.proposed_by, "granted_by": grant.by.label(), "granted_by_kind": by,
                 "environment": proposal.environment, "at": grant.at.to_rfc3339(),
             });
             let summary = text::line(&redact(&summary), 300);
-            let mut made = fact("remediation", event.id.to_string(), grant.at, summary, fields, topics::REMEDIATIONS, record);
+            let mut made = fact(
+                "remediation",
+                event.id.to_string(),
+                grant.at,
+                summary,
+                fields,
+                topics::REMEDIATIONS,
+                record,
+            );
             (made.tenant, made.environment) = (proposal.tenant.clone(), proposal.environment.clone());
             made
         }
         RemediationFact::Forged { kind, offset, why } => {
             let fields = json!({"kind": kind, "why": why, "at": event.at.to_rfc3339()});
-            let summary = format!("a record `{}` about remediation {} that nobody of this installation wrote", text::line(kind, 40), event.id);
+            let summary = format!(
+                "a record `{}` about remediation {} that nobody of this installation wrote",
+                text::line(kind, 40),
+                event.id
+            );
             let subject = format!("{}/{offset}", event.id);
-            fact("forged", subject, event.at, summary, fields, topics::REMEDIATIONS, record)
+            fact(
+                "forged",
+                subject,
+                event.at,
+                summary,
+                fields,
+                topics::REMEDIATIONS,
+                record,
+            )
         }
         _ => return None,
     };
@@ -168,7 +198,12 @@ pub fn of_finding(result: &StepResult, domain: &str, record: &[u8]) -> Vec<Fact>
         let mut fields = Value::Object(finding.facts.clone());
         redact_json(&mut fields);
         fields["agent"] = result.agent.as_str().into();
-        fields["citations"] = finding.citations.iter().map(|one| one.id.as_str()).collect::<Vec<&str>>().into();
+        fields["citations"] = finding
+            .citations
+            .iter()
+            .map(|one| one.id.as_str())
+            .collect::<Vec<&str>>()
+            .into();
         fields["environment"] = environment.into();
         let subject = format!("{}/{number}", result.id);
         let summary = text::line(&finding.summary, 300);

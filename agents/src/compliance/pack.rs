@@ -81,7 +81,10 @@ pub fn pack(
     let mut previous = GENESIS.to_owned();
     let mut entries = Vec::new();
     for (sequence, record) in records.iter().enumerate() {
-        let marks = by_digest.get(record.source.digest.as_str()).cloned().unwrap_or_default();
+        let marks = by_digest
+            .get(record.source.digest.as_str())
+            .cloned()
+            .unwrap_or_default();
         let entry = json!({"sequence": sequence, "previous": previous, "record": record, "ledger": marks});
         let hash = hash(&entry);
         let mut entry = entry;
@@ -121,14 +124,20 @@ pub fn verify(bytes: &[u8]) -> Result<usize, String> {
         }
         bare
     };
-    let entries = whole["entries"].as_array().ok_or("it has no entries: it is no evidence pack")?;
+    let entries = whole["entries"]
+        .as_array()
+        .ok_or("it has no entries: it is no evidence pack")?;
     let mut previous = GENESIS.to_owned();
     for (sequence, entry) in entries.iter().enumerate() {
         if entry["sequence"] != json!(sequence) {
-            return Err(format!("entry {sequence}: its number does not follow the one before it"));
+            return Err(format!(
+                "entry {sequence}: its number does not follow the one before it"
+            ));
         }
         if said(entry, "previous") != previous {
-            return Err(format!("entry {sequence}: it does not name the hash of the one before it"));
+            return Err(format!(
+                "entry {sequence}: it does not name the hash of the one before it"
+            ));
         }
         previous = hash(&without(entry));
         if said(entry, "hash") != previous {

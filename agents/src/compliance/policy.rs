@@ -122,7 +122,9 @@ impl Policies {
                 faults.push(format!("without holds `{id}`, and there is no such policy: remove it"));
             }
         }
-        policies.policies.retain(|policy| !settings.without.contains(&policy.id));
+        policies
+            .policies
+            .retain(|policy| !settings.without.contains(&policy.id));
         policies.policies.sort_by(|one, other| one.id.cmp(&other.id));
         match faults.is_empty() {
             true => Ok(policies),
@@ -154,7 +156,12 @@ impl Policies {
     fn read(&mut self, file: &str, text: &str, faults: &mut Vec<String>) {
         let written: Written = match toml_edit::de::from_str(text) {
             Ok(written) => written,
-            Err(fault) => return faults.push(format!("policies: {file} is no file of policies: {}", fault.to_string().trim())),
+            Err(fault) => {
+                return faults.push(format!(
+                    "policies: {file} is no file of policies: {}",
+                    fault.to_string().trim()
+                ));
+            }
         };
         self.titles.extend(written.controls);
         for one in written.policy {
@@ -164,7 +171,11 @@ impl Policies {
                 self.policies.retain(|known| known.id != policy.id);
                 self.policies.push(policy);
             }
-            faults.extend(found.into_iter().map(|fault| format!("policies: {file}: policy `{}`: {fault}", one.id)));
+            faults.extend(
+                found
+                    .into_iter()
+                    .map(|fault| format!("policies: {file}: policy `{}`: {fault}", one.id)),
+            );
         }
     }
 }
@@ -177,9 +188,17 @@ impl WrittenPolicy {
             faults.push("its id: small letters, digits and `-`".to_owned());
         }
         if !KINDS.contains(&self.fact.as_str()) {
-            faults.push(format!("fact `{}` is none: write one of {}", self.fact, KINDS.join(", ")));
+            faults.push(format!(
+                "fact `{}` is none: write one of {}",
+                self.fact,
+                KINDS.join(", ")
+            ));
         }
-        let framework = |control: &String| control.split_once(':').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
+        let framework = |control: &String| {
+            control
+                .split_once(':')
+                .is_some_and(|(a, b)| !a.is_empty() && !b.is_empty())
+        };
         if self.controls.is_empty() || !self.controls.iter().all(framework) {
             faults.push("controls: write at least one, as `SOC2:CC8.1`".to_owned());
         }
@@ -248,7 +267,10 @@ fn files(folder: &Path) -> Result<Vec<(String, String)>, String> {
     }
     found.sort();
     match found.is_empty() {
-        true => Err(format!("policies: {} holds no *.toml: write some, or remove the setting", folder.display())),
+        true => Err(format!(
+            "policies: {} holds no *.toml: write some, or remove the setting",
+            folder.display()
+        )),
         false => Ok(found),
     }
 }
@@ -263,7 +285,11 @@ mod tests {
         let ids: Vec<&str> = policies.all().iter().map(|policy| policy.id.as_str()).collect();
         assert_eq!(ids.len(), 12, "{ids:?}");
         for control in policies.controls() {
-            assert!(!control.title.is_empty(), "{} has no title in controls.toml", control.id);
+            assert!(
+                !control.title.is_empty(),
+                "{} has no title in controls.toml",
+                control.id
+            );
         }
     }
 
@@ -294,14 +320,25 @@ mod tests {
         let policies = Policies::load(&settings).unwrap();
         assert_eq!(policies.all().len(), 13);
         let shipped = Policies::load(&ComplianceSettings::default()).unwrap();
-        let hash = |policies: &Policies| policies.all().iter().find(|one| one.id == "critical-recovered").unwrap().hash.clone();
+        let hash = |policies: &Policies| {
+            policies
+                .all()
+                .iter()
+                .find(|one| one.id == "critical-recovered")
+                .unwrap()
+                .hash
+                .clone()
+        };
         assert_ne!(hash(&policies), hash(&shipped));
 
         write("b.toml", &policy("own", 30));
         check(&["example 1 of fails"]);
         write("b.toml", &policy("own", 1));
         check(&["example 1 of passes"]);
-        write("b.toml", &policy("own", 10).replace("resolved", "weather").replace("X:1", "X"));
+        write(
+            "b.toml",
+            &policy("own", 10).replace("resolved", "weather").replace("X:1", "X"),
+        );
         check(&["fact `weather`", "as `SOC2:CC8.1`"]);
         write("b.toml", "policy = 7");
         check(&["no file of policies"]);

@@ -73,7 +73,12 @@ impl Running {
         facts["workload"] = self.workload.to_string().into();
         facts["cluster"] = cluster.as_str().into();
         facts["namespace"] = namespace.as_str().into();
-        facts["images"] = self.images.iter().map(|image| text::line(image, 200)).collect::<Vec<String>>().into();
+        facts["images"] = self
+            .images
+            .iter()
+            .map(|image| text::line(image, 200))
+            .collect::<Vec<String>>()
+            .into();
         let place = format!("{} in {namespace} runs {}", self.workload, self.shown());
         let Some(commit) = commit else {
             return place;
@@ -128,7 +133,14 @@ mod tests {
         check("shop/api:v3-beefbeefbeef", Some("beefbeefbeef"));
         check("shop/api:sha-0a1b2c3d4e", Some("0a1b2c3d4e"));
         check("shop/api:beefbee@sha256:0123456789abcdef", Some("beefbee"));
-        for none in ["shop/api", "shop/api:v7", "shop/api:20261130", "registry:5000/api", "shop/api@sha256:beefbeef", "api:feature-face"] {
+        for none in [
+            "shop/api",
+            "shop/api:v7",
+            "shop/api:20261130",
+            "registry:5000/api",
+            "shop/api@sha256:beefbeef",
+            "api:feature-face",
+        ] {
             check(none, None);
         }
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use agents::AgentSettings;
 use agents::compliance::{
-    ComplianceSettings, LedgerHead, LedgerMark, Policies, judge, of_finding, of_incident, of_projection, of_remediation,
-    once, pack, verify,
+    ComplianceSettings, LedgerHead, LedgerMark, Policies, judge, of_finding, of_incident, of_projection,
+    of_remediation, once, pack, verify,
 };
 use async_trait::async_trait;
 use model::approval::{Approver, Grant};
@@ -81,9 +81,18 @@ async fn check(world: &World, code: Option<Code>) -> StepResult {
         step_timeout: stream::human::HumanDuration::from_millis(2_000),
         ..AgentSettings::default()
     };
-    let step = agents::run(&request(Agent::ComplianceChecker, &world.evidence()), &tools, &settings, now()).await;
+    let step = agents::run(
+        &request(Agent::ComplianceChecker, &world.evidence()),
+        &tools,
+        &settings,
+        now(),
+    )
+    .await;
     for finding in &step.output.findings {
-        assert!(finding.kind == FindingKind::Drift && !finding.citations.is_empty(), "{finding:?}");
+        assert!(
+            finding.kind == FindingKind::Drift && !finding.citations.is_empty(),
+            "{finding:?}"
+        );
     }
     step
 }
@@ -106,30 +115,54 @@ async fn drift_of_infrastructure_and_workload() {
         mood: Mood::Works,
     };
     let clean = check(&world, Some(works(true))).await;
-    assert_eq!(systems(&clean), [("terraform".into(), true), ("kubernetes".into(), true)]);
+    assert_eq!(
+        systems(&clean),
+        [("terraform".into(), true), ("kubernetes".into(), true)]
+    );
     assert_eq!(clean.output.unknown, [""; 0]);
 
     world.revisions[0].images = vec!["registry/api-server:0a1b2c3".into()];
     let drifted = check(&world, Some(works(false))).await;
-    assert_eq!(systems(&drifted), [("terraform".into(), false), ("kubernetes".into(), false)]);
-    assert!(drifted.output.findings[0].summary.contains("behind its back: aws_instance.web"), "{:?}", drifted.output);
+    assert_eq!(
+        systems(&drifted),
+        [("terraform".into(), false), ("kubernetes".into(), false)]
+    );
+    assert!(
+        drifted.output.findings[0]
+            .summary
+            .contains("behind its back: aws_instance.web"),
+        "{:?}",
+        drifted.output
+    );
 
     // A tag that names no commit proves nothing.
     world.revisions[0].images = vec!["registry/api-server:v7".into()];
     let unsure = check(&world, None).await;
     assert_eq!(systems(&unsure), []);
-    assert!(unsure.output.unknown[0].contains("names a commit"), "{:?}", unsure.output.unknown);
+    assert!(
+        unsure.output.unknown[0].contains("names a commit"),
+        "{:?}",
+        unsure.output.unknown
+    );
 
     let hangs = Code {
         clean: true,
         mood: Mood::Hangs,
     };
     let late = check(&world, Some(hangs)).await;
-    assert!(late.output.unknown[0].contains("whether shop is what its code says"), "{:?}", late.output.unknown);
+    assert!(
+        late.output.unknown[0].contains("whether shop is what its code says"),
+        "{:?}",
+        late.output.unknown
+    );
 
     world.code = Mood::Absent;
     let none = check(&world, None).await;
-    assert!(none.output.unknown[0].contains("configured"), "{:?}", none.output.unknown);
+    assert!(
+        none.output.unknown[0].contains("configured"),
+        "{:?}",
+        none.output.unknown
+    );
 }
 
 fn policies() -> Policies {
@@ -138,7 +171,10 @@ fn policies() -> Policies {
 
 /// Policy and verdict of everything that is said.
 fn said(records: &[ComplianceRecord]) -> Vec<(&str, Verdict)> {
-    records.iter().map(|record| (record.policy.as_str(), record.verdict)).collect()
+    records
+        .iter()
+        .map(|record| (record.policy.as_str(), record.verdict))
+        .collect()
 }
 
 fn projection(key: &str, more: Value) -> Vec<u8> {
@@ -160,8 +196,14 @@ fn changes_and_weaknesses() {
         let records = judge(&policies(), &fact);
         assert_eq!(said(&records), expected);
         for record in &records {
-            assert!(!serde_json::to_string(record).unwrap().contains("hunter2"), "{record:?}");
-            assert_eq!((record.environment.as_str(), record.service.as_deref()), ("prod", Some("cart")));
+            assert!(
+                !serde_json::to_string(record).unwrap().contains("hunter2"),
+                "{record:?}"
+            );
+            assert_eq!(
+                (record.environment.as_str(), record.service.as_deref()),
+                ("prod", Some("cart"))
+            );
         }
     };
     // A Sunday, and nobody approved it.
@@ -172,23 +214,46 @@ fn changes_and_weaknesses() {
     );
     check(
         topics::DEPLOYMENTS,
-        projection("x", json!({"labels": {"approver": "ada"}, "at": "2026-11-30T12:00:00Z"})),
+        projection(
+            "x",
+            json!({"labels": {"approver": "ada"}, "at": "2026-11-30T12:00:00Z"}),
+        ),
         &[("change-approved", Pass), ("change-window", Pass)],
     );
-    check(topics::DEPLOYMENTS, projection("x", json!({"environment": "prod", "labels": {"emergency": "yes"}})), &[("change-approved", Violation)]);
+    check(
+        topics::DEPLOYMENTS,
+        projection("x", json!({"environment": "prod", "labels": {"emergency": "yes"}})),
+        &[("change-approved", Violation)],
+    );
     check(
         topics::COMPLIANCE,
-        projection("gh:shop/cart:secret_scanning_alert:1", json!({"extra": {"alert": {"state": "open"}}})),
+        projection(
+            "gh:shop/cart:secret_scanning_alert:1",
+            json!({"extra": {"alert": {"state": "open"}}}),
+        ),
         &[("no-secret-in-a-repository", Violation)],
     );
     check(
         topics::COMPLIANCE,
-        projection("gh:shop/cart:dependabot_alert:1", json!({"extra": {"alert": {"state": "fixed"}}})),
+        projection(
+            "gh:shop/cart:dependabot_alert:1",
+            json!({"extra": {"alert": {"state": "fixed"}}}),
+        ),
         &[("no-severe-weakness", Pass)],
     );
-    check(topics::COMPLIANCE, projection("gh:shop/cart:dependabot_alert:1", json!({"severity": "warning"})), &[]);
+    check(
+        topics::COMPLIANCE,
+        projection("gh:shop/cart:dependabot_alert:1", json!({"severity": "warning"})),
+        &[],
+    );
     let staging = projection("x", json!({"environment": "staging"}));
-    assert_eq!(judge(&policies(), &of_projection(topics::DEPLOYMENTS, &staging).unwrap().unwrap()), []);
+    assert_eq!(
+        judge(
+            &policies(),
+            &of_projection(topics::DEPLOYMENTS, &staging).unwrap().unwrap()
+        ),
+        []
+    );
     of_projection(topics::DEPLOYMENTS, b"[]").unwrap_err();
 }
 
@@ -213,8 +278,10 @@ fn answers_to_incidents() {
     use Verdict::{Pass, Violation};
     let check = |fact: Fact, key: &str, minutes: i64, expected: &[(&str, Verdict)]| {
         let (event, bytes) = incident(fact, key, minutes);
-        let records: Vec<ComplianceRecord> =
-            of_incident(&event, &bytes).iter().flat_map(|fact| judge(&policies(), fact)).collect();
+        let records: Vec<ComplianceRecord> = of_incident(&event, &bytes)
+            .iter()
+            .flat_map(|fact| judge(&policies(), fact))
+            .collect();
         assert_eq!(said(&records), expected);
     };
     let by = |by: &str| Fact::Acknowledged { by: by.into() };
@@ -226,9 +293,19 @@ fn answers_to_incidents() {
         Fact::Resolved,
         secret,
         4_321,
-        &[("critical-recovered", Violation), ("security-incident-in-72-hours", Violation)],
+        &[
+            ("critical-recovered", Violation),
+            ("security-incident-in-72-hours", Violation),
+        ],
     );
-    check(Fact::Escalated { from: Severity::Warning }, "am:1", 1, &[]);
+    check(
+        Fact::Escalated {
+            from: Severity::Warning,
+        },
+        "am:1",
+        1,
+        &[],
+    );
 }
 
 fn granted(by: Approver, proposed_by: &str) -> (RemediationEvent, Vec<u8>) {
@@ -314,9 +391,15 @@ async fn what_the_agents_found_is_judged() {
     let records: Vec<ComplianceRecord> = facts.iter().flat_map(|fact| judge(&policies(), fact)).collect();
     assert_eq!(
         said(&records),
-        [("infrastructure-as-code", Verdict::Pass), ("workload-as-deployed", Verdict::Violation)]
+        [
+            ("infrastructure-as-code", Verdict::Pass),
+            ("workload-as-deployed", Verdict::Violation)
+        ]
     );
-    assert_eq!((records[0].tenant.as_str(), records[0].environment.as_str()), ("default", "prod"));
+    assert_eq!(
+        (records[0].tenant.as_str(), records[0].environment.as_str()),
+        ("default", "prod")
+    );
 }
 
 #[test]
@@ -325,8 +408,14 @@ fn a_pack_is_the_same_bytes_and_shows_every_touch() {
     let mut records = judge(&policies(), &of_remediation(&event, &bytes).unwrap());
     for (key, at) in [("a", "2026-11-30T12:00:00Z"), ("b", "2026-11-29T12:00:00Z")] {
         let id = format!("0d9a5c1e-0000-5000-8000-00000000000{key}");
-        let change = projection(key, json!({"id": id, "at": at, "labels": {"b": 1, "a": {"d": 1, "c": 2}}}));
-        records.extend(judge(&policies(), &of_projection(topics::DEPLOYMENTS, &change).unwrap().unwrap()));
+        let change = projection(
+            key,
+            json!({"id": id, "at": at, "labels": {"b": 1, "a": {"d": 1, "c": 2}}}),
+        );
+        records.extend(judge(
+            &policies(),
+            &of_projection(topics::DEPLOYMENTS, &change).unwrap().unwrap(),
+        ));
     }
     let mark = LedgerMark {
         chain: "remediations-0".into(),
@@ -340,7 +429,14 @@ fn a_pack_is_the_same_bytes_and_shows_every_touch() {
         head: "cd".into(),
     };
     let of = |records: &[ComplianceRecord]| {
-        pack("SOC2:CC8.1", &policies(), records, std::slice::from_ref(&mark), std::slice::from_ref(&head)).unwrap()
+        pack(
+            "SOC2:CC8.1",
+            &policies(),
+            records,
+            std::slice::from_ref(&mark),
+            std::slice::from_ref(&head),
+        )
+        .unwrap()
     };
     let whole = of(&records);
     // In another order, twice over, and through the log's JSON: the same bytes.
@@ -354,7 +450,10 @@ fn a_pack_is_the_same_bytes_and_shows_every_touch() {
     let entries = read["entries"].as_array().unwrap();
     let of_ledger = entries.iter().filter(|entry| entry["record"]["kind"] == "remediation");
     assert!(of_ledger.into_iter().all(|entry| entry["ledger"][0]["sequence"] == 2));
-    assert_eq!(entries[0]["record"]["at"], "2026-11-29T12:00:00Z", "in the order of their times");
+    assert_eq!(
+        entries[0]["record"]["at"], "2026-11-29T12:00:00Z",
+        "in the order of their times"
+    );
 
     let touch = |change: fn(&mut Value)| {
         let mut touched = read.clone();

@@ -106,7 +106,13 @@ async fn audit(world: &World, added: &str, mood: Mood, evidence: Evidence) -> St
         added: added.to_owned(),
         mood,
     }));
-    let step = agents::run(&request(Agent::SecurityAuditor, &evidence), &tools, &AgentSettings::default(), now()).await;
+    let step = agents::run(
+        &request(Agent::SecurityAuditor, &evidence),
+        &tools,
+        &AgentSettings::default(),
+        now(),
+    )
+    .await;
     let told = serde_json::to_string(&step).unwrap();
     for part in [LEAKED.0, LEAKED.1, &LEAKED.1[LEAKED.1.len() - 4..]] {
         assert!(!told.contains(part), "a part of a secret: {told}");
@@ -119,7 +125,10 @@ async fn audit(world: &World, added: &str, mood: Mood, evidence: Evidence) -> St
 
 fn suspected(world: &World) -> Evidence {
     let mut evidence = world.evidence();
-    evidence.suspects = vec![crate::support::suspect(-25, &format!("Deployment of main ({}) to prod: success", &COMMIT[..7]))];
+    evidence.suspects = vec![crate::support::suspect(
+        -25,
+        &format!("Deployment of main ({}) to prod: success", &COMMIT[..7]),
+    )];
     evidence
 }
 
@@ -143,7 +152,13 @@ fn only(step: &StepResult, kind: FindingKind) -> &Finding {
 #[tokio::test]
 async fn a_secret_in_the_change_is_tied_to_its_commit_and_to_what_runs() {
     let world = quiet();
-    let step = audit(&world, &format!("token = \"{}\"", leaked()), Mood::Works, suspected(&world)).await;
+    let step = audit(
+        &world,
+        &format!("token = \"{}\"", leaked()),
+        Mood::Works,
+        suspected(&world),
+    )
+    .await;
     let finding = only(&step, FindingKind::SecretExposed);
     let facts = &finding.facts;
     assert_eq!(
@@ -154,12 +169,19 @@ async fn a_secret_in_the_change_is_tied_to_its_commit_and_to_what_runs() {
         (&facts["workload"], &facts["namespace"], &facts["runs"]),
         (&json!("deployment/api-server"), &json!("production"), &json!("yes"))
     );
-    assert!(finding.summary.contains("src/a.rs:12") && finding.summary.contains("which is this commit"), "{}", finding.summary);
+    assert!(
+        finding.summary.contains("src/a.rs:12") && finding.summary.contains("which is this commit"),
+        "{}",
+        finding.summary
+    );
     let sources: Vec<&str> = finding.citations.iter().map(|one| one.source.as_str()).collect();
     assert_eq!(sources, ["github", "kubernetes"]);
     // Another commit runs, or none is named: it says so, and does not guess.
     let mut other = quiet();
-    for (image, runs) in [("registry/api-server:0a1b2c3", "no"), ("registry/api-server:v2", "unknown")] {
+    for (image, runs) in [
+        ("registry/api-server:0a1b2c3", "no"),
+        ("registry/api-server:v2", "unknown"),
+    ] {
         other.revisions[0].images = vec![image.to_owned()];
         let step = audit(&other, &leaked(), Mood::Works, suspected(&other)).await;
         assert_eq!(only(&step, FindingKind::SecretExposed).facts["runs"], runs);
@@ -169,25 +191,56 @@ async fn a_secret_in_the_change_is_tied_to_its_commit_and_to_what_runs() {
 #[tokio::test]
 async fn what_a_scanner_told_is_looked_up_by_its_structured_name() {
     let world = quiet();
-    let step = audit(&world, "", Mood::Works, weakness(&world, "gh:shop/api-server:dependabot_alert:4")).await;
+    let step = audit(
+        &world,
+        "",
+        Mood::Works,
+        weakness(&world, "gh:shop/api-server:dependabot_alert:4"),
+    )
+    .await;
     // Its title holds a token, which is a second finding.
     let kinds: Vec<FindingKind> = step.output.findings.iter().map(|finding| finding.kind).collect();
     assert_eq!(kinds, [FindingKind::SecurityAlert, FindingKind::SecretExposed]);
     let facts = &step.output.findings[0].facts;
-    for (name, value) in [("cve", "CVE-2021-23337"), ("package", "lodash"), ("fixed_in", "4.17.21"), ("path", "package-lock.json"), ("namespace", "production")] {
+    for (name, value) in [
+        ("cve", "CVE-2021-23337"),
+        ("package", "lodash"),
+        ("fixed_in", "4.17.21"),
+        ("path", "package-lock.json"),
+        ("namespace", "production"),
+    ] {
         assert_eq!(facts[name], value, "{facts:?}");
     }
     assert!(!facts.contains_key("runs"), "a dependency names no commit");
     assert_eq!(step.output.findings[1].facts["where"], "event");
 
-    let step = audit(&world, "", Mood::Works, weakness(&world, "gh:shop/api-server:secret_scanning_alert:2")).await;
+    let step = audit(
+        &world,
+        "",
+        Mood::Works,
+        weakness(&world, "gh:shop/api-server:secret_scanning_alert:2"),
+    )
+    .await;
     let facts = &step.output.findings[0].facts;
-    assert_eq!((&facts["secret"], &facts["path"], &facts["runs"]), (&json!(true), &json!("src/a.rs:12"), &json!("yes")));
+    assert_eq!(
+        (&facts["secret"], &facts["path"], &facts["runs"]),
+        (&json!(true), &json!("src/a.rs:12"), &json!("yes"))
+    );
 
     // Of a repository that may not be read there is what the signal says, and no more.
-    let step = audit(&world, "", Mood::Works, weakness(&world, "gh:other/repo:code_scanning_alert:1")).await;
+    let step = audit(
+        &world,
+        "",
+        Mood::Works,
+        weakness(&world, "gh:other/repo:code_scanning_alert:1"),
+    )
+    .await;
     assert_eq!(step.output.findings[0].kind, FindingKind::SecurityAlert);
-    assert!(step.output.unknown[0].contains("may not be asked about other/repo"), "{:?}", step.output.unknown);
+    assert!(
+        step.output.unknown[0].contains("may not be asked about other/repo"),
+        "{:?}",
+        step.output.unknown
+    );
 }
 
 #[tokio::test]
@@ -199,7 +252,10 @@ async fn a_secret_in_the_log_is_told_by_its_detector_and_its_time() {
     world.lines = vec![line(-3, "started"), leaky];
     let step = audit(&world, "", Mood::Works, world.evidence()).await;
     let finding = only(&step, FindingKind::SecretExposed);
-    assert_eq!((&finding.facts["where"], &finding.facts["count"]), (&json!("log"), &json!(1)));
+    assert_eq!(
+        (&finding.facts["where"], &finding.facts["count"]),
+        (&json!("log"), &json!(1))
+    );
     assert_eq!(finding.citations[0].source, "logs");
 }
 
@@ -219,5 +275,9 @@ async fn scanners_that_fail_are_named_and_the_rest_is_told() {
     world.lines = vec![leaky];
     let step = audit(&world, "", Mood::Fails, suspected(&world)).await;
     only(&step, FindingKind::SecretExposed);
-    assert!(step.output.unknown[0].contains("secrets in the suspected change"), "{:?}", step.output.unknown);
+    assert!(
+        step.output.unknown[0].contains("secrets in the suspected change"),
+        "{:?}",
+        step.output.unknown
+    );
 }

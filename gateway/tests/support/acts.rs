@@ -9,8 +9,8 @@ use gateway::{
     ComplianceReads, ControlView, LetterPlace, LetterView, Letters, OrderError, Orders, Page, Proposed, ReadError,
     RemediationView, ResponseFilter, ResponseReads, StepView, Suggestion,
 };
-use model::{ComplianceRecord, IncidentId};
 use model::investigation::RunVerb;
+use model::{ComplianceRecord, IncidentId};
 use uuid::Uuid;
 
 pub struct Nothing;

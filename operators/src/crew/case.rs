@@ -124,7 +124,10 @@ impl Case {
     /// what was written down is asked where a change is.
     pub fn investigators(&self) -> &'static [Agent] {
         use Agent::{ComplianceChecker, LogAnalyst, MetricCorrelator, SecurityAuditor};
-        let weakness = self.members.values().any(|member| Weakness::of(&member.dedup_key).is_some());
+        let weakness = self
+            .members
+            .values()
+            .any(|member| Weakness::of(&member.dedup_key).is_some());
         match (self.suspects.is_empty(), weakness) {
             (false, _) => &[LogAnalyst, MetricCorrelator, SecurityAuditor, ComplianceChecker],
             (true, true) => &[LogAnalyst, MetricCorrelator, SecurityAuditor],

@@ -30,9 +30,8 @@ pub async fn carry_out(session: Session, arguments: ComplianceArgs) -> anyhow::R
         }
         ComplianceCommand::Verify(arguments) => {
             let file = &arguments.file;
-            let bytes = std::fs::read(file).map_err(|fault| {
-                Exit::NotFound.because(format!("{} cannot be read: {fault}", file.display()))
-            })?;
+            let bytes = std::fs::read(file)
+                .map_err(|fault| Exit::NotFound.because(format!("{} cannot be read: {fault}", file.display())))?;
             match verify(&bytes) {
                 Ok(entries) => {
                     writeln!(io::stdout(), "{entries} entries, every hash is that of its content")?;

@@ -40,7 +40,10 @@ impl ComplianceWork {
             }
             topics::INCIDENTS if typed.is_none() => {
                 // Of a storm's facts few are about an answer.
-                if !["acknowledged", "resolved", "closed"].iter().any(|word| says(value, word)) {
+                if !["acknowledged", "resolved", "closed"]
+                    .iter()
+                    .any(|word| says(value, word))
+                {
                     return Ok(Vec::new());
                 }
                 let event: IncidentEvent = serde_json::from_slice(value).map_err(NotTaken::undecodable)?;
@@ -60,7 +63,10 @@ impl ComplianceWork {
             }
             topics::REMEDIATIONS => {
                 let event: RemediationEvent = serde_json::from_slice(value).map_err(NotTaken::undecodable)?;
-                let ours = matches!(event.fact, RemediationFact::Granted { .. } | RemediationFact::Forged { .. });
+                let ours = matches!(
+                    event.fact,
+                    RemediationFact::Granted { .. } | RemediationFact::Forged { .. }
+                );
                 // What is forged the gate says, in a record of its own.
                 if !ours || !self.authentic(topic, record) {
                     return Ok(Vec::new());
@@ -109,7 +115,10 @@ pub fn authentic(signer: &Signer, topic: &str, record: &Record) -> bool {
         value: &record.value,
     };
     let header = record.header(signing::HEADER).map(|header| &**header);
-    matches!(signer.check(message, header), Verdict::Authentic { .. } | Verdict::Unchecked)
+    matches!(
+        signer.check(message, header),
+        Verdict::Authentic { .. } | Verdict::Unchecked
+    )
 }
 
 /// The JSON text holds this word in quotes.

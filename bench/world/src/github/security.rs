@@ -69,7 +69,10 @@ async fn list(
         let wanted = |alert: &&Value| asked.state.as_ref().is_none_or(|state| alert["state"] == **state);
         let count = asked.per_page.unwrap_or(30).min(forge.page);
         let page = match &asked.after {
-            Some(cursor) => cursor.strip_prefix("cursor").and_then(|page| page.parse().ok()).unwrap_or(1),
+            Some(cursor) => cursor
+                .strip_prefix("cursor")
+                .and_then(|page| page.parse().ok())
+                .unwrap_or(1),
             None => asked.page.unwrap_or(1),
         };
         let mut from = alerts.iter().rev().filter(wanted).skip((page.max(1) - 1) * count);
@@ -80,7 +83,9 @@ async fn list(
                 "dependabot" => format!("after=cursor{}", page + 1),
                 _ => format!("page={}", page + 1),
             };
-            format!(r#"<http://localhost/github/repos/{owner}/{name}/{kind}/alerts?per_page={count}&{how}>; rel="next""#)
+            format!(
+                r#"<http://localhost/github/repos/{owner}/{name}/{kind}/alerts?per_page={count}&{how}>; rel="next""#
+            )
         });
         (Ok(Value::Array(told)), next)
     })
