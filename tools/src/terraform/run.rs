@@ -97,17 +97,20 @@ impl Program {
             .map_err(|fault| Failure::NotSent(format!("{} was not started: {fault}", self.executable.display())))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let ended = async {
-            let (read, said) = tokio::join!(taken(stdout, self.limit), taken(stderr, SAID));
-            // What it says beyond the limit is its own business; what it answers is not.
-            let (Read { bytes, whole }, said) = (read, said);
-            if !whole {
-                return Err(Failure::TooLarge { limit: self.limit });
-            }
+            // A child whose answer is too long waits for a reader, and ends only with this.
+            let answer = async {
+                match taken(stdout, self.limit).await {
+                    Read { bytes, whole: true } => Ok(bytes),
+                    Read { .. } => Err(Failure::TooLarge { limit: self.limit }),
+                }
+            };
+            let said = async { Ok(taken(stderr, SAID).await) };
+            let (stdout, said) = tokio::try_join!(answer, said)?;
             let status = child.wait().await.map_err(|fault| Failure::NoAnswer(fault.to_string()))?;
             let said = String::from_utf8_lossy(&said.bytes).into_owned();
             Ok(Ended {
                 code: status.code().unwrap_or(-1),
-                stdout: bytes,
+                stdout,
                 said: shorten(&redact(said.trim()), 600),
             })
         };
