@@ -58,7 +58,7 @@ impl Writer {
             "issuetype": {"name": kind},
             "summary": title,
             "description": self.text(body),
-            "labels": [&labels[..], &[&mark]].concat(),
+            "labels": [&labels[..], &[mark.as_str()]].concat(),
         }});
         let answer = self.site.http.post(&self.site.path("/issue"), &body).await;
         let created: Created = answer.and_then(|body| read(&body)).map_err(written_deed)?;
