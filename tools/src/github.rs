@@ -265,6 +265,13 @@ impl Account {
     }
 }
 
+/// The examples of GitHub's own description of its API.
+#[cfg(test)]
+pub(crate) fn example<T: DeserializeOwned>(name: &str) -> T {
+    let examples: Value = serde_json::from_str(include_str!("../tests/fixtures/github/examples.json")).unwrap();
+    serde_json::from_value(examples[name].clone()).unwrap_or_else(|fault| panic!("{name}: {fault}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,11 +285,4 @@ mod tests {
             assert!(!commit_name(bad), "{bad}");
         }
     }
-}
-
-/// The examples of GitHub's own description of its API.
-#[cfg(test)]
-pub(crate) fn example<T: DeserializeOwned>(name: &str) -> T {
-    let examples: Value = serde_json::from_str(include_str!("../tests/fixtures/github/examples.json")).unwrap();
-    serde_json::from_value(examples[name].clone()).unwrap_or_else(|fault| panic!("{name}: {fault}"))
 }

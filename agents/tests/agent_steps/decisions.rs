@@ -34,6 +34,7 @@ fn triage_severities() {
             None => Err(Miss::Failed("down".into())),
         };
         let facts = triage::Facts {
+            unmeasured: Vec::new(),
             levels: vec![(Symptom::Memory, level)],
         };
         let output = triage::decide(&evidence, &facts, &AgentSettings::default());

@@ -77,8 +77,6 @@ pub(super) struct Run {
     pub created_at: DateTime<Utc>,
     #[serde(default)]
     pub updated_at: String,
-    #[serde(default)]
-    pub html_url: String,
 }
 
 fn first() -> u32 {

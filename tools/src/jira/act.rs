@@ -51,14 +51,14 @@ impl Writer {
         else {
             return Err(nothing(action));
         };
-        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         let mark = marks::label(attempt);
+        let labels: Vec<&String> = labels.iter().chain([&mark]).collect();
         let body = json!({"fields": {
             "project": {"key": project},
             "issuetype": {"name": kind},
             "summary": title,
             "description": self.text(body),
-            "labels": [&labels[..], &[&mark]].concat(),
+            "labels": labels,
         }});
         let answer = self.site.http.post(&self.site.path("/issue"), &body).await;
         let created: Created = answer.and_then(|body| read(&body)).map_err(written_deed)?;
