@@ -38,14 +38,10 @@ pub fn once(records: &[ComplianceRecord]) -> Vec<ComplianceRecord> {
     let mut by_id: BTreeMap<Uuid, &ComplianceRecord> = BTreeMap::new();
     for record in records {
         let rank = |one: &ComplianceRecord| (one.at, one.source.clone());
-        by_id
-            .entry(record.id)
-            .and_modify(|known| {
-                if rank(record) < rank(known) {
-                    *known = record;
-                }
-            })
-            .or_insert(record);
+        let known = by_id.entry(record.id).or_insert(record);
+        if rank(record) < rank(known) {
+            *known = record;
+        }
     }
     let mut ordered: Vec<ComplianceRecord> = by_id.into_values().cloned().collect();
     ordered.sort_by_key(|record| (record.at, record.id));
