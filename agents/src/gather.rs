@@ -220,7 +220,9 @@ impl<'a> Gather<'a> {
         };
         let arguments = serde_json::to_value(&query).unwrap_or_default();
         let told = |found: &RuleAnswer| format!("{} rules", found.rules.len());
-        let answer = self.ask(METRICS, "prometheus_rules", arguments, tool.rules(&query), told).await;
+        let answer = self
+            .ask(METRICS, "prometheus_rules", arguments, tool.rules(&query), told)
+            .await;
         answer.map(|answer| answer.rules)
     }
 

@@ -15,7 +15,9 @@ pub async fn why(evidence: &Evidence, tools: &mut Gather<'_>) -> Vec<String> {
         && answer.down > 0
     {
         let error = answer.targets.iter().find_map(|target| target.last_error.as_deref());
-        let error = error.map(|error| format!(": {}", text::line(error, 200))).unwrap_or_default();
+        let error = error
+            .map(|error| format!(": {}", text::line(error, 200)))
+            .unwrap_or_default();
         said.push(format!(
             "why nothing is measured: {} of {} targets of the job {} do not answer{error}",
             answer.down,
@@ -29,15 +31,24 @@ pub async fn why(evidence: &Evidence, tools: &mut Gather<'_>) -> Vec<String> {
         && let Some(rule) = rules.iter().find(|rule| rule.health == "err")
     {
         let error = text::line(rule.last_error.as_deref().unwrap_or("no reason is told"), 200);
-        said.push(format!("whether {name} still holds: its rule cannot be evaluated: {error}"));
+        said.push(format!(
+            "whether {name} still holds: its rule cannot be evaluated: {error}"
+        ));
     }
     said
 }
 
 /// The name of an alert, as rules have it, and no sentence.
 fn alert_name(title: &str) -> bool {
-    let first = title.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    first && title.len() <= 120 && title.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
+    let first = title
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    first
+        && title.len() <= 120
+        && title
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::api::acts::{ApproveBody, DenyBody, ProposeBody, ResolveBody, RunBody, StopBody};
-use crate::orders::Proposed;
 use crate::api::letters::DropBody;
+use crate::orders::Proposed;
 use crate::responses::{LetterView, RemediationView, StepView};
 use crate::roles::Role;
 

@@ -201,7 +201,12 @@ impl Action {
                 body,
                 labels,
             } => {
-                parts.extend([repository.clone(), title.clone(), body.clone(), labels.len().to_string()]);
+                parts.extend([
+                    repository.clone(),
+                    title.clone(),
+                    body.clone(),
+                    labels.len().to_string(),
+                ]);
                 parts.extend(labels.iter().cloned());
             }
             Action::GithubComment {
@@ -221,7 +226,13 @@ impl Action {
                 body,
                 labels,
             } => {
-                parts.extend([project.clone(), kind.clone(), title.clone(), body.clone(), labels.len().to_string()]);
+                parts.extend([
+                    project.clone(),
+                    kind.clone(),
+                    title.clone(),
+                    body.clone(),
+                    labels.len().to_string(),
+                ]);
                 parts.extend(labels.iter().cloned());
             }
             Action::JiraComment { ticket, body } => parts.extend([ticket.clone(), body.clone()]),

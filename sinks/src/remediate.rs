@@ -124,7 +124,11 @@ impl Remediate {
             if attempt > 0 {
                 tokio::time::sleep(PAUSE * attempt).await;
             }
-            match self.act.happened(&proposal.action, proposal.id, proposal.proposed_at).await {
+            match self
+                .act
+                .happened(&proposal.action, proposal.id, proposal.proposed_at)
+                .await
+            {
                 Ok(true) => {
                     return Ok(RemediationFact::Executed {
                         before: proposal.target.clone(),
@@ -142,7 +146,9 @@ impl Remediate {
             }
             let before = match self.observe.state(&proposal.action).await {
                 Ok(state) => state,
-                Err(error @ (ToolError::Absent { .. } | ToolError::Refused { .. })) => return Ok(failed(error.to_string())),
+                Err(error @ (ToolError::Absent { .. } | ToolError::Refused { .. })) => {
+                    return Ok(failed(error.to_string()));
+                }
                 Err(error) => {
                     cause = format!("the target cannot be read: {error}");
                     continue;
@@ -172,7 +178,10 @@ impl Remediate {
             }
         }
         // The last answer may be one that was lost.
-        let looked = self.act.happened(&proposal.action, proposal.id, proposal.proposed_at).await;
+        let looked = self
+            .act
+            .happened(&proposal.action, proposal.id, proposal.proposed_at)
+            .await;
         Ok(match looked {
             Ok(true) => RemediationFact::Executed {
                 before: proposal.target.clone(),
@@ -252,7 +261,9 @@ impl Remediate {
 
     async fn look_outside(&self, proposal: &Proposal) -> Result<Looked, ToolError> {
         let plans = self.observe.plans_of(&proposal.action)?;
-        let outcome = plans.outcome(&proposal.action, proposal.id, proposal.proposed_at).await?;
+        let outcome = plans
+            .outcome(&proposal.action, proposal.id, proposal.proposed_at)
+            .await?;
         let seen = (outcome.health, outcome.note);
         let (health, note) = beside_alerts(&proposal.action, seen, self.alerts().await);
         Ok((health, outcome.state, note))

@@ -14,11 +14,11 @@ use model::{Action, WorkloadKind};
 use tools::observe::Revision;
 
 use super::Seen;
-use crate::proposed::Planned;
 use crate::findings::{about, bad_level, began_after, collect, number, of_kind, time, yes};
 use crate::measure::span;
 use crate::metric_correlator::recent_changes;
 use crate::pods::Health;
+use crate::proposed::Planned;
 use crate::settings::AgentSettings;
 use crate::subject::{Subject, cite_change};
 use crate::symptom::Symptom;

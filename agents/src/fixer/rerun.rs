@@ -61,7 +61,10 @@ pub fn plan(evidence: &Evidence, runs: &Runs, settings: &AgentSettings, now: Dat
     let run = runs.failed.iter().filter(|run| deploys(run)).find(near);
     let run = run.ok_or("no deployment failed shortly before")?;
     if run.status != "completed" || run.attempt >= ATTEMPTS {
-        return Err(format!("the deployment that failed was tried {} times already", run.attempt));
+        return Err(format!(
+            "the deployment that failed was tried {} times already",
+            run.attempt
+        ));
     }
     let after: Vec<&Finding> = evidence
         .findings
@@ -104,7 +107,11 @@ fn cite(runs: &Runs, run: &WorkflowRun, now: DateTime<Utc>) -> Citation {
         run.attempt,
         run.created_at.to_rfc3339(),
         text::line(run.conclusion.as_deref().unwrap_or("nothing"), 40),
-        if jobs.is_empty() { "not told".to_owned() } else { jobs.join(", ") },
+        if jobs.is_empty() {
+            "not told".to_owned()
+        } else {
+            jobs.join(", ")
+        },
     );
     let query = format!("failed workflow runs of {}", runs.repository);
     Citation::new("github", query, (now, now), &text::line(&excerpt, 600))

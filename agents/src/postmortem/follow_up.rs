@@ -71,7 +71,9 @@ pub fn plan(evidence: &Evidence, open: &TicketAnswer, place: &FollowUps) -> Opti
                 ticket: ticket.key.clone(),
                 body: format!("It happened again on {date}.\n\n{body}"),
             },
-            format!("The postmortem names what is to be done about {name}, and a ticket about it is open: it is told there that it happened again."),
+            format!(
+                "The postmortem names what is to be done about {name}, and a ticket about it is open: it is told there that it happened again."
+            ),
         ),
         None => (
             Action::JiraIssue {
@@ -120,9 +122,9 @@ pub fn propose(request: &StepRequest, facts: &Facts, output: &mut StepOutput) {
     match facts.follow_up.as_ref().map(|found| (&found.planned, &found.dry_run)) {
         None => {}
         Some((planned, Ok(run))) => output.proposal = Some(made(request, planned.clone(), run, facts.at)),
-        Some((_, Err(miss))) => output
-            .unknown
-            .push(format!("where to write what is to be done: nothing is proposed, because {miss}")),
+        Some((_, Err(miss))) => output.unknown.push(format!(
+            "where to write what is to be done: nothing is proposed, because {miss}"
+        )),
     }
 }
 

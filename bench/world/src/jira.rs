@@ -62,7 +62,10 @@ impl Ticket {
     }
 
     fn number(&self) -> u64 {
-        self.key.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
+        self.key
+            .rsplit_once('-')
+            .and_then(|(_, number)| number.parse().ok())
+            .unwrap_or(0)
     }
 }
 
@@ -146,13 +149,17 @@ async fn search(State(world): State<World>, Query(asked): Query<Asked>, headers:
     };
     let state = world.state();
     let board = &state.jira;
-    let listed = board.tickets.iter().filter(|ticket| !board.unindexed.contains(&ticket.key));
+    let listed = board
+        .tickets
+        .iter()
+        .filter(|ticket| !board.unindexed.contains(&ticket.key));
     let mut found: Vec<&Ticket> = listed.filter(|ticket| query.holds(ticket)).collect();
     match asked.jql.to_lowercase().contains("order by created") {
         true => found.sort_by_key(|ticket| std::cmp::Reverse(ticket.number())),
         false => found.sort_by_key(|ticket| std::cmp::Reverse(ticket.updated)),
     }
-    let mut answer = json!({"issues": found.iter().take(asked.most).map(|one| shown(one, "3", &asked.fields)).collect::<Vec<_>>()});
+    let mut answer =
+        json!({"issues": found.iter().take(asked.most).map(|one| shown(one, "3", &asked.fields)).collect::<Vec<_>>()});
     match found.len() > asked.most {
         true => answer["nextPageToken"] = json!("next"),
         false => answer["isLast"] = json!(true),

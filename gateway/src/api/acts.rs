@@ -132,7 +132,9 @@ async fn propose(
     let ProposeBody { action, reason, key } = read(body)?;
     words("reason", &reason)?;
     let key = key.unwrap_or_else(Uuid::now_v7);
-    let proposed = orders.propose(id, Suggestion { action, reason, key }, &caller.by()).await;
+    let proposed = orders
+        .propose(id, Suggestion { action, reason, key }, &caller.by())
+        .await;
     let proposed = proposed.map_err(problem)?;
     Ok((StatusCode::ACCEPTED, Json(proposed)).into_response())
 }

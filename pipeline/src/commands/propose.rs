@@ -26,7 +26,12 @@ pub async fn carry_out(session: Session, arguments: ProposeArgs) -> anyhow::Resu
         render::json_line(&proposed, &mut out)?;
     } else {
         writeln!(out, "{}", proposed.dry_run.trim_end())?;
-        writeln!(out, "\nproposed as {}, until {}", proposed.id, proposed.expires_at.to_rfc3339())?;
+        writeln!(
+            out,
+            "\nproposed as {}, until {}",
+            proposed.id,
+            proposed.expires_at.to_rfc3339()
+        )?;
     }
     out.flush()?;
     Ok(Exit::Done)

@@ -146,10 +146,7 @@ async fn ordered(session: &Session, request: impl FnOnce(String) -> OrderRequest
 }
 
 /// Gives an order through the running aegis, or on a log that many may use.
-pub(super) async fn order(
-    session: &Session,
-    request: impl FnOnce(String) -> OrderRequest,
-) -> anyhow::Result<Taken> {
+pub(super) async fn order(session: &Session, request: impl FnOnce(String) -> OrderRequest) -> anyhow::Result<Taken> {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let by = format!(
         "human:{}",
@@ -159,9 +156,7 @@ pub(super) async fn order(
     );
     let request = request(by);
     match reach(&session.config).await? {
-        Reach::Daemon(client) => {
-            client.post("/orders", &request).await
-        }
+        Reach::Daemon(client) => client.post("/orders", &request).await,
         Reach::Open(log) => {
             let store = existing_store(&session.config).await?;
             let orders = LogOrders {

@@ -108,7 +108,11 @@ must_not_match = [{ action = "scale", namespace = "staging" }, { action = "resta
             let own: Vec<&Rule> = policy.rules().iter().filter(|rule| rule.actions == [*kind]).collect();
             assert_eq!(own.len(), 1, "{}", kind.as_str());
             assert_eq!(own[0].effect, Effect::Ask, "{}", kind.as_str());
-            assert!(!own[0].must_match.is_empty() && !own[0].must_not_match.is_empty(), "{}", kind.as_str());
+            assert!(
+                !own[0].must_match.is_empty() && !own[0].must_not_match.is_empty(),
+                "{}",
+                kind.as_str()
+            );
         }
     }
 

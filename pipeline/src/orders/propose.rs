@@ -29,7 +29,8 @@ impl LogOrders {
             proposal: Box::new(proposal.clone()),
         };
         let event = RemediationEvent::new(proposal.id, proposal.incident_id, at, fact);
-        self.append(topics::REMEDIATIONS, &proposal.key(), None, None, &event).await?;
+        self.append(topics::REMEDIATIONS, &proposal.key(), None, None, &event)
+            .await?;
         Ok(Proposed {
             id: proposal.id,
             plan_hash: proposal.plan_hash,

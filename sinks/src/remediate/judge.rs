@@ -100,7 +100,10 @@ mod tests {
 
     fn alert(labels: &[(&str, &str)], state: &str) -> ActiveAlert {
         ActiveAlert {
-            labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            labels: labels
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
             state: state.to_owned(),
             active_at: None,
         }

@@ -49,7 +49,14 @@ pub struct Pull {
 
 impl Forge {
     /// Writes an issue, as somebody else would; its number.
-    pub fn write_issue(&mut self, repository: &str, title: &str, body: &str, labels: Vec<String>, at: DateTime<Utc>) -> u64 {
+    pub fn write_issue(
+        &mut self,
+        repository: &str,
+        title: &str,
+        body: &str,
+        labels: Vec<String>,
+        at: DateTime<Utc>,
+    ) -> u64 {
         let id = self.next_id();
         let Some(repository) = self.repositories.get_mut(repository) else {
             return 0;
@@ -77,7 +84,10 @@ pub(super) fn router() -> Router<World> {
         .route(repository, get(whole))
         .route(&format!("{repository}/issues"), get(issues).post(write))
         .route(&format!("{repository}/issues/{{number}}"), get(one))
-        .route(&format!("{repository}/issues/{{number}}/comments"), get(comments).post(comment))
+        .route(
+            &format!("{repository}/issues/{{number}}/comments"),
+            get(comments).post(comment),
+        )
         .route(&format!("{repository}/pulls"), get(pulls))
         .route(&format!("{repository}/commits/{{sha}}/pulls"), get(pulls_of))
 }
@@ -103,7 +113,11 @@ fn shown_comment(owner: &str, name: &str, number: u64, comment: &Comment) -> Val
     })
 }
 
-async fn whole(State(world): State<World>, Path((owner, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
+async fn whole(
+    State(world): State<World>,
+    Path((owner, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
     respond(&world, &headers, |forge| {
         let told = of(forge, &owner, &name).map(|repository| {
             json!({"id": 7, "name": name, "full_name": format!("{owner}/{name}"), "archived": repository.archived,
@@ -149,7 +163,11 @@ async fn issues(
 }
 
 fn issue(repository: &Repository, number: u64) -> Result<&Issue, (StatusCode, &'static str)> {
-    repository.issues.iter().find(|issue| issue.number == number).ok_or(NOT_FOUND)
+    repository
+        .issues
+        .iter()
+        .find(|issue| issue.number == number)
+        .ok_or(NOT_FOUND)
 }
 
 async fn one(
@@ -211,9 +229,18 @@ async fn write(
     respond_written(&world, &headers, |forge| -> Told {
         writable(forge, &owner, &name)?;
         let new: NewIssue = serde_json::from_slice(&body).map_err(|_| PARSE)?;
-        let title = new.title.filter(|title| !title.is_empty() && title.chars().count() <= 256).ok_or(INVALID)?;
+        let title = new
+            .title
+            .filter(|title| !title.is_empty() && title.chars().count() <= 256)
+            .ok_or(INVALID)?;
         let repository = format!("{owner}/{name}");
-        let number = forge.write_issue(&repository, &title, &new.body.unwrap_or_default(), new.labels, Utc::now());
+        let number = forge.write_issue(
+            &repository,
+            &title,
+            &new.body.unwrap_or_default(),
+            new.labels,
+            Utc::now(),
+        );
         of(forge, &owner, &name).and_then(|repository| Ok(shown(&owner, &name, issue(repository, number)?)))
     })
 }
@@ -236,10 +263,20 @@ async fn comment(
             return Err(INVALID);
         }
         let id = forge.next_id();
-        let repository = forge.repositories.get_mut(&format!("{owner}/{name}")).ok_or(NOT_FOUND)?;
-        let issue = repository.issues.iter_mut().find(|issue| issue.number == number).ok_or(NOT_FOUND)?;
+        let repository = forge
+            .repositories
+            .get_mut(&format!("{owner}/{name}"))
+            .ok_or(NOT_FOUND)?;
+        let issue = repository
+            .issues
+            .iter_mut()
+            .find(|issue| issue.number == number)
+            .ok_or(NOT_FOUND)?;
         if issue.locked {
-            return Err((StatusCode::FORBIDDEN, "Unable to create comment because issue is locked."));
+            return Err((
+                StatusCode::FORBIDDEN,
+                "Unable to create comment because issue is locked.",
+            ));
         }
         let comment = Comment {
             id,
@@ -258,9 +295,20 @@ fn shown_pull(pull: &Pull) -> Value {
            "updated_at": pull.merged_at, "user": {"login": "kim"}, "labels": [{"name": "backend"}], "locked": false})
 }
 
-async fn pulls(State(world): State<World>, Path((owner, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
+async fn pulls(
+    State(world): State<World>,
+    Path((owner, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
     respond(&world, &headers, |forge| {
-        let open = |repository: &Repository| repository.pulls.iter().filter(|one| one.state == "open").map(shown_pull).collect();
+        let open = |repository: &Repository| {
+            repository
+                .pulls
+                .iter()
+                .filter(|one| one.state == "open")
+                .map(shown_pull)
+                .collect()
+        };
         (of(forge, &owner, &name).map(open), None)
     })
 }

@@ -45,7 +45,8 @@ pub(super) fn respond(
 ) -> Response {
     let sent = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if sent("user-agent").is_none_or(str::is_empty) {
-        let message = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header";
+        let message =
+            "Request forbidden by administrative rules. Please make sure your request has a User-Agent header";
         return written(Err((StatusCode::FORBIDDEN, message)), &[]);
     }
     if sent("x-github-api-version").is_some_and(|version| version != "2022-11-28") {
@@ -94,18 +95,18 @@ fn written(told: Told, headers: &[(&'static str, String)]) -> Response {
     response
 }
 
-pub(super) fn of<'a>(
-    forge: &'a Forge,
-    owner: &str,
-    name: &str,
-) -> Result<&'a Repository, (StatusCode, &'static str)> {
+pub(super) fn of<'a>(forge: &'a Forge, owner: &str, name: &str) -> Result<&'a Repository, (StatusCode, &'static str)> {
     forge.repositories.get(&format!("{owner}/{name}")).ok_or(NOT_FOUND)
 }
 
 /// As [`respond`], for what writes: with a token that may, JSON that says that it is, and 201.
 pub(super) fn respond_written(world: &World, headers: &HeaderMap, tell: impl FnOnce(&mut Forge) -> Told) -> Response {
     let json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
-    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let token = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let mut response = respond(world, headers, |forge| {
         if forge.readers.iter().any(|reader| token == format!("Bearer {reader}")) {
             let message = "Resource not accessible by personal access token";
@@ -149,10 +150,19 @@ async fn commits(
         let told = of(forge, &owner, &name).and_then(|repository| {
             let end = match asked.sha.as_deref() {
                 None | Some("main") => repository.commits.len(),
-                Some(sha) => 1 + repository.commits.iter().position(|one| one.sha == sha).ok_or(NOT_FOUND)?,
+                Some(sha) => {
+                    1 + repository
+                        .commits
+                        .iter()
+                        .position(|one| one.sha == sha)
+                        .ok_or(NOT_FOUND)?
+                }
             };
             let found = repository.commits[..end].iter().rev().filter(|one| {
-                asked.path.as_ref().is_none_or(|path| one.files.iter().any(|file| file.starts_with(path)))
+                asked
+                    .path
+                    .as_ref()
+                    .is_none_or(|path| one.files.iter().any(|file| file.starts_with(path)))
                     && asked.since.is_none_or(|since| one.at >= since)
                     && asked.until.is_none_or(|until| one.at <= until)
             });

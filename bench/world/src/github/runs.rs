@@ -110,7 +110,10 @@ async fn list(
         let told = of(forge, &owner, &name).map(|repository| {
             let wanted = repository.runs.iter().rev().filter(|run| {
                 asked.head_sha.as_ref().is_none_or(|sha| *sha == run.sha)
-                    && asked.status.as_ref().is_none_or(|status| run.conclusion.as_ref() == Some(status))
+                    && asked
+                        .status
+                        .as_ref()
+                        .is_none_or(|status| run.conclusion.as_ref() == Some(status))
             });
             let shown: Vec<Value> = wanted.take(asked.per_page.unwrap_or(30)).map(shown).collect();
             json!({"total_count": shown.len(), "workflow_runs": shown})
@@ -129,7 +132,10 @@ async fn one(
     headers: HeaderMap,
 ) -> Response {
     respond(&world, &headers, |forge| {
-        (of(forge, &owner, &name).and_then(|repository| Ok(shown(run(repository, id)?))), None)
+        (
+            of(forge, &owner, &name).and_then(|repository| Ok(shown(run(repository, id)?))),
+            None,
+        )
     })
 }
 
@@ -161,7 +167,10 @@ async fn rerun(
     headers: HeaderMap,
 ) -> Response {
     respond_written(&world, &headers, |forge| -> Told {
-        let repository = forge.repositories.get_mut(&format!("{owner}/{name}")).ok_or(NOT_FOUND)?;
+        let repository = forge
+            .repositories
+            .get_mut(&format!("{owner}/{name}"))
+            .ok_or(NOT_FOUND)?;
         let run = repository.runs.iter_mut().find(|run| run.id == id).ok_or(NOT_FOUND)?;
         match run.conclusion.as_deref() {
             None => Err((StatusCode::FORBIDDEN, "This workflow is already running")),
@@ -170,7 +179,11 @@ async fn rerun(
                 run.attempt += 1;
                 run.conclusion = None;
                 run.updated_at = Utc::now();
-                for job in run.jobs.iter_mut().filter(|job| job.conclusion.as_deref() != Some("success")) {
+                for job in run
+                    .jobs
+                    .iter_mut()
+                    .filter(|job| job.conclusion.as_deref() != Some("success"))
+                {
                     job.conclusion = None;
                 }
                 Ok(json!({}))

@@ -1,5 +1,6 @@
 //! Writing: tickets, comments, transitions. A request is held against what Jira asks for.
 
+use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -7,7 +8,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use axum::Json;
 use chrono::Utc;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,7 +30,10 @@ pub(super) fn router() -> Router<World> {
         .route(&format!("{api}/project/{{key}}"), get(project))
         .route(&format!("{api}/issue"), axum::routing::post(create))
         .route(&format!("{api}/issue/{{key}}/comment"), get(comments).post(comment))
-        .route(&format!("{api}/issue/{{key}}/transitions"), get(transitions).post(transition))
+        .route(
+            &format!("{api}/issue/{{key}}/transitions"),
+            get(transitions).post(transition),
+        )
 }
 
 pub(super) fn status_id(name: &str) -> String {
@@ -94,11 +97,7 @@ fn taken(world: &World, headers: &HeaderMap, body: &Bytes) -> Result<Value, Resp
     serde_json::from_slice(body).map_err(|_| told(StatusCode::BAD_REQUEST, "There was an error parsing JSON."))
 }
 
-async fn project(
-    State(world): State<World>,
-    Path((_, key)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
+async fn project(State(world): State<World>, Path((_, key)): Path<(String, String)>, headers: HeaderMap) -> Response {
     if let Some(no) = turned_away(&world, &headers) {
         return no;
     }
@@ -110,16 +109,14 @@ async fn project(
     let state = world.state();
     match state.jira.tickets.iter().any(|ticket| ticket.project() == key) {
         true => Json(json!({"id": "10100", "key": key, "name": "Operations", "issueTypes": types})).into_response(),
-        false => told(StatusCode::NOT_FOUND, &format!("No project could be found with key '{key}'.")),
+        false => told(
+            StatusCode::NOT_FOUND,
+            &format!("No project could be found with key '{key}'."),
+        ),
     }
 }
 
-async fn create(
-    State(world): State<World>,
-    Path(version): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn create(State(world): State<World>, Path(version): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
     let body = match taken(&world, &headers, &body) {
         Ok(body) => body,
         Err(no) => return no,
@@ -131,12 +128,17 @@ async fn create(
     if !ISSUE_TYPES.iter().any(|(name, _)| fields["issuetype"]["name"] == *name) {
         return field_fault("issuetype", "Specify a valid issue type");
     }
-    let summary = fields["summary"].as_str().filter(|text| !text.is_empty() && text.chars().count() < 256);
+    let summary = fields["summary"]
+        .as_str()
+        .filter(|text| !text.is_empty() && text.chars().count() < 256);
     let Some(summary) = summary.filter(|text| !text.contains('\n')) else {
         return field_fault("summary", "You must specify a summary of the issue.");
     };
     let Some(description) = plain(&fields["description"], &version) else {
-        return field_fault("description", "Operation value must be an Atlassian Document (see the Atlassian Document Format)");
+        return field_fault(
+            "description",
+            "Operation value must be an Atlassian Document (see the Atlassian Document Format)",
+        );
     };
     let labels: Option<Vec<String>> = serde_json::from_value(fields["labels"].clone()).ok();
     let Some(labels) = labels.filter(|labels| labels.iter().all(|label| !label.contains(' '))) else {
@@ -191,8 +193,14 @@ async fn comments(
         found.reverse();
     }
     let most = asked.max_results.unwrap_or(5_000);
-    let shown: Vec<Value> = found.iter().skip(asked.start_at).take(most).map(|one| shown(one, &version)).collect();
-    Json(json!({"startAt": asked.start_at, "maxResults": most, "total": found.len(), "comments": shown})).into_response()
+    let shown: Vec<Value> = found
+        .iter()
+        .skip(asked.start_at)
+        .take(most)
+        .map(|one| shown(one, &version))
+        .collect();
+    Json(json!({"startAt": asked.start_at, "maxResults": most, "total": found.len(), "comments": shown}))
+        .into_response()
 }
 
 fn shown(comment: &Comment, version: &str) -> Value {
