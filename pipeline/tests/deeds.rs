@@ -45,7 +45,10 @@ fn tools(url: &str) -> String {
 /// A site whose service's repository and project are there.
 fn site(leaks: bool) -> Site {
     let mut site = Site::prepared(&format!("{ALLOW}{POLICY}"), tools, |scenario| {
-        scenario.workloads.iter_mut().for_each(|workload| workload.leaks &= leaks);
+        scenario
+            .workloads
+            .iter_mut()
+            .for_each(|workload| workload.leaks &= leaks);
     });
     {
         let mut state = site.world.state();
@@ -96,26 +99,41 @@ fn what_is_to_be_done_becomes_one_ticket_although_the_answer_is_lost() {
     site.incident("the incident resolved by the agent", |row| row["status"] == "resolved");
     let waiting = row_of(&site, "jira_issue", "waiting");
     assert_eq!(
-        [&waiting["target"], &waiting["namespace"], &waiting["cluster"], &waiting["proposed_by"]],
+        [
+            &waiting["target"],
+            &waiting["namespace"],
+            &waiting["cluster"],
+            &waiting["proposed_by"]
+        ],
         ["OPS", "OPS", "jira", "agent:postmortem_writer"]
     );
     let id = waiting["id"].as_str().unwrap();
     let (code, out, err) = site.aegis.run(&["remediation", "show", id]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("a new Task in OPS:") && out.contains("To be done:"), "{out}");
+    assert!(
+        out.contains("a new Task in OPS:") && out.contains("To be done:"),
+        "{out}"
+    );
     assert_eq!(posts(&site, System::Jira), 0, "nothing is written before the yes");
 
-    site.world.fail(Fault::new(System::Jira, FaultKind::Lost).method("POST").times(1));
+    site.world
+        .fail(Fault::new(System::Jira, FaultKind::Lost).method("POST").times(1));
     approve(&site, &waiting);
     let verified = row_of(&site, "jira_issue", "verified");
-    assert!(verified["note"].as_str().unwrap().contains("it stands: http"), "{verified}");
+    assert!(
+        verified["note"].as_str().unwrap().contains("it stands: http"),
+        "{verified}"
+    );
     assert_eq!(posts(&site, System::Jira), 1);
     let tickets = site.world.state().jira.tickets.clone();
     assert_eq!(tickets.len(), 2, "{tickets:?}");
     let written = &tickets[1];
     assert!(written.labels.contains(&"aegis-follow-up".to_owned()), "{written:?}");
     assert!(written.labels.contains(&format!("aegis-{id}")), "{written:?}");
-    assert!(written.description.contains("Review how api-server uses memory"), "{written:?}");
+    assert!(
+        written.description.contains("Review how api-server uses memory"),
+        "{written:?}"
+    );
     site.books_balance();
 }
 
@@ -126,26 +144,39 @@ fn a_deployment_that_failed_is_run_again_once() {
     let run = {
         let mut state = site.world.state();
         let at = Utc::now() - TimeDelta::minutes(5);
-        state.github.run(REPOSITORY, ".github/workflows/deploy.yml", &sha(2), "failure", at)
+        state
+            .github
+            .run(REPOSITORY, ".github/workflows/deploy.yml", &sha(2), "failure", at)
     };
     let line = |n: u32| json!([nanos().to_string(), format!("ERROR request {n}: no such column")]);
     let values: Vec<Value> = (0..12).map(line).collect();
     let labels = json!({"app": "api-server", "namespace": "production", "env": "production"});
-    site.post("/loki/api/v1/push", &json!({"streams": [{"stream": labels, "values": values}]}));
+    site.post(
+        "/loki/api/v1/push",
+        &json!({"streams": [{"stream": labels, "values": values}]}),
+    );
     site.alert();
     let waiting = row_of(&site, "github_rerun", "waiting");
     assert_eq!(
         [&waiting["target"], &waiting["namespace"], &waiting["proposed_by"]],
-        [&json!(format!("{REPOSITORY} run {run}")), &json!(REPOSITORY), &json!("agent:fixer")]
+        [
+            &json!(format!("{REPOSITORY} run {run}")),
+            &json!(REPOSITORY),
+            &json!("agent:fixer")
+        ]
     );
-    site.world.fail(Fault::new(System::Github, FaultKind::Lost).method("POST").times(1));
+    site.world
+        .fail(Fault::new(System::Github, FaultKind::Lost).method("POST").times(1));
     approve(&site, &waiting);
     row_of(&site, "github_rerun", "executed");
     assert_eq!(posts(&site, System::Github), 1);
     assert_eq!(site.world.state().github.repositories[REPOSITORY].runs[0].attempt, 2);
     site.world.state().github.ended(REPOSITORY, run, "success");
     let verified = row_of(&site, "github_rerun", "verified");
-    assert!(verified["note"].as_str().unwrap().contains("attempt 2 succeeded"), "{verified}");
+    assert!(
+        verified["note"].as_str().unwrap().contains("attempt 2 succeeded"),
+        "{verified}"
+    );
     let incident = site.incident("the incident resolved by the agent", |row| row["status"] == "resolved");
     assert_eq!(incident["resolved_by"], "agent");
     assert_eq!(posts(&site, System::Github), 1);
@@ -169,9 +200,15 @@ fn people_propose_and_the_policy_judges() {
     let comment = ["jira-comment", "OPS-1", "--body", "It is about this one."];
     let (code, out, err) = propose(&comment);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("a comment below OPS-1 (Rotate the certificates):\n+ It is about this one."), "{out}");
+    assert!(
+        out.contains("a comment below OPS-1 (Rotate the certificates):\n+ It is about this one."),
+        "{out}"
+    );
     let done = row_of(&site, "jira_comment", "verified");
-    assert_eq!((&done["decided_by"], &done["target"]), (&json!("rule:comments"), &json!("OPS-1")));
+    assert_eq!(
+        (&done["decided_by"], &done["target"]),
+        (&json!("rule:comments"), &json!("OPS-1"))
+    );
     assert!(done["proposed_by"].as_str().unwrap().starts_with("human:"), "{done}");
     assert_eq!(site.world.state().jira.comments.len(), 1);
 
@@ -189,17 +226,28 @@ fn people_propose_and_the_policy_judges() {
     let denied = row_of(&site, "jira_transition", "denied");
     assert_eq!(denied["decided_by"], "policy");
     for (arguments, words) in [
-        (&["jira-transition", "OPS-1", "--to", "Nowhere"][..], "possible: To Do, Closed"),
+        (
+            &["jira-transition", "OPS-1", "--to", "Nowhere"][..],
+            "possible: To Do, Closed",
+        ),
         (&["github-rerun", REPOSITORY, "--run", "7"], "it is not there"),
-        (&["github-comment", "shop/other", "--number", "1", "--body", "x"], "only these repositories are written to"),
-        (&["jira-issue", "OPS", "--title", "t", "--body", "password=hunter2"], "looks like a secret"),
+        (
+            &["github-comment", "shop/other", "--number", "1", "--body", "x"],
+            "only these repositories are written to",
+        ),
+        (
+            &["jira-issue", "OPS", "--title", "t", "--body", "password=hunter2"],
+            "looks like a secret",
+        ),
     ] {
         let (code, _, err) = propose(arguments);
         assert_eq!(code, 1, "{arguments:?}: {err}");
         assert!(err.contains(words), "{err}");
     }
     let nobody = "00000000-0000-0000-0000-000000000404";
-    let (code, _, _) = site.aegis.run(&[&["propose", nobody, "--because", "a test"], &comment[..]].concat());
+    let (code, _, _) = site
+        .aegis
+        .run(&[&["propose", nobody, "--because", "a test"], &comment[..]].concat());
     assert_eq!(code, 4);
     assert_eq!((posts(&site, System::Jira), posts(&site, System::Github)), (1, 0));
     site.books_balance();

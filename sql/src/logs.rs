@@ -181,7 +181,11 @@ impl Engine {
             let column = batch.column(0);
             (0..batch.num_rows()).filter_map(|row| text_at(column, row)).collect()
         };
-        let mut rows: Vec<String> = batches.iter().flat_map(values).filter(|value| !value.is_empty()).collect();
+        let mut rows: Vec<String> = batches
+            .iter()
+            .flat_map(values)
+            .filter(|value| !value.is_empty())
+            .collect();
         let more = rows.len() > query.limit;
         rows.truncate(query.limit);
         Ok(Found { rows, more })
@@ -189,7 +193,7 @@ impl Engine {
 }
 
 fn quoted(text: &str) -> String {
-    format!("'{}', text.replace('\'', "''"))
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn time(micros: i64) -> String {

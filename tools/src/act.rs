@@ -107,10 +107,9 @@ pub(crate) fn absent(action: &Action) -> ToolError {
             "github",
             "tools.github.write, with the repository that the action is about",
         ),
-        ActionKind::JiraIssue | ActionKind::JiraComment | ActionKind::JiraTransition => (
-            "jira",
-            "tools.jira.write, with the project that the action is about",
-        ),
+        ActionKind::JiraIssue | ActionKind::JiraComment | ActionKind::JiraTransition => {
+            ("jira", "tools.jira.write, with the project that the action is about")
+        }
         ActionKind::TerraformApply => (
             "terraform",
             "tools.terraform.folders, with the folder that the action is about and apply = true",

@@ -136,7 +136,10 @@ async fn dry_run(observe: &Observe, tool: &'static str, arguments: Value) -> Res
         None => action.place().system,
     };
     if system(tool) != of {
-        return Err(ToolError::refused(tool, format!("its arguments: {action} is tried by {of}_dry_run")));
+        return Err(ToolError::refused(
+            tool,
+            format!("its arguments: {action} is tried by {of}_dry_run"),
+        ));
     }
     Ok(json(observe.dry_run(&action).await?))
 }

@@ -216,8 +216,12 @@ impl Code for Github {
 /// What to do about a refusal.
 fn advice(status: u16) -> Option<String> {
     let advice = match status {
-        401 => "GitHub does not know the token: it has expired or was revoked; make a new one and set tools.github.token",
-        403 => "the token may not do this: docs/guides/github.md lists the permissions, and an organisation may have to approve it",
+        401 => {
+            "GitHub does not know the token: it has expired or was revoked; make a new one and set tools.github.token"
+        }
+        403 => {
+            "the token may not do this: docs/guides/github.md lists the permissions, and an organisation may have to approve it"
+        }
         404 => "it is not there, or the token may not see it: a fine-grained token must name the repository",
         410 => "issues are switched off in this repository",
         422 => "GitHub does not take it as it is written",

@@ -55,7 +55,13 @@ struct Site {
 
 impl Site {
     fn new(settings: &JiraSettings, token: Option<Secret>) -> Result<Self, ToolError> {
-        let http = Http::new(TOOL, &settings.url, token, settings.timeout(), settings.max_answer_bytes)?;
+        let http = Http::new(
+            TOOL,
+            &settings.url,
+            token,
+            settings.timeout(),
+            settings.max_answer_bytes,
+        )?;
         let cloud = !settings.user.is_empty();
         let http = match cloud {
             true => http.with_user(TOOL, &settings.user)?,
@@ -154,9 +160,8 @@ impl Projects {
 /// The project of a key that is one and nothing else, so that it can stand in a path.
 fn ticket_key(key: &str) -> Option<&str> {
     let (project, number) = key.split_once('-')?;
-    let whole = project_key(project)
-        && (1..=10).contains(&number.len())
-        && number.bytes().all(|byte| byte.is_ascii_digit());
+    let whole =
+        project_key(project) && (1..=10).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
     whole.then_some(project)
 }
 

@@ -164,7 +164,11 @@ impl Metrics for Prometheus {
         }
         let found = self.ask("/api/v1/targets", &[("state", "active")]).await?;
         let answer = targets::read(found, query);
-        self.at_most(answer.targets.len(), "targets", "ask for one job, or for the broken ones")?;
+        self.at_most(
+            answer.targets.len(),
+            "targets",
+            "ask for one job, or for the broken ones",
+        )?;
         Ok(answer)
     }
 }

@@ -258,7 +258,12 @@ mod tests {
         );
         check(
             json!({"jira": {"url": "https://x", "projects": ["OPS"], "write": ["HR"], "follow_ups": "OPS", "issue_type": " "}}),
-            &["which is not one of projects", "write_token is missing", "follow_ups is `OPS`", "issue_type"],
+            &[
+                "which is not one of projects",
+                "write_token is missing",
+                "follow_ups is `OPS`",
+                "issue_type",
+            ],
         );
         check(
             json!({"github": {"write_token": "hunter2", "repositories": ["shop/api"], "write": ["shop/api"]}}),

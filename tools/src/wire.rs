@@ -16,8 +16,8 @@ use hyper::body::Body;
 use serde_json::Value;
 
 pub use client::Http;
-pub(crate) use patient::read;
 pub use patient::Patient;
+pub(crate) use patient::read;
 
 use crate::ToolError;
 use crate::redact::{redact, shorten};
@@ -302,8 +302,12 @@ mod tests {
         assert_eq!(words(b"parse error at line 1"), "parse error at line 1");
         let github = br#"{"message":"Validation Failed","errors":[{"resource":"Issue","code":"missing_field","field":"title"}]}"#;
         assert_eq!(words(github), "Validation Failed; title missing_field");
-        let jira = br#"{"errorMessages":[],"errors":{"summary":"You must specify a summary.","issuetype":"is required"}}"#;
-        assert_eq!(words(jira), "issuetype: is required; summary: You must specify a summary.");
+        let jira =
+            br#"{"errorMessages":[],"errors":{"summary":"You must specify a summary.","issuetype":"is required"}}"#;
+        assert_eq!(
+            words(jira),
+            "issuetype: is required; summary: You must specify a summary."
+        );
         assert_eq!(words(b"<html>Bad Gateway</html>"), "");
         assert_eq!(words(b"token: abcdef"), "token: [redacted]");
     }

@@ -55,7 +55,10 @@ impl Written<'_> {
             ));
         }
         if self.labels.len() > LABELS {
-            return Some(format!("labels has {} labels: at most {LABELS} are set", self.labels.len()));
+            return Some(format!(
+                "labels has {} labels: at most {LABELS} are set",
+                self.labels.len()
+            ));
         }
         let secret = |text: &str| redact(text) != text;
         for (field, found) in [
@@ -64,7 +67,9 @@ impl Written<'_> {
             ("labels", self.labels.iter().any(|label| secret(label))),
         ] {
             if found {
-                return Some(format!("{field} holds what looks like a secret: take it out, others will read it"));
+                return Some(format!(
+                    "{field} holds what looks like a secret: take it out, others will read it"
+                ));
             }
         }
         None
@@ -116,7 +121,12 @@ mod tests {
         check("t", &"o".repeat(10_001), &[], Some("body"));
         check("t", "b", &["a b"], Some("labels holds"));
         check("t", "b", &["a"; 11], Some("labels has 11"));
-        check("t", "password=hunter2", &[], Some("body holds what looks like a secret"));
+        check(
+            "t",
+            "password=hunter2",
+            &[],
+            Some("body holds what looks like a secret"),
+        );
     }
 
     #[test]

@@ -24,11 +24,16 @@ async fn execute(bench: &Bench, action: &Action) -> Executed {
         let attempt = approved.attempt();
         assert!(!bench.act.happened(action, attempt, long_ago()).await.unwrap());
         match bench.act.execute(approved).await {
-            Err(moved) if did_not_happen(&moved, false) => assert!(!bench.act.happened(action, attempt, long_ago()).await.unwrap()),
+            Err(moved) if did_not_happen(&moved, false) => {
+                assert!(!bench.act.happened(action, attempt, long_ago()).await.unwrap())
+            }
             executed => {
                 let executed = executed.unwrap_or_else(|failure| panic!("{action}: {failure}"));
                 assert_eq!(executed.attempt, attempt);
-                assert!(bench.act.happened(action, attempt, long_ago()).await.unwrap(), "{action}");
+                assert!(
+                    bench.act.happened(action, attempt, long_ago()).await.unwrap(),
+                    "{action}"
+                );
                 return executed;
             }
         }
@@ -245,7 +250,10 @@ async fn a_server_that_is_gone_did_nothing() {
         .unwrap();
     let failure = fresh.execute(approved(&restart(), &state)).await.unwrap_err();
     assert!(did_not_happen(&failure, true), "{failure:?}");
-    let unknown = fresh.happened(&restart(), uuid::Uuid::nil(), long_ago()).await.unwrap_err();
+    let unknown = fresh
+        .happened(&restart(), uuid::Uuid::nil(), long_ago())
+        .await
+        .unwrap_err();
     assert!(did_not_happen(&unknown, true), "{unknown:?}");
 }
 

@@ -19,7 +19,7 @@ mod tickets;
 use chrono::{TimeDelta, Utc};
 use model::{Action, WorkloadKind};
 use serde_json::{Value, json};
-use support::{Bench, REPOSITORY, TOKEN, api_server, bench, line, restart, workload};
+use support::{Bench, REPOSITORY, TOKEN, api_server, bench_within, line, restart, workload};
 use tools::ToolError;
 use tools::catalog::{Purpose, call, catalog};
 use tools::observe::Observe;
@@ -107,10 +107,14 @@ fn deed(name: &str) -> (System, Action) {
         "kubernetes_restart" => json!({"target": api_server()}),
         "kubernetes_rollback" => json!({"target": api_server()}),
         "kubernetes_scale" => json!({"target": api_server(), "replicas": 5}),
-        "github_create_issue" => json!({"repository": REPOSITORY, "title": "Heap grows", "body": "It grows.\n\n- look", "labels": ["incident"]}),
+        "github_create_issue" => {
+            json!({"repository": REPOSITORY, "title": "Heap grows", "body": "It grows.\n\n- look", "labels": ["incident"]})
+        }
         "github_comment" => json!({"repository": REPOSITORY, "number": 1, "body": "It happened again."}),
         "github_rerun_failed_jobs" => json!({"repository": REPOSITORY, "run": RUN, "attempt": 1}),
-        "jira_create_issue" => json!({"project": "OPS", "kind": "Task", "title": "Heap grows", "body": "It grows.\n\nLook.", "labels": ["incident"]}),
+        "jira_create_issue" => {
+            json!({"project": "OPS", "kind": "Task", "title": "Heap grows", "body": "It grows.\n\nLook.", "labels": ["incident"]})
+        }
         "jira_comment" => json!({"ticket": "OPS-1", "body": "It happened again."}),
         "jira_transition" => json!({"ticket": "OPS-1", "to": "Closed"}),
         other => panic!("no deed for {other}"),
@@ -128,7 +132,6 @@ fn deeds() -> impl Iterator<Item = &'static str> {
     let acting = acting.filter(|tool| !tool.name.starts_with("terraform_"));
     acting.map(|tool| tool.name)
 }
-
 
 /// The first that the stand-in gives.
 const HOOK: u64 = 1_001;
@@ -155,7 +158,19 @@ fn names() -> impl Iterator<Item = &'static str> {
 }
 
 async fn filled() -> Bench {
-    let bench = bench(Scenario::fast()).await;
+    filled_within(30).await
+}
+
+/// How long a request may take where one is never answered: a loaded machine needs some time for the others.
+fn patience(fault: &Fault) -> u64 {
+    match fault.kind {
+        FaultKind::Hang | FaultKind::Lost | FaultKind::Late => 2,
+        _ => 30,
+    }
+}
+
+async fn filled_within(timeout_s: u64) -> Bench {
+    let bench = bench_within(Scenario::fast(), timeout_s).await;
     fill(&mut bench.world.state());
     // Nobody listens there, which is a delivery all the same.
     bench.world.tell(REPOSITORY, "push", "{}").await;
@@ -235,9 +250,13 @@ fn code_and_tickets(state: &mut world::State) {
         .github
         .run(REPOSITORY, ".github/workflows/deploy.yml", &sha(3), "failure", now);
     assert_eq!(run, RUN);
-    state
-        .github
-        .write_issue(REPOSITORY, "Heap grows", "Since the release.", Vec::new(), now - TimeDelta::days(1));
+    state.github.write_issue(
+        REPOSITORY,
+        "Heap grows",
+        "Since the release.",
+        Vec::new(),
+        now - TimeDelta::days(1),
+    );
     let repository = state.github.repositories.get_mut(REPOSITORY).unwrap();
     let pull = |number: u64, title: &str, state: &str, commit: usize| world::github::Pull {
         number,
@@ -301,7 +320,7 @@ async fn check_of(
     fault: impl Fn(System) -> Fault,
     expected: impl Fn(&ToolError) -> bool,
 ) {
-    let mut bench = filled().await;
+    let mut bench = filled_within(patience(&fault(System::Github))).await;
     for name in names {
         bench.world.fail(fault(question(name).0));
         let failure = ask(&bench, name).await.expect_err(name);
@@ -331,4 +350,3 @@ fn later(failure: &ToolError) -> bool {
 fn refused(failure: &ToolError) -> bool {
     matches!(failure, ToolError::Refused { .. })
 }
-

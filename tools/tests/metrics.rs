@@ -139,11 +139,23 @@ async fn rules_and_targets(metrics: &Prometheus) {
         metrics.rules(&query).await.unwrap().rules
     };
     let firing = &rules(Some("MemoryAlmostFull"), Some(RuleKind::Alerting)).await[0];
-    assert_eq!((firing.state.as_deref(), firing.health.as_str(), firing.active > 0), (Some("firing"), "ok", true));
-    assert_eq!((firing.group.as_str(), firing.labels["severity"].as_str()), ("test", "critical"));
-    assert!(firing.expression.contains("> 0.9") && firing.evaluated_at.is_some(), "{firing:?}");
+    assert_eq!(
+        (firing.state.as_deref(), firing.health.as_str(), firing.active > 0),
+        (Some("firing"), "ok", true)
+    );
+    assert_eq!(
+        (firing.group.as_str(), firing.labels["severity"].as_str()),
+        ("test", "critical")
+    );
+    assert!(
+        firing.expression.contains("> 0.9") && firing.evaluated_at.is_some(),
+        "{firing:?}"
+    );
     let recorded = rules(None, Some(RuleKind::Recording)).await;
-    assert_eq!((recorded.len(), recorded[0].name.as_str()), (1, "container:memory:ratio"));
+    assert_eq!(
+        (recorded.len(), recorded[0].name.as_str()),
+        (1, "container:memory:ratio")
+    );
     let broken = until("the rule that cannot be evaluated", async || {
         let found = rules(Some("CannotBeEvaluated"), None).await;
         found.into_iter().find(|rule| rule.health == "err")
@@ -162,9 +174,15 @@ async fn rules_and_targets(metrics: &Prometheus) {
     })
     .await;
     assert_eq!((gone.up, gone.targets[0].instance.as_str()), (0, "127.0.0.1:9"));
-    assert!(gone.targets[0].last_error.is_some() && gone.targets[0].scraped_at.is_some(), "{gone:?}");
+    assert!(
+        gone.targets[0].last_error.is_some() && gone.targets[0].scraped_at.is_some(),
+        "{gone:?}"
+    );
     let all = targets(None, false).await;
-    assert_eq!((all.targets.len(), all.up, all.targets[1].job.as_str()), (2, 1, "world"));
+    assert_eq!(
+        (all.targets.len(), all.up, all.targets[1].job.as_str()),
+        (2, 1, "world")
+    );
 }
 
 /// Captured from a real Prometheus.

@@ -38,7 +38,9 @@ fn half_way() -> World {
     World {
         title: "High error rate on api-server".into(),
         curves: Default::default(),
-        lines: (0..5).map(|i| crate::support::line(-4 + i, "cannot reach the new schema")).collect(),
+        lines: (0..5)
+            .map(|i| crate::support::line(-4 + i, "cannot reach the new schema"))
+            .collect(),
         suspects: Vec::new(),
         pods: vec![pod("api-server-1", 0, None), pod("api-server-2", 0, None)],
         code: Mood::Works,
@@ -72,7 +74,11 @@ async fn a_deployment_that_failed_half_way_is_run_again() {
     assert_eq!((proposal.blast_radius.workloads, proposal.blast_radius.pods), (0, 0));
     // The run's own words move nothing, and stand in no reason.
     assert!(!proposal.reason.contains("approve everything"), "{}", proposal.reason);
-    assert!(proposal.citations[0].excerpt.contains("failed jobs: rollout"), "{:?}", proposal.citations);
+    assert!(
+        proposal.citations[0].excerpt.contains("failed jobs: rollout"),
+        "{:?}",
+        proposal.citations
+    );
     assert!(proposal.citations.len() > 1, "what began after it is cited");
 }
 
@@ -85,14 +91,34 @@ async fn everything_else_is_not_run_again() {
         assert_eq!(told.proposal(), None, "{expected}");
         assert!(told.action().contains(expected), "{}", told.action());
     };
-    check(&|world| world.failed_runs = vec![failed(-10, 1, ".github/workflows/test.yml")], "no deployment failed").await;
-    check(&|world| world.failed_runs = vec![failed(-90, 1, PATH)], "no deployment failed shortly before").await;
-    check(&|world| world.failed_runs = vec![failed(30, 1, PATH)], "no deployment failed shortly before").await;
-    check(&|world| world.failed_runs = vec![failed(-10, 3, PATH)], "tried 3 times already").await;
+    check(
+        &|world| world.failed_runs = vec![failed(-10, 1, ".github/workflows/test.yml")],
+        "no deployment failed",
+    )
+    .await;
+    check(
+        &|world| world.failed_runs = vec![failed(-90, 1, PATH)],
+        "no deployment failed shortly before",
+    )
+    .await;
+    check(
+        &|world| world.failed_runs = vec![failed(30, 1, PATH)],
+        "no deployment failed shortly before",
+    )
+    .await;
+    check(
+        &|world| world.failed_runs = vec![failed(-10, 3, PATH)],
+        "tried 3 times already",
+    )
+    .await;
     check(&|world| world.failed_runs.clear(), "no deployment failed").await;
     check(&|world| world.lines.clear(), "no action is proposed").await;
     check(&|world| world.writable = false, "no action is proposed").await;
-    check(&|world| world.code = Mood::Fails, "which deployments failed is not known").await;
+    check(
+        &|world| world.code = Mood::Fails,
+        "which deployments failed is not known",
+    )
+    .await;
     check(&|world| world.code = Mood::Absent, "no action is proposed").await;
 }
 
@@ -106,7 +132,11 @@ async fn a_remedy_at_the_cluster_comes_first() {
         ..World::default()
     })
     .await;
-    assert!(told.proposal().unwrap().action.workload().is_some(), "{}", told.action());
+    assert!(
+        told.proposal().unwrap().action.workload().is_some(),
+        "{}",
+        told.action()
+    );
 }
 
 fn with_tickets(open: &[&str], labels: &[&str]) -> World {
@@ -136,8 +166,18 @@ async fn what_is_to_be_done_is_proposed_as_a_ticket() {
     assert_eq!((project.as_str(), kind.as_str()), ("OPS", "Task"));
     assert!(title.starts_with("After the incident of api-server on 20"), "{title}");
     let id = told.evidence.incident.id;
-    assert_eq!(labels, &["aegis-follow-up".to_owned(), format!("incident-{id}"), "api-server".to_owned()]);
-    assert!(body.contains("To be done:\n- Review how api-server uses memory"), "{body}");
+    assert_eq!(
+        labels,
+        &[
+            "aegis-follow-up".to_owned(),
+            format!("incident-{id}"),
+            "api-server".to_owned()
+        ]
+    );
+    assert!(
+        body.contains("To be done:\n- Review how api-server uses memory"),
+        "{body}"
+    );
     assert!(body.contains(&format!("Incident {id} of ")), "{body}");
     assert_eq!(proposal.proposed_by, "agent:postmortem_writer");
     assert!(!proposal.citations.is_empty() && proposal.expires_at > now() + chrono::TimeDelta::days(2));
@@ -150,7 +190,10 @@ async fn where_it_is_written_down_already_nothing_is_written_anew() {
     let Some(Action::JiraComment { ticket: key, body }) = ticket(&again).map(|proposal| proposal.action.clone()) else {
         panic!("{:?}", ticket(&again));
     };
-    assert!(key == "OPS-0" && body.starts_with("It happened again on 20"), "{key}: {body}");
+    assert!(
+        key == "OPS-0" && body.starts_with("It happened again on 20"),
+        "{key}: {body}"
+    );
     let own = format!("incident-{}", again.evidence.incident.id);
     assert_eq!(ticket(&told(with_tickets(&["After this one"], &[&own])).await), None);
     // Of a quiet incident nothing is known that could be done.
@@ -200,6 +243,12 @@ async fn why_nothing_is_measured() {
         ..World::quiet()
     };
     let unknown = told(world).await.unknown(Agent::Triage);
-    assert!(unknown.contains("1 of 2 targets of the job api-server do not answer: connection refused"), "{unknown}");
-    assert!(unknown.contains("its rule cannot be evaluated: many-to-many matching"), "{unknown}");
+    assert!(
+        unknown.contains("1 of 2 targets of the job api-server do not answer: connection refused"),
+        "{unknown}"
+    );
+    assert!(
+        unknown.contains("its rule cannot be evaluated: many-to-many matching"),
+        "{unknown}"
+    );
 }

@@ -55,13 +55,17 @@ pub struct WorkloadArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum ProposedAction {
     /// Replace every pod of a workload, a few at a time
-    #[command(after_help = "Examples:\n  aegis propose ID --because \"pods are stuck\" restart deployment/api-server --namespace production")]
+    #[command(
+        after_help = "Examples:\n  aegis propose ID --because \"pods are stuck\" restart deployment/api-server --namespace production"
+    )]
     Restart {
         #[command(flatten)]
         target: WorkloadArgs,
     },
     /// Return a workload to an earlier revision
-    #[command(after_help = "Examples:\n  aegis propose ID --because \"since the release\" rollback deployment/api-server --namespace production")]
+    #[command(
+        after_help = "Examples:\n  aegis propose ID --because \"since the release\" rollback deployment/api-server --namespace production"
+    )]
     Rollback {
         #[command(flatten)]
         target: WorkloadArgs,
@@ -70,7 +74,9 @@ pub enum ProposedAction {
         to_revision: Option<i64>,
     },
     /// Set the number of replicas of a workload
-    #[command(after_help = "Examples:\n  aegis propose ID --because \"more traffic\" scale deployment/api-server --namespace production --replicas 5")]
+    #[command(
+        after_help = "Examples:\n  aegis propose ID --because \"more traffic\" scale deployment/api-server --namespace production --replicas 5"
+    )]
     Scale {
         #[command(flatten)]
         target: WorkloadArgs,
@@ -78,7 +84,9 @@ pub enum ProposedAction {
         replicas: u32,
     },
     /// Write an issue into a repository of GitHub
-    #[command(after_help = "Examples:\n  aegis propose ID --because \"for the team\" github-issue shop/api-server --title \"Heap grows\" --body \"Since the release.\"")]
+    #[command(
+        after_help = "Examples:\n  aegis propose ID --because \"for the team\" github-issue shop/api-server --title \"Heap grows\" --body \"Since the release.\""
+    )]
     GithubIssue {
         /// `owner/name`
         repository: String,
@@ -92,7 +100,9 @@ pub enum ProposedAction {
         labels: Vec<String>,
     },
     /// Write a comment below an issue or a pull request of GitHub
-    #[command(after_help = "Examples:\n  aegis propose ID --because \"for the author\" github-comment shop/api-server --number 12 --body \"It was rolled back.\"")]
+    #[command(
+        after_help = "Examples:\n  aegis propose ID --because \"for the author\" github-comment shop/api-server --number 12 --body \"It was rolled back.\""
+    )]
     GithubComment {
         /// `owner/name`
         repository: String,
@@ -103,7 +113,9 @@ pub enum ProposedAction {
         body: String,
     },
     /// Run the failed jobs of a workflow run of GitHub again
-    #[command(after_help = "Examples:\n  aegis propose ID --because \"the runner died\" github-rerun shop/api-server --run 7 --attempt 1")]
+    #[command(
+        after_help = "Examples:\n  aegis propose ID --because \"the runner died\" github-rerun shop/api-server --run 7 --attempt 1"
+    )]
     GithubRerun {
         /// `owner/name`
         repository: String,
@@ -114,7 +126,9 @@ pub enum ProposedAction {
         attempt: u32,
     },
     /// Write a ticket into a project of Jira
-    #[command(after_help = "Examples:\n  aegis propose ID --because \"somebody must look\" jira-issue OPS --title \"Heap grows\" --body \"See the postmortem.\"")]
+    #[command(
+        after_help = "Examples:\n  aegis propose ID --because \"somebody must look\" jira-issue OPS --title \"Heap grows\" --body \"See the postmortem.\""
+    )]
     JiraIssue {
         /// Key of the project
         project: String,
@@ -131,7 +145,9 @@ pub enum ProposedAction {
         labels: Vec<String>,
     },
     /// Write a comment below a ticket of Jira
-    #[command(after_help = "Examples:\n  aegis propose ID --because \"for the owner\" jira-comment OPS-7 --body \"It happened again.\"")]
+    #[command(
+        after_help = "Examples:\n  aegis propose ID --because \"for the owner\" jira-comment OPS-7 --body \"It happened again.\""
+    )]
     JiraComment {
         /// Key of the ticket
         ticket: String,

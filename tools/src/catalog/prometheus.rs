@@ -32,10 +32,7 @@ pub struct RangeArguments {
 
 pub(super) fn tools() -> Vec<Tool> {
     vec![
-        observing::<InstantArguments, Vec<Series>>(
-            "prometheus_query",
-            "Evaluate a PromQL expression at one instant.",
-        ),
+        observing::<InstantArguments, Vec<Series>>("prometheus_query", "Evaluate a PromQL expression at one instant."),
         observing::<RangeArguments, Vec<Series>>(
             "prometheus_query_range",
             "Evaluate a PromQL expression over a span of time.",

@@ -44,25 +44,27 @@ impl Writer {
 
     /// Whether the network wrote it more than once. Nobody who could not look says no.
     async fn copies(&self, action: &Action, attempt: Uuid) -> Option<String> {
-        let found = marks::find(&self.api, action, attempt, Utc::now() - JUST_NOW).await.ok()?;
+        let found = marks::find(&self.api, action, attempt, Utc::now() - JUST_NOW)
+            .await
+            .ok()?;
         let copies: Vec<String> = found.iter().skip(1).map(marks::Found::name).collect();
         (!copies.is_empty()).then(|| format!("; the network wrote it more than once, close {}", copies.join(", ")))
     }
 
-    async fn run_again(
-        &self,
-        repository: &str,
-        run: u64,
-        attempt: u32,
-        id: Uuid,
-    ) -> Result<Executed, ToolError> {
+    async fn run_again(&self, repository: &str, run: u64, attempt: u32, id: Uuid) -> Result<Executed, ToolError> {
         let path = format!("/repos/{repository}/actions/runs/{run}/rerun-failed-jobs");
         let answer = self.api.post(&path, &json!({})).await;
         // GitHub answers with an empty object; a page may come from anybody between.
         let taken = answer.and_then(|body| read::<Map<String, Value>>(&body));
         if let Err(failure) = taken {
             // Sent twice on the way, the second is turned away because the first was taken: only looking tells.
-            let turned_away = matches!(&failure, Failure::Status { status: 403 | 409 | 422, .. });
+            let turned_away = matches!(
+                &failure,
+                Failure::Status {
+                    status: 403 | 409 | 422,
+                    ..
+                }
+            );
             let began = match turned_away {
                 true => runs::run(&self.api, repository, run)
                     .await
@@ -112,7 +114,10 @@ impl Acting for Writer {
             retry: false,
         };
         if state.resource_version != approved.resource_version() {
-            return Err(turned_away(format!("{} changed since it was looked at", action.target_label())));
+            return Err(turned_away(format!(
+                "{} changed since it was looked at",
+                action.target_label()
+            )));
         }
         if let Some(obstacle) = obstacle {
             return Err(turned_away(format!("{}: {obstacle}", action.target_label())));
@@ -144,7 +149,12 @@ impl Acting for Writer {
                 run,
                 attempt: failed,
             } => return self.run_again(repository, *run, *failed, attempt).await,
-            other => return Err(ToolError::refused(TOOL, format!("{other} is nothing that is done on GitHub"))),
+            other => {
+                return Err(ToolError::refused(
+                    TOOL,
+                    format!("{other} is nothing that is done on GitHub"),
+                ));
+            }
         };
         let copies = self.copies(action, attempt).await.unwrap_or_default();
         Ok(Executed {

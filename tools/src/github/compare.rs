@@ -36,7 +36,11 @@ pub(super) async fn commits(api: &Api, query: &CommitQuery) -> Result<Vec<Commit
         ("since", &since),
         ("until", &until),
     ];
-    parameters.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
+    parameters.extend(
+        optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?))),
+    );
     let path = format!("/repos/{}/commits", query.repository);
     let found: Vec<Entry> = api.ask(&path, &parameters).await?;
     Ok(found.into_iter().take(query.limit as usize).map(commit).collect())

@@ -44,9 +44,7 @@ pub(super) async fn find(
 ) -> Result<Vec<Found>, Failure> {
     let path = match action {
         Action::GithubIssue { repository, .. } => format!("/repos/{repository}/issues"),
-        Action::GithubComment {
-            repository, number, ..
-        } => format!("/repos/{repository}/issues/{number}/comments"),
+        Action::GithubComment { repository, number, .. } => format!("/repos/{repository}/issues/{number}/comments"),
         _ => return Ok(Vec::new()),
     };
     let (mark, from) = (mark(attempt), since - SKEW);
@@ -87,7 +85,8 @@ impl Found {
 
     /// `#12`, or the address of a comment.
     pub fn name(&self) -> String {
-        self.number.map_or_else(|| self.html_url.clone(), |number| format!("#{number}"))
+        self.number
+            .map_or_else(|| self.html_url.clone(), |number| format!("#{number}"))
     }
 }
 

@@ -62,12 +62,12 @@ pub(super) async fn look(api: &Api, repositories: &Repositories, action: &Action
                 run: None,
             })
         }
-        Action::GithubComment {
-            repository, number, ..
-        } => {
+        Action::GithubComment { repository, number, .. } => {
             repositories.writable(repository)?;
             let found: Issue = api.ask(&format!("/repos/{repository}/issues/{number}"), &[]).await?;
-            let obstacle = found.locked.then(|| "its conversation is locked: unlock it first".to_owned());
+            let obstacle = found
+                .locked
+                .then(|| "its conversation is locked: unlock it first".to_owned());
             let rests_on = json!([found.state, found.locked, found.title]);
             let detail = json!({ "title": shown(&found.title, 200), "state": shown(&found.state, 20) });
             Ok(Seen {
@@ -96,7 +96,10 @@ pub(super) async fn look(api: &Api, repositories: &Repositories, action: &Action
                 run: Some(found),
             })
         }
-        other => Err(ToolError::refused(TOOL, format!("{other} is nothing that is done on GitHub"))),
+        other => Err(ToolError::refused(
+            TOOL,
+            format!("{other} is nothing that is done on GitHub"),
+        )),
     }
 }
 
@@ -115,7 +118,10 @@ fn state(id: u64, generation: i64, rests_on: &Value, resource_version: String, d
 impl Run {
     fn obstacle(&self, attempt: u32) -> Option<String> {
         if self.run_attempt != attempt {
-            return Some(format!("its newest attempt is {}, not {attempt}: look at that one", self.run_attempt));
+            return Some(format!(
+                "its newest attempt is {}, not {attempt}: look at that one",
+                self.run_attempt
+            ));
         }
         if !self.completed() {
             let status = shown(self.status.as_deref().unwrap_or("unknown"), 40);
@@ -161,7 +167,10 @@ impl Plans for Planner {
         }
         let seen = look(&self.api, &self.repositories, action).await?;
         if let Some(obstacle) = seen.obstacle {
-            return Err(ToolError::refused(TOOL, format!("{}: {obstacle}", action.target_label())));
+            return Err(ToolError::refused(
+                TOOL,
+                format!("{}: {obstacle}", action.target_label()),
+            ));
         }
         let diff = match (action, text, &seen.run) {
             (Action::GithubRerun { repository, .. }, _, Some(run)) => {
@@ -204,7 +213,11 @@ impl Plans for Planner {
         let found = marks::find(&self.api, action, attempt, since).await;
         let found = found.map_err(|failure| failure.advised(advice).of_a_question(TOOL))?;
         Ok(Outcome {
-            health: if found.is_empty() { Health::NotYet } else { Health::Recovered },
+            health: if found.is_empty() {
+                Health::NotYet
+            } else {
+                Health::Recovered
+            },
             note: match found.first() {
                 Some(one) => format!("it stands: {}", shown(&one.html_url, 300)),
                 None => "it is not to be seen".to_owned(),
@@ -217,7 +230,10 @@ impl Plans for Planner {
 fn rerun(run: &Run, jobs: &[FailedJob]) -> String {
     let name = shown(run.name.as_deref().unwrap_or("a workflow"), 100);
     let commit = run.head_sha.get(..7).unwrap_or(&run.head_sha);
-    let mut shown = format!("{name} at {commit}: attempt {} is started, of these jobs:\n", run.run_attempt + 1);
+    let mut shown = format!(
+        "{name} at {commit}: attempt {} is started, of these jobs:\n",
+        run.run_attempt + 1
+    );
     for job in jobs {
         let step = job.step.as_ref().map(|step| format!(" (failed at: {step})"));
         // Writing to a string cannot fail.
@@ -290,7 +306,11 @@ mod tests {
     fn published_examples() {
         let repository: Repository = example("repository");
         assert_eq!(
-            (repository.full_name.as_str(), repository.archived, repository.has_issues),
+            (
+                repository.full_name.as_str(),
+                repository.archived,
+                repository.has_issues
+            ),
             ("octocat/Hello-World", false, true)
         );
         let issue: Issue = example("issue_created");
@@ -303,7 +323,10 @@ mod tests {
             let obstacle = run.obstacle(1);
             match expected {
                 None => assert_eq!(obstacle, None),
-                Some(word) => assert!(obstacle.as_ref().is_some_and(|text| text.contains(word)), "{obstacle:?}"),
+                Some(word) => assert!(
+                    obstacle.as_ref().is_some_and(|text| text.contains(word)),
+                    "{obstacle:?}"
+                ),
             }
         };
         check(run(1, "completed", Some("failure")), None);

@@ -83,7 +83,10 @@ mod tests {
                 (1347, "open", Some("octocat")),
                 "{name}"
             );
-            assert_eq!((first.title.as_str(), first.labels), ("Amazing new feature", vec!["bug".to_owned()]));
+            assert_eq!(
+                (first.title.as_str(), first.labels),
+                ("Amazing new feature", vec!["bug".to_owned()])
+            );
         }
     }
 }

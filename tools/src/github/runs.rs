@@ -36,7 +36,10 @@ pub(super) async fn list(api: &Api, query: &RunQuery) -> Result<Vec<WorkflowRun>
 
 /// Of the newest attempt of a run.
 pub(super) async fn failed_jobs(api: &Api, repository: &str, run: &Run) -> Result<Vec<FailedJob>, ToolError> {
-    let path = format!("/repos/{repository}/actions/runs/{}/attempts/{}/jobs", run.id, run.run_attempt);
+    let path = format!(
+        "/repos/{repository}/actions/runs/{}/attempts/{}/jobs",
+        run.id, run.run_attempt
+    );
     let found: Jobs = api.ask(&path, &[("per_page", "100")]).await?;
     let failed = found.jobs.into_iter().filter(|job| bad(job.conclusion.as_deref()));
     Ok(failed.take(JOBS).map(Job::told).collect())

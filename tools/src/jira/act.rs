@@ -65,7 +65,11 @@ impl Writer {
         let key = shown(&created.key, 60);
         // Nobody who could not look says that there are copies.
         let found = marks::tickets(&self.site, project, attempt).await.unwrap_or_default();
-        let copies: Vec<&str> = found.iter().map(String::as_str).filter(|other| **other != key).collect();
+        let copies: Vec<&str> = found
+            .iter()
+            .map(String::as_str)
+            .filter(|other| **other != key)
+            .collect();
         let more = match copies.is_empty() {
             true => String::new(),
             false => format!("; the network wrote it more than once, close {}", copies.join(", ")),
@@ -85,7 +89,10 @@ impl Writer {
             _ => "; the network wrote it more than once, delete the copies",
         };
         let address = self.site.address(ticket);
-        Ok((format!("a comment below {ticket} was written: {address}{more}"), address))
+        Ok((
+            format!("a comment below {ticket} was written: {address}{more}"),
+            address,
+        ))
     }
 
     async fn transition(&self, ticket: &str, to: &str, id: &str) -> Result<(String, String), ToolError> {
@@ -155,7 +162,10 @@ impl Acting for Writer {
             retry: false,
         };
         if seen.state.resource_version != approved.resource_version() {
-            return Err(turned_away(format!("{} changed since it was looked at", action.target_label())));
+            return Err(turned_away(format!(
+                "{} changed since it was looked at",
+                action.target_label()
+            )));
         }
         if let Some(obstacle) = seen.obstacle {
             return Err(turned_away(format!("{}: {obstacle}", action.target_label())));

@@ -57,7 +57,14 @@ fn read(node: &Value, depth: u32, out: &mut String) {
     for child in node["content"].as_array().into_iter().flatten() {
         read(child, depth + 1, out);
     }
-    let block = ["paragraph", "heading", "listItem", "codeBlock", "blockquote", "tableRow"];
+    let block = [
+        "paragraph",
+        "heading",
+        "listItem",
+        "codeBlock",
+        "blockquote",
+        "tableRow",
+    ];
     if node["type"].as_str().is_some_and(|kind| block.contains(&kind)) && !out.ends_with('\n') {
         out.push('\n');
     }

@@ -57,10 +57,15 @@ pub(super) async fn look(site: &Site, projects: &Projects, action: &Action) -> R
             let known = found.issue_types.iter().find(|one| one.name.eq_ignore_ascii_case(kind));
             let obstacle = match known {
                 Some(one) if !one.subtask => None,
-                Some(_) => Some(format!("`{kind}` is a part of another ticket: choose another issue type")),
+                Some(_) => Some(format!(
+                    "`{kind}` is a part of another ticket: choose another issue type"
+                )),
                 None => {
                     let names = found.issue_types.iter().filter(|one| !one.subtask).map(|one| &one.name);
-                    Some(format!("the project has no issue type `{kind}`; it has {}", listed(names)))
+                    Some(format!(
+                        "the project has no issue type `{kind}`; it has {}",
+                        listed(names)
+                    ))
                 }
             };
             let rests_on = json!([found.key, known.map(|one| &one.name), found.archived]);
@@ -75,7 +80,8 @@ pub(super) async fn look(site: &Site, projects: &Projects, action: &Action) -> R
         Action::JiraComment { ticket, .. } => {
             projects.writable_ticket(ticket)?;
             let (id, issue) = read(site, ticket).await.map_err(asked)?;
-            let detail = json!({ "title": shown(&issue.fields.summary, 200), "status": shown(&issue.fields.status.name, 60) });
+            let detail =
+                json!({ "title": shown(&issue.fields.summary, 200), "status": shown(&issue.fields.status.name, 60) });
             Ok(Seen {
                 state: state(id, &json!([issue.key, issue.fields.summary]), String::new(), detail),
                 obstacle: None,
@@ -93,7 +99,10 @@ pub(super) async fn look(site: &Site, projects: &Projects, action: &Action) -> R
             let obstacle = if status.name.eq_ignore_ascii_case(to) {
                 Some(format!("it is in the status {} already", status.name))
             } else if transition.is_none() {
-                Some(format!("no transition leads to `{to}` from {}; possible: {names}", status.name))
+                Some(format!(
+                    "no transition leads to `{to}` from {}; possible: {names}",
+                    status.name
+                ))
             } else {
                 None
             };
@@ -105,7 +114,10 @@ pub(super) async fn look(site: &Site, projects: &Projects, action: &Action) -> R
                 status: status.name,
             })
         }
-        other => Err(ToolError::refused(TOOL, format!("{other} is nothing that is done on Jira"))),
+        other => Err(ToolError::refused(
+            TOOL,
+            format!("{other} is nothing that is done on Jira"),
+        )),
     }
 }
 
@@ -182,7 +194,10 @@ impl Plans for Planner {
         }
         let seen = look(&self.site, &self.projects, action).await?;
         if let Some(obstacle) = seen.obstacle {
-            return Err(ToolError::refused(TOOL, format!("{}: {obstacle}", action.target_label())));
+            return Err(ToolError::refused(
+                TOOL,
+                format!("{}: {obstacle}", action.target_label()),
+            ));
         }
         let title = seen.state.detail["title"].as_str().unwrap_or_default();
         let (diff, inverse) = match (action, text) {
@@ -198,7 +213,10 @@ impl Plans for Planner {
                     ticket: ticket.clone(),
                     to: seen.status.clone(),
                 };
-                (format!("{ticket} ({title})\n- status: {status}\n+ status: {to}\n"), Some(back))
+                (
+                    format!("{ticket} ({title})\n- status: {status}\n+ status: {to}\n"),
+                    Some(back),
+                )
             }
             _ => (String::new(), None),
         };
@@ -215,7 +233,11 @@ impl Plans for Planner {
         let done = done.map_err(|failure| failure.of_a_question(TOOL))?;
         let state = look(&self.site, &self.projects, action).await?.state;
         Ok(Outcome {
-            health: if done.is_some() { Health::Recovered } else { Health::NotYet },
+            health: if done.is_some() {
+                Health::Recovered
+            } else {
+                Health::NotYet
+            },
             note: match done {
                 Some(place) => format!("it stands: {place}"),
                 None => "it is not to be seen".to_owned(),

@@ -11,7 +11,12 @@ use crate::redact::{redact, shorten};
 
 pub(super) fn read(found: Targets, query: &TargetQuery) -> TargetAnswer {
     let of_job = |target: &Target| query.job.as_ref().is_none_or(|job| *job == target.job);
-    let mut targets: Vec<Target> = found.active_targets.into_iter().map(Active::told).filter(of_job).collect();
+    let mut targets: Vec<Target> = found
+        .active_targets
+        .into_iter()
+        .map(Active::told)
+        .filter(of_job)
+        .collect();
     targets.sort_by(|a, b| (&a.job, &a.instance).cmp(&(&b.job, &b.instance)));
     let count = |health: &str| {
         let counted = targets.iter().filter(|target| target.health == health).count();

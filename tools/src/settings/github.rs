@@ -60,7 +60,11 @@ impl GithubSettings {
 
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        faults.extend(url_fault("url", &self.url, self.token.is_some() || self.write_token.is_some()));
+        faults.extend(url_fault(
+            "url",
+            &self.url,
+            self.token.is_some() || self.write_token.is_some(),
+        ));
         faults.extend(token_fault(self.token.as_ref()));
         if self.repositories.is_empty() {
             faults.push("repositories is empty: write the repositories that may be read, as `owner/name`".to_owned());
@@ -72,7 +76,10 @@ impl GithubSettings {
         }
         faults.extend(write_faults("repositories", &self.repositories, &self.write));
         if !self.write.is_empty() && self.token.is_none() && self.write_token.is_none() {
-            faults.push("write_token is missing: nobody writes into GitHub without a token; write a reference to one".to_owned());
+            faults.push(
+                "write_token is missing: nobody writes into GitHub without a token; write a reference to one"
+                    .to_owned(),
+            );
         }
         faults.extend(token_fault(self.write_token.as_ref()).map(|fault| format!("write_{fault}")));
         faults.extend(zeros(&[

@@ -65,7 +65,11 @@ impl JiraSettings {
 
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        faults.extend(url_fault("url", &self.url, self.token.is_some() || self.write_token.is_some()));
+        faults.extend(url_fault(
+            "url",
+            &self.url,
+            self.token.is_some() || self.write_token.is_some(),
+        ));
         faults.extend(token_fault(self.token.as_ref()));
         if !self.user.is_empty() && self.token.is_none() {
             faults.push("token is missing: write a reference to the API token of `user`".to_owned());
@@ -83,7 +87,9 @@ impl JiraSettings {
         }
         faults.extend(write_faults("projects", &self.projects, &self.write));
         if !self.write.is_empty() && self.token.is_none() && self.write_token.is_none() {
-            faults.push("write_token is missing: nobody writes into Jira without a token; write a reference to one".to_owned());
+            faults.push(
+                "write_token is missing: nobody writes into Jira without a token; write a reference to one".to_owned(),
+            );
         }
         if !self.follow_ups.is_empty() && !self.write.contains(&self.follow_ups) {
             faults.push(format!(

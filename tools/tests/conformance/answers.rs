@@ -200,7 +200,12 @@ async fn what_people_wrote_around_an_incident() {
 #[tokio::test]
 async fn which_labels_lines_carry() {
     let bench = filled().await;
-    bench.world.state().loki.lines.push(line(json!({"app": "token=hunter2"}), 1, "x"));
+    bench
+        .world
+        .state()
+        .loki
+        .lines
+        .push(line(json!({"app": "token=hunter2"}), 1, "x"));
     let labels = async |name: Value| {
         let mut arguments = question("logs_labels").1;
         arguments["name"] = name;
@@ -208,7 +213,10 @@ async fn which_labels_lines_carry() {
     };
     assert_eq!(labels(Value::Null).await.unwrap()["values"], json!(["app", "level"]));
     let values = labels(json!("app")).await.unwrap();
-    assert_eq!(values, json!({"values": ["api-server", "token=[redacted]"], "cut": false}));
+    assert_eq!(
+        values,
+        json!({"values": ["api-server", "token=[redacted]"], "cut": false})
+    );
     assert_eq!(labels(json!("job")).await.unwrap()["values"], json!([]));
     for odd in ["", "a/b", "../query", "7"] {
         assert!(refused(&labels(json!(odd)).await.unwrap_err()), "{odd:?}");
@@ -223,23 +231,54 @@ async fn rules_by_name_and_kind() {
     assert_eq!(found.as_array().unwrap().len(), 1);
     let rule = &found[0];
     assert_eq!(
-        [&rule["kind"], &rule["health"], &rule["state"], &rule["for_s"], &rule["active"], &rule["group"]],
-        [&json!("alerting"), &json!("err"), &json!("firing"), &json!(60.0), &json!(1), &json!("memory")]
+        [
+            &rule["kind"],
+            &rule["health"],
+            &rule["state"],
+            &rule["for_s"],
+            &rule["active"],
+            &rule["group"]
+        ],
+        [
+            &json!("alerting"),
+            &json!("err"),
+            &json!("firing"),
+            &json!(60.0),
+            &json!(1),
+            &json!("memory")
+        ]
     );
-    assert_eq!(rule["labels"], json!({"severity": "critical", "api_token": "[redacted]"}));
-    assert!(rule["last_error"].as_str().unwrap().starts_with("found duplicate series"));
+    assert_eq!(
+        rule["labels"],
+        json!({"severity": "critical", "api_token": "[redacted]"})
+    );
+    assert!(
+        rule["last_error"]
+            .as_str()
+            .unwrap()
+            .starts_with("found duplicate series")
+    );
     let recorded = rules(json!({"kind": "recording"})).await.unwrap()["rules"].clone();
-    assert_eq!((&recorded[0]["name"], &recorded[0]["evaluated_at"]), (&json!("job:memory:sum"), &Value::Null));
+    assert_eq!(
+        (&recorded[0]["name"], &recorded[0]["evaluated_at"]),
+        (&json!("job:memory:sum"), &Value::Null)
+    );
     assert_eq!(rules(json!({})).await.unwrap()["rules"].as_array().unwrap().len(), 2);
     assert_eq!(rules(json!({"name": "Other"})).await.unwrap()["rules"], json!([]));
     assert!(refused(&rules(json!({"name": ""})).await.unwrap_err()));
     let asked = bench.world.state().requests.last().unwrap().uri.clone();
     assert!(asked.ends_with("rule_name%5B%5D=Other"), "{asked}");
     let rule = bench.world.state().prometheus.groups[0]["rules"][1].clone();
-    let many = bench.world.state().prometheus.groups[0]["rules"].as_array().unwrap().len();
+    let many = bench.world.state().prometheus.groups[0]["rules"]
+        .as_array()
+        .unwrap()
+        .len();
     bench.world.state().prometheus.groups[0]["rules"] = vec![rule; 20 + many].into();
     let failure = rules(json!({})).await.unwrap_err();
-    assert!(failure.to_string().contains("there are 22 rules, at most 20"), "{failure}");
+    assert!(
+        failure.to_string().contains("there are 22 rules, at most 20"),
+        "{failure}"
+    );
 }
 
 #[tokio::test]
@@ -248,10 +287,18 @@ async fn what_is_scraped_and_why_not() {
     let targets = async |question: Value| call(&bench.observe, "prometheus_targets", question).await.unwrap();
     let of_job = targets(json!({"job": "api"})).await;
     assert_eq!((&of_job["up"], &of_job["down"]), (&json!(1), &json!(1)));
-    let instances: Vec<&Value> = of_job["targets"].as_array().unwrap().iter().map(|one| &one["instance"]).collect();
+    let instances: Vec<&Value> = of_job["targets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["instance"])
+        .collect();
     assert_eq!(instances, ["a:9100", "b:9100"]);
     let broken = targets(json!({"broken": true})).await;
-    assert_eq!((broken["targets"].as_array().unwrap().len(), &broken["up"]), (1, &json!(2)));
+    assert_eq!(
+        (broken["targets"].as_array().unwrap().len(), &broken["up"]),
+        (1, &json!(2))
+    );
     assert_eq!(
         broken["targets"][0]["last_error"],
         "context deadline exceeded, password=[redacted]"

@@ -83,7 +83,12 @@ async fn changed(bench: &Bench, name: &str, change: Value) -> Result<Value, Tool
 }
 
 fn fields(answer: &Value, field: &str) -> Vec<Value> {
-    answer.as_array().unwrap().iter().map(|one| one[field].clone()).collect()
+    answer
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one[field].clone())
+        .collect()
 }
 
 #[tokio::test]
@@ -95,8 +100,16 @@ async fn commits_of_a_branch_a_path_and_a_time() {
     assert_eq!(shas(json!({"path": "src/part3.rs"})).await, [sha(3)]);
     let since = Utc::now() - TimeDelta::minutes(90);
     assert_eq!(shas(json!({"since": since})).await, [sha(4), sha(3)]);
-    for wrong in [json!({"limit": 0}), json!({"limit": 101}), json!({"path": ""}), json!({"from": "a\nb"})] {
-        assert!(refused(&changed(&bench, "github_commits", wrong.clone()).await.unwrap_err()), "{wrong}");
+    for wrong in [
+        json!({"limit": 0}),
+        json!({"limit": 101}),
+        json!({"path": ""}),
+        json!({"from": "a\nb"}),
+    ] {
+        assert!(
+            refused(&changed(&bench, "github_commits", wrong.clone()).await.unwrap_err()),
+            "{wrong}"
+        );
     }
 }
 
@@ -104,15 +117,26 @@ async fn commits_of_a_branch_a_path_and_a_time() {
 async fn a_diff_is_cut_and_bears_no_secrets() {
     let bench = filled().await;
     let whole = ask(&bench, "github_diff").await.unwrap();
-    assert_eq!((fields(&whole["files"], "path"), &whole["cut"]), (vec![json!("src/part2.rs"), json!("src/part3.rs")], &json!(false)));
+    assert_eq!(
+        (fields(&whole["files"], "path"), &whole["cut"]),
+        (vec![json!("src/part2.rs"), json!("src/part3.rs")], &json!(false))
+    );
     let patch = whole["files"][0]["patch"].as_str().unwrap();
-    assert!(patch.contains("-password=[redacted]") && patch.contains("+changed src/part2.rs"), "{patch}");
+    assert!(
+        patch.contains("-password=[redacted]") && patch.contains("+changed src/part2.rs"),
+        "{patch}"
+    );
     let mut settings = support::settings(&bench.running.url());
     settings.github.max_diff_chars = 80;
     let narrow = tools::connect::observe(&settings).await.unwrap();
     let cut = ask_of(&narrow, "github_diff").await.unwrap();
     assert_eq!(cut["cut"], true);
-    let told: usize = cut["files"].as_array().unwrap().iter().map(|file| file["patch"].as_str().map_or(0, str::len)).sum();
+    let told: usize = cut["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["patch"].as_str().map_or(0, str::len))
+        .sum();
     assert!(told <= 80 && cut["files"][1]["path"] == "src/part3.rs", "{cut}");
 }
 
@@ -121,23 +145,48 @@ async fn pull_requests_of_a_commit_and_open_ones() {
     let bench = filled().await;
     let found = ask(&bench, "github_pull_requests").await.unwrap();
     assert_eq!(
-        (&found[0]["number"], &found[0]["title"], &found[0]["state"], &found[0]["author"]),
-        (&json!(11), &json!("Keep reports in memory password=[redacted]"), &json!("closed"), &json!("kim"))
+        (
+            &found[0]["number"],
+            &found[0]["title"],
+            &found[0]["state"],
+            &found[0]["author"]
+        ),
+        (
+            &json!(11),
+            &json!("Keep reports in memory password=[redacted]"),
+            &json!("closed"),
+            &json!("kim")
+        )
     );
-    let open = changed(&bench, "github_pull_requests", json!({"commit": null})).await.unwrap();
+    let open = changed(&bench, "github_pull_requests", json!({"commit": null}))
+        .await
+        .unwrap();
     assert_eq!(fields(&open, "number"), [12]);
-    assert!(refused(&changed(&bench, "github_pull_requests", json!({"commit": "main"})).await.unwrap_err()));
+    assert!(refused(
+        &changed(&bench, "github_pull_requests", json!({"commit": "main"}))
+            .await
+            .unwrap_err()
+    ));
 }
 
 #[tokio::test]
 async fn runs_with_the_jobs_that_failed() {
     let bench = filled().await;
-    bench.world.state().github.run(REPOSITORY, ".github/workflows/test.yml", &sha(3), "success", Utc::now());
+    bench
+        .world
+        .state()
+        .github
+        .run(REPOSITORY, ".github/workflows/test.yml", &sha(3), "success", Utc::now());
     let failed = ask(&bench, "github_runs").await.unwrap();
-    assert_eq!((fields(&failed, "id"), &failed[0]["attempt"]), (vec![json!(RUN)], &json!(1)));
+    assert_eq!(
+        (fields(&failed, "id"), &failed[0]["attempt"]),
+        (vec![json!(RUN)], &json!(1))
+    );
     assert_eq!(fields(&failed[0]["failed_jobs"], "name"), ["rollout"]);
     assert_eq!(failed[0]["failed_jobs"][0]["step"], "apply");
-    let all = changed(&bench, "github_runs", json!({"failed": false, "commit": null})).await.unwrap();
+    let all = changed(&bench, "github_runs", json!({"failed": false, "commit": null}))
+        .await
+        .unwrap();
     assert_eq!((all.as_array().unwrap().len(), &all[1]["failed_jobs"]), (2, &json!([])));
 }
 
@@ -155,9 +204,18 @@ async fn what_would_be_written_is_shown_whole_and_written_so() {
     let executed = bench.act.execute(approved).await.unwrap();
     let state = bench.world.state();
     let written = &state.github.repositories[REPOSITORY].issues[1];
-    assert_eq!((written.title.as_str(), &written.labels), ("Heap grows", &vec!["incident".to_owned()]));
-    assert_eq!(written.body, format!("It grows.\n\n- look\n\n<!-- aegis attempt {attempt} -->"));
-    assert_eq!(executed.resource_version, "https://github.example/shop/api-server/issues/2");
+    assert_eq!(
+        (written.title.as_str(), &written.labels),
+        ("Heap grows", &vec!["incident".to_owned()])
+    );
+    assert_eq!(
+        written.body,
+        format!("It grows.\n\n- look\n\n<!-- aegis attempt {attempt} -->")
+    );
+    assert_eq!(
+        executed.resource_version,
+        "https://github.example/shop/api-server/issues/2"
+    );
     let sent = state.requests.iter().find(|seen| seen.method == "POST").unwrap();
     for (name, value) in [
         ("authorization", format!("Bearer {WRITE_TOKEN}")),
@@ -168,7 +226,10 @@ async fn what_would_be_written_is_shown_whole_and_written_so() {
         assert_eq!(sent.header(name), Some(value.as_str()), "{name}");
     }
     // Who looks does so with the other token.
-    let looked = state.requests.iter().filter(|seen| seen.header("authorization") == Some(&format!("Bearer {TOKEN}")));
+    let looked = state
+        .requests
+        .iter()
+        .filter(|seen| seen.header("authorization") == Some(&format!("Bearer {TOKEN}")));
     assert!(looked.count() > 0 && sent.uri == "/github/repos/shop/api-server/issues");
 }
 
@@ -177,7 +238,11 @@ async fn a_token_that_may_only_read_is_refused() {
     let bench = filled().await;
     bench.world.state().github.readers.push(WRITE_TOKEN.into());
     for name in ["github_create_issue", "github_comment", "github_rerun_failed_jobs"] {
-        let failure = bench.act.execute(bench.approved(&deed(name).1).await).await.unwrap_err();
+        let failure = bench
+            .act
+            .execute(bench.approved(&deed(name).1).await)
+            .await
+            .unwrap_err();
         assert!(refused(&failure), "{name}: {failure:?}");
         assert!(failure.to_string().contains("Resource not accessible"), "{failure}");
     }
@@ -188,19 +253,33 @@ async fn a_run_that_is_started_again_ends_some_time() {
     let bench = filled().await;
     let (_, action) = deed("github_rerun_failed_jobs");
     let dry = bench.observe.dry_run(&action).await.unwrap();
-    assert!(dry.diff.ends_with("attempt 2 is started, of these jobs:\n+ rollout (failed at: apply)\n"), "{}", dry.diff);
+    assert!(
+        dry.diff
+            .ends_with("attempt 2 is started, of these jobs:\n+ rollout (failed at: apply)\n"),
+        "{}",
+        dry.diff
+    );
     assert_eq!((dry.target.generation, dry.inverse), (1, None));
     let approved = approved(&action, &dry.target);
     let attempt = approved.attempt();
     assert_eq!(bench.act.execute(approved).await.unwrap().generation, 2);
     let outcome = async || {
-        let outcome = bench.observe.plans_of(&action).unwrap().outcome(&action, attempt, long_ago()).await.unwrap();
+        let outcome = bench
+            .observe
+            .plans_of(&action)
+            .unwrap()
+            .outcome(&action, attempt, long_ago())
+            .await
+            .unwrap();
         (outcome.health, outcome.note)
     };
     use model::remediation::Health;
     assert_eq!(outcome().await, (Health::NotYet, "attempt 2 is in progress".to_owned()));
     bench.world.state().github.ended(REPOSITORY, RUN, "failure");
-    assert_eq!(outcome().await, (Health::Worse, "attempt 2 ended with failure".to_owned()));
+    assert_eq!(
+        outcome().await,
+        (Health::Worse, "attempt 2 ended with failure".to_owned())
+    );
     bench.world.state().github.ended(REPOSITORY, RUN, "success");
     assert_eq!(outcome().await, (Health::Recovered, "attempt 2 succeeded".to_owned()));
 }
@@ -215,12 +294,28 @@ async fn a_mark_is_found_among_many() {
     bench.act.execute(approved).await.unwrap();
     for number in 0..250 {
         let title = format!("other {number}");
-        bench.world.state().github.write_issue(REPOSITORY, &title, "", Vec::new(), Utc::now());
+        bench
+            .world
+            .state()
+            .github
+            .write_issue(REPOSITORY, &title, "", Vec::new(), Utc::now());
     }
     assert!(bench.act.happened(&action, attempt, long_ago()).await.unwrap());
-    assert!(!bench.act.happened(&action, uuid::Uuid::new_v4(), long_ago()).await.unwrap());
+    assert!(
+        !bench
+            .act
+            .happened(&action, uuid::Uuid::new_v4(), long_ago())
+            .await
+            .unwrap()
+    );
     // What was there before is not looked through.
     let asked = bench.world.count(System::Github, "GET");
-    assert!(!bench.act.happened(&action, attempt, Utc::now() + TimeDelta::hours(1)).await.unwrap());
+    assert!(
+        !bench
+            .act
+            .happened(&action, attempt, Utc::now() + TimeDelta::hours(1))
+            .await
+            .unwrap()
+    );
     assert_eq!(bench.world.count(System::Github, "GET"), asked + 1);
 }

@@ -183,4 +183,3 @@ async fn samples_that_are_no_numbers_are_left_out() {
     assert_eq!(alerts[0]["state"], "firing");
     assert_eq!(alerts[0]["labels"]["alertname"], "HighMemory");
 }
-

@@ -76,18 +76,37 @@ async fn cloud_and_data_center_are_written_to_alike() {
         );
         for name in ["jira_create_issue", "jira_comment", "jira_transition"] {
             let (_, action) = deed(name);
-            let dry = observe.dry_run(&action).await.unwrap_or_else(|failure| panic!("{user} {name}: {failure}"));
+            let dry = observe
+                .dry_run(&action)
+                .await
+                .unwrap_or_else(|failure| panic!("{user} {name}: {failure}"));
             let approved = approved(&action, &dry.target);
             let attempt = approved.attempt();
-            act.execute(approved).await.unwrap_or_else(|failure| panic!("{user} {name}: {failure}"));
-            assert!(act.happened(&action, attempt, long_ago()).await.unwrap(), "{user} {name}");
+            act.execute(approved)
+                .await
+                .unwrap_or_else(|failure| panic!("{user} {name}: {failure}"));
+            assert!(
+                act.happened(&action, attempt, long_ago()).await.unwrap(),
+                "{user} {name}"
+            );
         }
         let state = bench.world.state();
         let written = state.jira.tickets.iter().find(|ticket| ticket.key == "OPS-5").unwrap();
-        assert_eq!((written.summary.as_str(), written.description.as_str()), ("Heap grows", "It grows.\n\nLook."));
-        assert!(written.labels[0] == "incident" && written.labels[1].starts_with("aegis-"), "{:?}", written.labels);
+        assert_eq!(
+            (written.summary.as_str(), written.description.as_str()),
+            ("Heap grows", "It grows.\n\nLook.")
+        );
+        assert!(
+            written.labels[0] == "incident" && written.labels[1].starts_with("aegis-"),
+            "{:?}",
+            written.labels
+        );
         let comment = &state.jira.comments[0];
-        assert!(comment.body.starts_with("It happened again.\n\nAegis attempt "), "{}", comment.body);
+        assert!(
+            comment.body.starts_with("It happened again.\n\nAegis attempt "),
+            "{}",
+            comment.body
+        );
         let sent = state.requests.iter().find(|seen| seen.method == "POST").unwrap();
         let version = if user.is_empty() { 2 } else { 3 };
         assert_eq!(sent.uri, format!("/jira/rest/api/{version}/issue"));
@@ -104,7 +123,10 @@ async fn a_change_of_status_can_be_taken_back() {
     let bench = filled().await;
     let (_, action) = deed("jira_transition");
     let dry = bench.observe.dry_run(&action).await.unwrap();
-    assert_eq!(dry.diff, "OPS-1 (Heap grows after release, password=[redacted])\n- status: In Progress\n+ status: Closed\n");
+    assert_eq!(
+        dry.diff,
+        "OPS-1 (Heap grows after release, password=[redacted])\n- status: In Progress\n+ status: Closed\n"
+    );
     bench.act.execute(approved(&action, &dry.target)).await.unwrap();
     let inverse = dry.inverse.unwrap();
     let state = bench.observe.state(&inverse).await.unwrap();
@@ -122,12 +144,20 @@ async fn a_ticket_that_the_search_does_not_show_yet_is_not_written_again() {
     bench.act.execute(other).await.unwrap();
     let approved = bench.approved(&action).await;
     let attempt = approved.attempt();
-    bench.world.fail(Fault::new(System::Jira, FaultKind::Lost).method("POST"));
+    bench
+        .world
+        .fail(Fault::new(System::Jira, FaultKind::Lost).method("POST"));
     let failure = bench.act.execute(approved).await.unwrap_err();
     assert!(matches!(failure, ToolError::MayHaveHappened { .. }), "{failure:?}");
     bench.world.heal();
     assert!(bench.act.happened(&action, attempt, long_ago()).await.unwrap());
-    assert!(!bench.act.happened(&action, uuid::Uuid::new_v4(), long_ago()).await.unwrap());
+    assert!(
+        !bench
+            .act
+            .happened(&action, uuid::Uuid::new_v4(), long_ago())
+            .await
+            .unwrap()
+    );
     bench.world.state().jira.index();
     assert!(bench.act.happened(&action, attempt, long_ago()).await.unwrap());
 }
@@ -137,9 +167,16 @@ async fn who_is_told_to_wait_waits() {
     let bench = filled().await;
     bench.world.state().jira.busy_s = Some(600);
     let failure = ask(&bench, "jira_ticket").await.unwrap_err();
-    assert!(later(&failure) && failure.to_string().contains("for 600 s more"), "{failure}");
+    assert!(
+        later(&failure) && failure.to_string().contains("for 600 s more"),
+        "{failure}"
+    );
     bench.world.state().jira.busy_s = None;
     let asked = bench.world.count(System::Jira, "GET");
     assert!(limited(&ask(&bench, "jira_search").await.unwrap_err()));
-    assert_eq!(bench.world.count(System::Jira, "GET"), asked, "not asked before the time is over");
+    assert_eq!(
+        bench.world.count(System::Jira, "GET"),
+        asked,
+        "not asked before the time is over"
+    );
 }

@@ -36,9 +36,13 @@ pub struct Bench {
 pub const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub async fn bench(scenario: Scenario) -> Bench {
+    bench_within(scenario, 30).await
+}
+
+pub async fn bench_within(scenario: Scenario, timeout_s: u64) -> Bench {
     let world = World::new(scenario);
     let running = world.start(LOOPBACK).await.unwrap();
-    let settings = settings(&running.url());
+    let settings = settings_within(&running.url(), timeout_s);
     assert_eq!(settings.faults(), [""; 0]);
     Bench {
         observe: connect::observe(&settings).await.unwrap(),
@@ -48,17 +52,22 @@ pub async fn bench(scenario: Scenario) -> Bench {
     }
 }
 
-/// Small bounds, so that a test meets them.
+/// Small bounds, so that a test meets them, and all the time in the world.
 pub fn settings(url: &str) -> ToolsSettings {
+    settings_within(url, 30)
+}
+
+/// The same with this deadline of every request.
+pub fn settings_within(url: &str, timeout_s: u64) -> ToolsSettings {
     serde_json::from_value(json!({
-        "prometheus": {"url": format!("{url}/prometheus"), "token": TOKEN, "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_series": 20},
-        "loki": {"url": url, "token": TOKEN, "tenant": "shop", "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_lines": 50, "max_line_chars": 200},
-        "slack": {"url": format!("{url}/api"), "token": TOKEN, "channels": ["C1", "C2"], "timeout_s": 1, "max_answer_bytes": 1 << 20},
+        "prometheus": {"url": format!("{url}/prometheus"), "token": TOKEN, "timeout_s": timeout_s, "max_answer_bytes": 1 << 20, "max_series": 20},
+        "loki": {"url": url, "token": TOKEN, "tenant": "shop", "timeout_s": timeout_s, "max_answer_bytes": 1 << 20, "max_lines": 50, "max_line_chars": 200},
+        "slack": {"url": format!("{url}/api"), "token": TOKEN, "channels": ["C1", "C2"], "timeout_s": timeout_s, "max_answer_bytes": 1 << 20},
         "github": {"url": format!("{url}/github"), "token": TOKEN, "write_token": WRITE_TOKEN, "repositories": [REPOSITORY, "shop/web"], "write": [REPOSITORY],
-                   "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_commits": 2, "max_diff_chars": 400},
-        "jira": {"url": format!("{url}/jira"), "user": "kim@example.org", "token": TOKEN, "projects": ["OPS"], "write": ["OPS"],
-                 "follow_ups": "OPS", "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_tickets": 2},
-        "kubernetes": {"url": url, "timeout_s": 1, "max_answer_bytes": 1 << 20},
+                   "timeout_s": timeout_s, "max_answer_bytes": 1 << 20, "max_commits": 2, "max_diff_chars": 400},
+        "jira": {"url": format!("{url}/jira"), "user": "kim@example.org", "token": TOKEN, "write_token": WRITE_TOKEN, "projects": ["OPS"], "write": ["OPS"],
+                 "follow_ups": "OPS", "timeout_s": timeout_s, "max_answer_bytes": 1 << 20, "max_tickets": 2},
+        "kubernetes": {"url": url, "timeout_s": timeout_s, "max_answer_bytes": 1 << 20},
     }))
     .unwrap()
 }
