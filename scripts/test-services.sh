@@ -58,6 +58,7 @@ up() {
     "$here/services/samples.sh" install
     "$here/services/compose.sh" install
     "$here/services/mcp.sh" install
+    "$here/services/terraform.sh" install
 
     root=$(mktemp -d "${TMPDIR:-/tmp}/aegis-services.XXXXXX")
     # PostgreSQL runs as another user when this runs as root, and has to get through.
@@ -72,7 +73,8 @@ up() {
             "$here/services/prometheus.sh" env &&
             "$here/services/samples.sh" env &&
             "$here/services/compose.sh" env &&
-            "$here/services/mcp.sh" env
+            "$here/services/mcp.sh" env &&
+            "$here/services/terraform.sh" env
     } >"$state/env.new"; then
         rm -f "$state/env.new"
         down

@@ -2,6 +2,7 @@
 
 pub mod acts;
 pub mod changes;
+mod compliance;
 pub mod letters;
 mod looks;
 mod query;
@@ -51,6 +52,7 @@ pub fn routes(shown: &Shown, desk: SessionDesk) -> Router {
         .merge(letters::routes(shown.letters.clone()))
         .merge(sessions::routes(desk.clone()))
         .merge(changes::routes(desk))
+        .merge(compliance::routes(shown.compliance.clone()))
         .route("/openapi.json", get(async || Json(openapi::document())))
 }
 

@@ -8,6 +8,7 @@
 //!   GET /api/v1/incidents/{id}    with members and events
 //!   GET /api/v1/changes           ?after= &wait=: answers when something changed
 //!   /api/v1/sessions              sign in, look, sign out
+//!   GET /api/v1/compliance        controls; /{control} records, /{control}/evidence the pack
 //!   GET /api/v1/openapi.json      every route below /api/v1, with its role, in OpenAPI 3.1
 //! ```
 //!
@@ -18,6 +19,7 @@
 
 mod api;
 mod changes;
+mod compliance;
 mod guard;
 mod letters;
 mod openapi;
@@ -55,9 +57,10 @@ use sessions::SessionDesk;
 use shared::Sessions;
 
 pub use changes::{Changes, Woken};
+pub use compliance::{ComplianceReads, ControlView};
 pub use letters::{LetterPlace, Letters};
 pub use openapi::document as openapi;
-pub use orders::{OrderError, Orders};
+pub use orders::{OrderError, Orders, Proposed, Suggestion};
 pub use readiness::{Failing, Readiness, ReadinessBounds, Report};
 pub use reads::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
 pub use responses::{LetterView, RemediationView, ResponseFilter, ResponseReads, StepView};
@@ -83,6 +86,7 @@ pub struct Shown {
     pub sessions: Arc<dyn Sessions>,
     /// Somebody must run it.
     pub changes: Arc<Changes>,
+    pub compliance: Arc<dyn ComplianceReads>,
 }
 
 /// Why the gateway cannot start.

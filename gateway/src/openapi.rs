@@ -5,9 +5,11 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::api::acts::{ApproveBody, DenyBody, ResolveBody, RunBody, StopBody};
+use crate::api::acts::{ApproveBody, DenyBody, ProposeBody, ResolveBody, RunBody, StopBody};
 use crate::api::changes::ChangesView;
 use crate::api::letters::DropBody;
+use crate::compliance::ControlView;
+use crate::orders::Proposed;
 use crate::responses::{LetterView, RemediationView, StepView};
 use crate::roles::Role;
 use crate::sessions::{OwnSession, SessionView};
@@ -94,6 +96,15 @@ const OPERATIONS: &[Operation] = &[
         answer: object,
     },
     Operation {
+        method: "post",
+        path: "/incidents/{id}/propose",
+        summary: "Tries an action dry and proposes it; who proposes does not grant",
+        role: Role::Responder,
+        query: &[],
+        body: Some(of::<ProposeBody>),
+        answer: of::<Proposed>,
+    },
+    Operation {
         method: "get",
         path: "/runs",
         summary: "Steps of investigations, newest first",
@@ -154,6 +165,36 @@ const OPERATIONS: &[Operation] = &[
         role: Role::Approver,
         query: &[],
         body: Some(of::<StopBody>),
+        answer: object,
+    },
+    Operation {
+        method: "get",
+        path: "/compliance",
+        summary: "Controls, and how many facts kept or broke the policies that serve them",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: |generator| {
+            let items = of::<ControlView>(generator);
+            json!({ "type": "object", "required": ["controls"], "properties": { "controls": { "type": "array", "items": items } } })
+        },
+    },
+    Operation {
+        method: "get",
+        path: "/compliance/{control}",
+        summary: "What the policies said about a control, newest first",
+        role: Role::Viewer,
+        query: &["limit", "offset"],
+        body: None,
+        answer: object,
+    },
+    Operation {
+        method: "get",
+        path: "/compliance/{control}/evidence",
+        summary: "The evidence pack of a control: the same bytes for the same log",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
         answer: object,
     },
     Operation {

@@ -123,6 +123,7 @@ fn shown(incidents: Memory) -> Shown {
         letters: Arc::new(acts::Notebook::default()),
         sessions: shared::Shared::in_process().sessions,
         changes: Changes::new(shared::Shared::in_process().pubsub),
+        compliance: Arc::new(acts::Nothing),
     }
 }
 

@@ -205,7 +205,7 @@ pub fn approve_rollback(
         });
     }
     let inverse = proposal.inverse.as_ref().ok_or(NotApproved::OtherPlan)?;
-    if grant.plan_hash != proposal.action.plan_hash() || inverse.target() != proposal.action.target() {
+    if grant.plan_hash != proposal.action.plan_hash() || inverse.place() != proposal.action.place() {
         return Err(NotApproved::OtherPlan);
     }
     if grant.uid != observed.uid {
@@ -227,11 +227,18 @@ pub fn approve_rollback(
     })
 }
 
-/// Pods that `action` replaces, starts or stops on a target in this state.
+/// Pods that `action` replaces, starts or stops on a target in this state: none outside a cluster.
 pub fn pods_touched(action: &Action, state: &TargetState) -> u32 {
     match action {
         Action::Restart { .. } | Action::Rollback { .. } => state.replicas,
         Action::Scale { replicas, .. } => replicas.abs_diff(state.replicas),
+        Action::GithubIssue { .. }
+        | Action::GithubComment { .. }
+        | Action::GithubRerun { .. }
+        | Action::JiraIssue { .. }
+        | Action::JiraComment { .. }
+        | Action::JiraTransition { .. }
+        | Action::TerraformApply { .. } => 0,
     }
 }
 

@@ -22,13 +22,18 @@ pub enum Agent {
     MetricCorrelator,
     Fixer,
     PostmortemWriter,
+    SecurityAuditor,
+    ComplianceChecker,
 }
 
 impl Agent {
+    /// In the order in which they work; those between triage and the fixer work side by side.
     pub const ALL: &[Agent] = &[
         Agent::Triage,
         Agent::LogAnalyst,
         Agent::MetricCorrelator,
+        Agent::SecurityAuditor,
+        Agent::ComplianceChecker,
         Agent::Fixer,
         Agent::PostmortemWriter,
     ];
@@ -40,6 +45,8 @@ impl Agent {
             Agent::MetricCorrelator => "metric_correlator",
             Agent::Fixer => "fixer",
             Agent::PostmortemWriter => "postmortem_writer",
+            Agent::SecurityAuditor => "security_auditor",
+            Agent::ComplianceChecker => "compliance_checker",
         }
     }
 }

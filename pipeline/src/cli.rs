@@ -7,6 +7,7 @@
 mod audit;
 mod check;
 mod completions;
+mod compliance;
 mod config;
 mod dead_letters;
 pub mod exit;
@@ -14,6 +15,7 @@ mod incidents;
 mod ingest;
 mod logs;
 mod mcp;
+mod propose;
 pub mod render;
 pub mod repartition;
 mod response;
@@ -32,6 +34,7 @@ use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 pub use audit::{AuditArgs, AuditCommand};
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
+pub use compliance::{ComplianceArgs, ComplianceCommand};
 pub use config::ConfigArgs;
 pub use dead_letters::{DeadLettersArgs, DeadLettersCommand, DropArgs, ListArgs, ReplayArgs, ShowArgs, What, Which};
 pub use exit::Exit;
@@ -39,6 +42,7 @@ pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
 pub use logs::{LogsArgs, TemplatesArgs, WhichLines};
 pub use mcp::{McpArgs, McpCommand, McpLogArgs};
+pub use propose::{ProposeArgs, ProposedAction};
 pub use repartition::RepartitionArgs;
 pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
@@ -106,9 +110,11 @@ pub enum Command {
     Mcp(McpArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
+    Propose(ProposeArgs),
     Approve(ApproveArgs),
     Deny(DenyArgs),
     Ledger(LedgerArgs),
+    Compliance(ComplianceArgs),
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
     Demo(DemoArgs),
@@ -131,9 +137,11 @@ pub enum Work {
     Mcp(McpArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
+    Propose(ProposeArgs),
     Approve(ApproveArgs),
     Deny(DenyArgs),
     Ledger(LedgerArgs),
+    Compliance(ComplianceArgs),
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
     Demo(DemoArgs),
@@ -207,9 +215,11 @@ fn carry_out(
         Command::DeadLetters(args) => Work::DeadLetters(args),
         Command::Runs(args) => Work::Runs(args),
         Command::Remediation(args) => Work::Remediation(args),
+        Command::Propose(args) => Work::Propose(args),
         Command::Approve(args) => Work::Approve(args),
         Command::Deny(args) => Work::Deny(args),
         Command::Ledger(args) => Work::Ledger(args),
+        Command::Compliance(args) => Work::Compliance(args),
         Command::Audit(args) => Work::Audit(args),
         Command::Demo(args) => Work::Demo(args),
         Command::Upgrade(args) => Work::Upgrade(args),

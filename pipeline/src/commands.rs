@@ -2,10 +2,12 @@
 
 mod ask;
 mod audit;
+mod compliance;
 mod dead_letters;
 mod lines;
 mod logs;
 mod mcp;
+mod propose;
 mod repartition;
 mod response;
 mod sinks;
@@ -44,9 +46,11 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Mcp(arguments) => mcp::carry_out(session, arguments).await,
             Work::Runs(arguments) => response::runs(session, arguments).await,
             Work::Remediation(arguments) => response::remediation(session, arguments).await,
+            Work::Propose(arguments) => propose::carry_out(session, arguments).await,
             Work::Approve(arguments) => response::approve(session, arguments).await,
             Work::Deny(arguments) => response::deny(session, arguments).await,
             Work::Ledger(arguments) => response::ledger(session, arguments).await,
+            Work::Compliance(arguments) => compliance::carry_out(session, arguments).await,
             Work::Audit(arguments) => audit::carry_out(session, arguments).await,
             Work::DeadLetters(arguments) => dead_letters::carry_out(session, arguments).await,
             Work::Upgrade(arguments) => upgrade_command(session, arguments).await,

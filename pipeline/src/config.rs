@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agents::AgentSettings;
+use agents::compliance::ComplianceSettings;
 use gateway::GatewaySettings;
 use mcp::McpSettings;
 use model::{Signer, topics};
@@ -89,6 +90,7 @@ pub struct Config {
     pub correlate: CorrelateSettings,
     pub crew: CrewSettings,
     pub agents: AgentSettings,
+    pub compliance: ComplianceSettings,
     pub tools: ToolsSettings,
     pub policy: PolicySettings,
     pub gate: GateSettings,
@@ -294,7 +296,10 @@ impl Config {
                 time: own.retention.limit(),
                 bytes: own.retention_bytes.map(|size| size.get()),
             },
-            (None, topics::INCIDENTS | topics::REMEDIATIONS | topics::LEDGER) => Retention::default(),
+            // What evidence is made of.
+            (None, topics::INCIDENTS | topics::REMEDIATIONS | topics::LEDGER | topics::COMPLIANCE) => {
+                Retention::default()
+            }
             // Lines are many, and the archive has them.
             (None, topics::LOGS | topics::LINES) => Retention {
                 time: self

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod books;
 pub mod cli;
 pub mod commands;
+pub mod compliance;
 pub mod config;
 pub mod control;
 pub mod demo;

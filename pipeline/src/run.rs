@@ -26,6 +26,7 @@ use tools::redact::redact_named;
 use crate::answers::SlackAnswers;
 use crate::books::Books;
 use crate::cli::{Role, RunArgs};
+use crate::compliance::ComplianceDesk;
 use crate::config::Config;
 use crate::control::{self, Door};
 use crate::duty::Duty;
@@ -191,7 +192,13 @@ pub async fn run(
         log: world.runtime.log.clone(),
         store: world.store.clone(),
         clock: world.runtime.clock.clone(),
+        observe: world.observe.clone(),
         signer: world.topology.signer.clone(),
+    };
+    let compliance = ComplianceDesk {
+        log: world.runtime.log.clone(),
+        signer: world.topology.signer.clone(),
+        policies: world.policies.clone(),
     };
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
     let to_doors = ingress.clone();
@@ -248,6 +255,7 @@ pub async fn run(
         health: world.runtime.health.clone(),
         log: world.runtime.log.clone(),
         orders: orders.clone(),
+        compliance: compliance.clone(),
         layout: world.topology.layout.clone(),
         archive_dir: archive_dir(&world.config),
     };
@@ -270,6 +278,7 @@ pub async fn run(
             letters: Arc::new(DeskLetters::new(world.runtime.log.clone(), world.runtime.clock.clone())),
             sessions: shared.sessions.clone(),
             changes: changes.clone(),
+            compliance: Arc::new(compliance),
         };
         let gateway = Gateway::bind(world.config.gateway.clone(), shown).await?;
         addresses.gateway = Some(gateway.local_addr());

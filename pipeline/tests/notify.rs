@@ -197,6 +197,7 @@ async fn a_click_on_slack_approves_once() {
         log: world.runtime.log.clone(),
         store: world.store.clone(),
         clock: world.runtime.clock.clone(),
+        observe: world.observe.clone(),
         signer: world.topology.signer.clone(),
     };
     let dispatcher = WebhookSource::bind(config.dispatcher.clone()).await.unwrap();
@@ -270,6 +271,7 @@ async fn slacks_own_example_is_known_for_five_minutes() {
             log: world.runtime.log.clone(),
             store: world.store.clone(),
             clock: clock.clone(),
+            observe: world.observe.clone(),
             signer: world.topology.signer.clone(),
         };
         let dispatcher = WebhookSource::bind(config.dispatcher.clone())

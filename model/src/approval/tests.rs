@@ -83,7 +83,7 @@ fn everything_else_is_not() {
     );
     check(
         |case| {
-            let mut target = case.0.action.target().clone();
+            let mut target = case.0.action.workload().unwrap().clone();
             target.name = "database".into();
             case.0.action = Action::Restart { target };
         },
@@ -247,7 +247,7 @@ fn only_what_was_granted_is_taken_back() {
         approve_rollback(plan, &granted(), observed, stopped).is_err()
     };
     assert!(refused(&plan, &state(), false), "it has no inverse");
-    let target = plan.action.target().clone();
+    let target = plan.action.workload().unwrap().clone();
     plan.inverse = Some(Action::Rollback {
         target: target.clone(),
         to_revision: Some(3),

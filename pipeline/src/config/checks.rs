@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use agents::compliance::Policies;
 use model::topics;
 use stream::human::HumanDuration;
 
@@ -132,6 +133,9 @@ impl<'a> Checks<'a> {
         for fault in self.config.agents.faults() {
             self.component_fault("agents", &fault);
         }
+        for fault in Policies::load(&self.config.compliance).err().into_iter().flatten() {
+            self.component_fault("compliance", &fault);
+        }
         for fault in self.config.gateway.faults() {
             self.component_fault("gateway", &fault);
         }
@@ -256,7 +260,7 @@ impl<'a> Checks<'a> {
     }
 
     fn signing(&mut self) {
-        let acts = self.config.tools.kubernetes.configured();
+        let acts = self.config.tools.acts();
         for (help, problem) in self.config.signing.faults(self.config.log.kind, acts) {
             self.fault("signing.keys", problem, Some(help.to_owned()));
         }

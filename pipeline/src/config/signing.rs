@@ -33,7 +33,7 @@ impl SigningSettings {
             return vec![(help, weak.to_string())];
         }
         if self.keys.is_empty() && log == LogKind::Kafka && acts {
-            let problem = "no key, and tools.kubernetes is configured: whoever can write to the topic remediations could make it act";
+            let problem = "no key, and a tool that acts is configured (tools.kubernetes, tools.github.write, tools.jira.write): whoever can write to the topic remediations could make it act";
             let help =
                 "write keys = [{ file = \"/path\" }], the same in every process; `openssl rand -hex 32` makes a key";
             return vec![(help, problem.to_owned())];
