@@ -6,6 +6,8 @@
 //!   GET /readyz                   200, or 503 with what fails and why
 //!   GET /api/v1/incidents         ?status= &severity= &service= &limit= &offset=
 //!   GET /api/v1/incidents/{id}    with members and events
+//!   GET /api/v1/incidents/{id}/similar   past incidents like it, what they share and what fixed them
+//!   GET /api/v1/similar           ?text= &limit=
 //!   GET /api/v1/openapi.json      every route below /api/v1, with its role, in OpenAPI 3.1
 //! ```
 //!
@@ -25,6 +27,7 @@ mod reads;
 mod responses;
 mod roles;
 mod settings;
+mod similar;
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
@@ -54,6 +57,7 @@ pub use reads::{EventView, IncidentDetail, IncidentFilter, IncidentReads, Incide
 pub use responses::{LetterView, RemediationView, ResponseFilter, ResponseReads, StepView};
 pub use roles::{ApiToken, Role};
 pub use settings::GatewaySettings;
+pub use similar::{Fix, MatchedFeature, SimilarAnswer, SimilarIncident};
 
 /// How often histograms are folded when nobody scrapes. Higher: samples pile up in memory between folds.
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -9,6 +9,7 @@ use crate::api::acts::{ApproveBody, DenyBody, ResolveBody, RunBody, StopBody};
 use crate::api::letters::DropBody;
 use crate::responses::{LetterView, RemediationView, StepView};
 use crate::roles::Role;
+use crate::similar::SimilarAnswer;
 
 /// One operation.
 struct Operation {
@@ -63,6 +64,24 @@ const OPERATIONS: &[Operation] = &[
         query: &[],
         body: None,
         answer: object,
+    },
+    Operation {
+        method: "get",
+        path: "/incidents/{id}/similar",
+        summary: "Past incidents like it, what they share, and what fixed them",
+        role: Role::Viewer,
+        query: &["limit"],
+        body: None,
+        answer: of::<SimilarAnswer>,
+    },
+    Operation {
+        method: "get",
+        path: "/similar",
+        summary: "Past incidents like a text",
+        role: Role::Viewer,
+        query: &["text", "limit"],
+        body: None,
+        answer: of::<SimilarAnswer>,
     },
     Operation {
         method: "post",

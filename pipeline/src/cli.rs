@@ -17,6 +17,7 @@ pub mod render;
 pub mod repartition;
 mod response;
 mod run;
+pub mod similar;
 pub mod sinks;
 mod sql;
 pub mod upgrade;
@@ -40,6 +41,7 @@ pub use logs::{LogsArgs, TemplatesArgs, WhichLines};
 pub use repartition::RepartitionArgs;
 pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
+pub use similar::{FetchArgs, ModelsArgs, ModelsCommand, SimilarArgs};
 pub use sinks::{RebuildArgs, SinksArgs, SinksCommand, SinksListArgs};
 pub use sql::SqlArgs;
 pub use upgrade::UpgradeArgs;
@@ -98,6 +100,7 @@ pub enum Command {
     Check(CheckArgs),
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
+    Similar(SimilarArgs),
     Logs(LogsArgs),
     Templates(TemplatesArgs),
     Sql(SqlArgs),
@@ -112,6 +115,7 @@ pub enum Command {
     Upgrade(UpgradeArgs),
     Repartition(RepartitionArgs),
     Sinks(SinksArgs),
+    Models(ModelsArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -136,6 +140,8 @@ pub enum Work {
     Upgrade(UpgradeArgs),
     Repartition(RepartitionArgs),
     Sinks(SinksArgs),
+    Similar(SimilarArgs),
+    Models(ModelsArgs),
 }
 
 /// What every command gets.
@@ -210,6 +216,8 @@ fn carry_out(
         Command::Upgrade(args) => Work::Upgrade(args),
         Command::Repartition(args) => Work::Repartition(args),
         Command::Sinks(args) => Work::Sinks(args),
+        Command::Similar(args) => Work::Similar(args),
+        Command::Models(args) => Work::Models(args),
     };
     let (config, warnings) = match settings::load_from(inputs) {
         Ok(read) => read,

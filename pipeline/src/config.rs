@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agents::AgentSettings;
+use embedding::ModelsSettings;
 use gateway::GatewaySettings;
 use model::{Signer, topics};
 use operators::correlate::CorrelateSettings;
@@ -44,6 +45,7 @@ use stream::log::{Log, LogError, Retention};
 use stream::progress::IngressPolicy;
 use stream::secret::Secret;
 use tools::ToolsSettings;
+use vectors::VectorsSettings;
 use wire::SqlServerSettings;
 
 pub use docs::reference;
@@ -92,6 +94,8 @@ pub struct Config {
     pub signing: SigningSettings,
     pub store: SqlSettings,
     pub archive: ArchiveSettings,
+    pub vectors: VectorsSettings,
+    pub models: ModelsSettings,
     pub notify: NotifySettings,
     pub heartbeat: HeartbeatSettings,
     pub gateway: GatewaySettings,

@@ -32,6 +32,7 @@ use crate::readiness::watch_health;
 use crate::reads::StoreReads;
 use crate::recollection::StoreRecollection;
 use crate::retention;
+use crate::similar;
 use crate::sql_endpoint::SqlEndpoint;
 use crate::threads::OwnThreads;
 use crate::topology::{Drive, STAGES, dead_letters};
@@ -106,6 +107,15 @@ pub async fn run(
         let running = async move { Ok(run_sink(sink, dead_letters(), runtime, Mode::Live, stop).await?) };
         outlets.tasks.spawn_on(running, threads.handle());
     }
+    if let (Some(similar), true) = (world.similar.clone(), roles.has(Role::Sinks)) {
+        let (runtime, layout) = (world.runtime.clone(), world.topology.layout.clone());
+        let closing = outlets.stop.clone();
+        let keeping = async move {
+            similar::keep(similar, runtime, layout, closing).await;
+            Ok(())
+        };
+        outlets.tasks.spawn_on(keeping, threads.handle());
+    }
     if roles.has(Role::Sinks) && world.config.store.retention != RetentionSettings::default() {
         let (store, settings) = (world.store.clone(), world.config.store.retention);
         let (clock, closing) = (world.runtime.clock.clone(), outlets.stop.clone());
@@ -142,6 +152,7 @@ pub async fn run(
         let answers = SlackAnswers {
             orders: orders.clone(),
             http: Http::new().map_err(anyhow::Error::msg)?,
+            similar: world.similar.clone(),
         };
         let dispatcher = WebhookSource::bind(world.config.dispatcher.clone()).await?;
         let dispatcher = dispatcher.with_logs(logs.clone());
@@ -188,6 +199,7 @@ pub async fn run(
         orders: orders.clone(),
         layout: world.topology.layout.clone(),
         archive_dir: archive_dir(&world.config),
+        similar: world.similar.clone(),
     };
     let (data_dir, closing) = (world.config.data.dir.clone(), doors.stop.clone());
     doors
@@ -198,7 +210,7 @@ pub async fn run(
     let mut last = Layer::new("gateway");
     let readiness = Readiness::new(world.config.readiness.bounds());
     if roles.has(Role::Gateway) {
-        let reads = Arc::new(StoreReads::new(world.store.clone()));
+        let reads = Arc::new(StoreReads::new(world.store.clone()).with_similar(world.similar.clone()));
         let shown = Shown {
             metrics: prometheus,
             readiness: readiness.clone(),

@@ -23,6 +23,7 @@ use tools::observe::Observe;
 use crate::cli::Exit;
 use crate::config::{Config, LogKind};
 use crate::generations::{self, GenerationLog, GenerationSink, History, Layout, What};
+use crate::similar::Similar;
 use crate::topology::{Drive, STAGES, Topology, dead_letters};
 use crate::upgrade;
 use crate::workers::{AgentsWork, OwnLogs};
@@ -43,6 +44,8 @@ pub struct World {
     act: Arc<Act>,
     /// Asks the archive of this process to write what waits.
     pub flush: Arc<Flush>,
+    /// Past incidents that are like one; `None` where no vectors are kept.
+    pub similar: Option<Similar>,
 }
 
 /// An opened log.
@@ -136,6 +139,7 @@ impl World {
             observe.logs = Some(Arc::new(OwnLogs::new(config, flush.clone())));
         }
         let act = Arc::new(tools::connect::act(&config.tools).await?);
+        let similar = Similar::open(config, &store)?;
         Ok(World {
             config: config.clone(),
             topology,
@@ -146,6 +150,7 @@ impl World {
             embedded,
             raw,
             flush,
+            similar,
         })
     }
 

@@ -10,7 +10,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("stream", &[]),
     ("sources", &["model", "stream"]),
     ("operators", &["model", "stream"]),
+    ("embedding", &["stream"]),
     ("sinks", &["model", "stream", "tools"]),
+    ("vectors", &["model", "stream", "embedding"]),
     ("tools", &["model", "stream"]),
     ("agents", &["model", "stream", "tools"]),
     ("sql", &["model", "stream"]),
@@ -29,6 +31,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "gateway",
             "tools",
             "agents",
+            "embedding",
+            "vectors",
         ],
     ),
     (

@@ -105,8 +105,8 @@ impl ModelsSettings {
         Ok(Model::new(info, load, cache, timeout))
     }
 
-    /// Every fault of these settings, by key, each with its remedy; looks at files, and loads nothing.
-    pub fn faults(&self, data_dir: &Path) -> Vec<(String, String)> {
+    /// Every fault of these settings, by key, each with its remedy.
+    pub fn faults(&self) -> Vec<(String, String)> {
         let mut faults = Vec::new();
         if self.timeout.get().is_zero() {
             faults.push(("timeout".to_owned(), "it must be longer than nothing".to_owned()));
@@ -129,21 +129,26 @@ impl ModelsSettings {
                 faults.push((format!("known.{name}.sha256"), "it is not 64 hex digits".to_owned()));
             }
         }
+        faults
+    }
+
+    /// What the chosen model lacks on this machine, by key, each with its remedy. Looks at files, and loads nothing.
+    pub fn warnings(&self, data_dir: &Path) -> Vec<(&'static str, String)> {
+        let mut warnings = Vec::new();
         let name = self.chosen(data_dir);
         if name == BUILTIN {
-            return faults;
+            return warnings;
         }
         if let Err(error) = self.describe(data_dir, &name) {
-            faults.push(("model".to_owned(), format!("{error}; `aegis models fetch {name}` gets it")));
+            warnings.push(("model", format!("{error}; `aegis models fetch {name}` gets it")));
         }
         let library = Path::new(&self.onnxruntime);
         if self.onnxruntime.is_empty() {
-            let problem = format!("model {name} needs ONNX Runtime: name the file of its library");
-            faults.push(("onnxruntime".to_owned(), problem));
+            warnings.push(("onnxruntime", format!("model {name} needs ONNX Runtime: name the file of its library")));
         } else if !library.is_file() {
-            faults.push(("onnxruntime".to_owned(), format!("there is no file {}", library.display())));
+            warnings.push(("onnxruntime", format!("there is no file {}", library.display())));
         }
-        faults
+        warnings
     }
 }
 

@@ -323,10 +323,10 @@ fn the_choice_is_remembered_and_the_settings_come_first() {
     assert_eq!(settings.chosen(folder.path()), BUILTIN);
     settings.choose(folder.path(), "mini").unwrap();
     assert_eq!(settings.chosen(folder.path()), "mini");
-    assert_eq!(settings.faults(folder.path()).len(), 2, "neither files nor library");
+    assert_eq!(settings.warnings(folder.path()).len(), 2, "neither files nor library");
     settings.model = BUILTIN.into();
     assert_eq!(settings.chosen(folder.path()), BUILTIN);
-    assert!(settings.faults(folder.path()).is_empty());
+    assert!(settings.warnings(folder.path()).is_empty() && settings.faults().is_empty());
     let known = |from: &str, sha256: &str| embedding::KnownModel {
         from: from.into(),
         sha256: sha256.into(),
@@ -337,7 +337,7 @@ fn the_choice_is_remembered_and_the_settings_come_first() {
         ("c".to_owned(), known("ftp://models.example/c", &"0".repeat(64))),
         ("d".to_owned(), known("/srv/d", "")),
     ]);
-    let keys: Vec<String> = settings.faults(folder.path()).into_iter().map(|(key, _)| key).collect();
+    let keys: Vec<String> = settings.faults().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["known.a.sha256", "known.b.sha256", "known.c.from"]);
 }
 
@@ -387,7 +387,7 @@ async fn a_model_that_onnx_runtime_runs() {
         onnxruntime: library.display().to_string(),
         ..ModelsSettings::default()
     };
-    assert!(settings.faults(folder.path()).is_empty());
+    assert!(settings.warnings(folder.path()).is_empty());
     let before = rss_mb();
     let model = settings.open(folder.path(), "minilm-l6").unwrap();
     assert_eq!((model.info().hash.as_str(), model.info().dimensions), (taken.hash.as_str(), 384));

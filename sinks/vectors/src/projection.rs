@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use model::{Fact, IncidentEvent, SignalBatch, topics};
 use serde_json::{Value, json};
 use stream::log::Topic;
-use stream::{Clock, LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, TopicPartition, failpoint};
+use stream::{Clock, LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -193,7 +193,6 @@ impl Projection {
             }
             self.moved(partition, Offset(last.offset.0 + 1));
             self.position(log, partition, true).await?;
-            failpoint::hit_by("vectors.written", self.reads.name());
         }
         self.moved(partition, batch.next);
         self.position(log, partition, false).await
