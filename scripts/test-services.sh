@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The servers the tests talk to: Apache Kafka, PostgreSQL and TimescaleDB, started on free ports of loopback; and the
-# paths of Prometheus, Alertmanager and the pushgateway, which the tests start themselves, and of what checks docker-compose.yml.
+# paths of Prometheus, Alertmanager and the pushgateway, which the tests start themselves, of what checks docker-compose.yml, and of ONNX Runtime with a model.
 #
 #   test-services.sh up      installs what is missing, starts, waits until both serve; a second `up` does nothing
 #   test-services.sh env     prints the variables to export:  eval "$(scripts/test-services.sh env)"
@@ -54,6 +54,7 @@ up() {
     "$here/services/prometheus.sh" install
     "$here/services/samples.sh" install
     "$here/services/compose.sh" install
+    "$here/services/models.sh" install
 
     root=$(mktemp -d "${TMPDIR:-/tmp}/aegis-services.XXXXXX")
     # PostgreSQL runs as another user when this runs as root, and has to get through.
@@ -66,7 +67,8 @@ up() {
             "$here/services/timescale.sh" start "$root/timescale" 9>&- &&
             "$here/services/prometheus.sh" env &&
             "$here/services/samples.sh" env &&
-            "$here/services/compose.sh" env
+            "$here/services/compose.sh" env &&
+            "$here/services/models.sh" env
     } >"$state/env.new"; then
         rm -f "$state/env.new"
         down
