@@ -133,7 +133,10 @@ impl Similar {
     async fn answer(&self, subject: Subject, limit: u32) -> Result<SimilarAnswer, ReadError> {
         let away = |error: &dyn std::fmt::Display| ReadError::Unavailable(error.to_string());
         let engine = self.engine().map_err(|error| away(&error))?;
-        let near = engine.near(&subject, limit as usize).await.map_err(|error| away(&error))?;
+        let near = engine
+            .near(&subject, limit as usize)
+            .await
+            .map_err(|error| away(&error))?;
         let mut similar = Vec::with_capacity(near.len());
         for neighbour in near {
             similar.extend(self.told(neighbour).await?);
@@ -158,7 +161,10 @@ impl Similar {
             incident: Some(row.id),
             ..ResponseFilter::default()
         };
-        let rows = tables.remediations(&filter, MOST_REMEDIATIONS, 0).await.map_err(of_tables)?;
+        let rows = tables
+            .remediations(&filter, MOST_REMEDIATIONS, 0)
+            .await
+            .map_err(of_tables)?;
         let mut fixes: Vec<Fix> = rows.into_iter().filter(carried_out).map(fix).collect();
         fixes.sort_by_key(|fix| fix.status != RemediationStatus::Verified.as_str());
         Ok(Some(SimilarIncident {

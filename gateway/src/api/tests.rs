@@ -50,7 +50,11 @@ fn texts_that_are_looked_for() {
         ("words=a", "words"),
     ] {
         let problem = similar_to(query).unwrap_err();
-        assert_eq!((problem.field.as_deref(), problem.status.as_u16()), (Some(field), 400), "{problem:?}");
+        assert_eq!(
+            (problem.field.as_deref(), problem.status.as_u16()),
+            (Some(field), 400),
+            "{problem:?}"
+        );
     }
     assert_eq!(similar("text=a").unwrap_err().field.as_deref(), Some("text"));
 }

@@ -152,7 +152,11 @@ pub fn take(from: &Path, into: &Path, name: &str, wanted: Option<&str>) -> Resul
         write_whole(&fresh, file, bytes)?;
     }
     // A struct of texts and numbers always encodes.
-    write_whole(&fresh, MANIFEST, &serde_json::to_vec_pretty(&manifest).unwrap_or_default())?;
+    write_whole(
+        &fresh,
+        MANIFEST,
+        &serde_json::to_vec_pretty(&manifest).unwrap_or_default(),
+    )?;
     let place = into.join(name);
     let old = into.join(format!(".{name}.old"));
     let _ = std::fs::remove_dir_all(&old);
@@ -265,7 +269,9 @@ fn dimensions(model: &str, config: &[u8]) -> Result<usize, FilesError> {
         problem: problem.to_owned(),
     };
     let config: serde_json::Value = serde_json::from_slice(config).map_err(|_| wrong("it is no JSON"))?;
-    let size = config["hidden_size"].as_u64().and_then(|size| usize::try_from(size).ok());
+    let size = config["hidden_size"]
+        .as_u64()
+        .and_then(|size| usize::try_from(size).ok());
     size.filter(|size| (1..=4096).contains(size))
         .ok_or_else(|| wrong("hidden_size is no number from 1 to 4096"))
 }

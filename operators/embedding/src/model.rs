@@ -91,7 +91,8 @@ impl Model {
                 found.insert(text, known);
             }
         }
-        metrics::counter!("aegis_embedding_texts_total", "from" => "cache").increment((cut.len() - missing.len()) as u64);
+        metrics::counter!("aegis_embedding_texts_total", "from" => "cache")
+            .increment((cut.len() - missing.len()) as u64);
         metrics::counter!("aegis_embedding_texts_total", "from" => "model").increment(missing.len() as u64);
         // Texts of one length compute together, so that none pays for another's tokens.
         missing.sort_by_key(String::len);
@@ -187,7 +188,11 @@ fn checked(model: &dyn Embedder, info: &ModelInfo, texts: &[String]) -> Result<V
     }
     for vector in &vectors {
         if vector.len() != info.dimensions {
-            return Err(failed(format!("{} numbers, {} announced", vector.len(), info.dimensions)));
+            return Err(failed(format!(
+                "{} numbers, {} announced",
+                vector.len(),
+                info.dimensions
+            )));
         }
         let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
         if !length.is_finite() || length <= 0.0 {

@@ -37,7 +37,9 @@ impl Onnx {
         let parent = dir.parent().unwrap_or(dir);
         let manifest = files::read(parent, &info.id)?;
         if manifest.info() != *info {
-            return Err(failed("its files were replaced since it was chosen: start again".to_owned()));
+            return Err(failed(
+                "its files were replaced since it was chosen: start again".to_owned(),
+            ));
         }
         let environment = environment(library).map_err(failed)?;
         let read = |file: &str| read_checked(dir, &manifest, file);

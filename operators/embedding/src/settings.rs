@@ -117,9 +117,15 @@ impl ModelsSettings {
             }
             let address = known.from.contains("://");
             if known.from.is_empty() {
-                faults.push((format!("known.{name}.from"), "it names no folder and no address".to_owned()));
+                faults.push((
+                    format!("known.{name}.from"),
+                    "it names no folder and no address".to_owned(),
+                ));
             } else if address && !known.from.starts_with("https://") && !known.from.starts_with("http://") {
-                faults.push((format!("known.{name}.from"), "an address begins with https://".to_owned()));
+                faults.push((
+                    format!("known.{name}.from"),
+                    "an address begins with https://".to_owned(),
+                ));
             } else if address && known.sha256.is_empty() {
                 let problem = "what comes from a network is taken by its hash alone: write it here".to_owned();
                 faults.push((format!("known.{name}.sha256"), problem));
@@ -144,7 +150,10 @@ impl ModelsSettings {
         }
         let library = Path::new(&self.onnxruntime);
         if self.onnxruntime.is_empty() {
-            warnings.push(("onnxruntime", format!("model {name} needs ONNX Runtime: name the file of its library")));
+            warnings.push((
+                "onnxruntime",
+                format!("model {name} needs ONNX Runtime: name the file of its library"),
+            ));
         } else if !library.is_file() {
             warnings.push(("onnxruntime", format!("there is no file {}", library.display())));
         }

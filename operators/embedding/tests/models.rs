@@ -15,9 +15,15 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// Pairs that say the same in other words.
 const PAIRS: [(&str, &str); 6] = [
-    ("High memory usage on api-server (95%)", "api-server is running out of memory"),
+    (
+        "High memory usage on api-server (95%)",
+        "api-server is running out of memory",
+    ),
     ("Disk is almost full on db-1", "No space left on the database host"),
-    ("TLS certificate expires in 3 days", "The HTTPS cert of the site is about to expire"),
+    (
+        "TLS certificate expires in 3 days",
+        "The HTTPS cert of the site is about to expire",
+    ),
     ("Connection to database refused", "Cannot connect to postgres"),
     ("Pod restarts in a loop", "CrashLoopBackOff of a container"),
     ("Latency of checkout is above 2 s", "Requests of the checkout are slow"),
@@ -29,8 +35,15 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 
 fn rss_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    let kb: f64 = line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).unwrap_or(0.0);
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap_or_default();
+    let kb: f64 = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|kb| kb.parse().ok())
+        .unwrap_or(0.0);
     kb / 1024.0
 }
 
@@ -89,7 +102,13 @@ async fn the_model_inside_the_binary() {
     println!("builtin: {found} of {} paraphrases found", PAIRS.len());
     assert!(found >= 3, "{found}");
     // What is no text has no vector, and harms no other.
-    let mixed = ["".to_owned(), "  ".to_owned(), "x".repeat(100_000), "ü".repeat(5_000), "disk is full".to_owned()];
+    let mixed = [
+        "".to_owned(),
+        "  ".to_owned(),
+        "x".repeat(100_000),
+        "ü".repeat(5_000),
+        "disk is full".to_owned(),
+    ];
     let vectors = model.embed(&mixed).await.unwrap();
     assert_eq!(
         vectors.iter().map(Option::is_some).collect::<Vec<_>>(),
@@ -176,13 +195,22 @@ fn moody(timeout: Duration) -> (Arc<Moody>, Arc<Model>) {
 #[tokio::test]
 async fn rubbish_is_not_believed() {
     let (moody, model) = moody(LONG);
-    for mood in [Mood::Fails, Mood::TooFew, Mood::TooShort, Mood::NotANumber, Mood::Nothing] {
+    for mood in [
+        Mood::Fails,
+        Mood::TooFew,
+        Mood::TooShort,
+        Mood::NotANumber,
+        Mood::Nothing,
+    ] {
         moody.set(mood);
         let answer = model.embed_one(&format!("{mood:?}")).await;
         assert!(matches!(answer, Err(EmbedError::Failed { .. })), "{mood:?}: {answer:?}");
     }
     moody.set(Mood::Well);
-    assert!(model.embed_one("TooFew").await.unwrap().is_some(), "nothing of it was remembered");
+    assert!(
+        model.embed_one("TooFew").await.unwrap().is_some(),
+        "nothing of it was remembered"
+    );
 }
 
 #[tokio::test]
@@ -190,7 +218,10 @@ async fn one_text_that_has_no_vector_harms_no_other() {
     let (_, model) = moody(LONG);
     let texts = ["a", "poison", "bb"].map(str::to_owned);
     let vectors = model.embed(&texts).await.unwrap();
-    assert_eq!(vectors.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(
+        vectors.iter().map(Option::is_some).collect::<Vec<_>>(),
+        [true, false, true]
+    );
     assert_eq!(vectors[2].as_deref(), Some(&[2.0, 1.0, 0.5][..]));
 }
 
@@ -237,9 +268,10 @@ async fn the_line_is_bounded() {
     }
     let refused = loop {
         // Until all of them stand in line.
-        if let Err(EmbedError::Busy { .. }) = tokio::time::timeout(Duration::from_millis(20), model.embed_one("one more"))
-            .await
-            .unwrap_or(Ok(None))
+        if let Err(EmbedError::Busy { .. }) =
+            tokio::time::timeout(Duration::from_millis(20), model.embed_one("one more"))
+                .await
+                .unwrap_or(Ok(None))
         {
             break true;
         }
@@ -281,7 +313,11 @@ async fn what_could_not_be_loaded_is_loaded_later() {
 fn sample(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     for file in FILES {
-        std::fs::write(folder.join(file), format!("{{\"hidden_size\": 384, \"file\": \"{file}\"}}")).unwrap();
+        std::fs::write(
+            folder.join(file),
+            format!("{{\"hidden_size\": 384, \"file\": \"{file}\"}}"),
+        )
+        .unwrap();
     }
 }
 
@@ -305,7 +341,10 @@ fn models_are_taken_by_their_hash() {
     let names: Vec<String> = installed(&into).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["mini", "other"]);
     for name in ["", "builtin", "..", "a/b", "A", &"x".repeat(41)] {
-        assert!(matches!(take(&from, &into, name, None), Err(FilesError::Name(..))), "{name}");
+        assert!(
+            matches!(take(&from, &into, name, None), Err(FilesError::Name(..))),
+            "{name}"
+        );
     }
     std::fs::write(from.join("config.json"), "{\"hidden_size\": 0}").unwrap();
     let refused = take(&from, &into, "third", None);
@@ -390,7 +429,10 @@ async fn a_model_that_onnx_runtime_runs() {
     assert!(settings.warnings(folder.path()).is_empty());
     let before = rss_mb();
     let model = settings.open(folder.path(), "minilm-l6").unwrap();
-    assert_eq!((model.info().hash.as_str(), model.info().dimensions), (taken.hash.as_str(), 384));
+    assert_eq!(
+        (model.info().hash.as_str(), model.info().dimensions),
+        (taken.hash.as_str(), 384)
+    );
     let began = Instant::now();
     let found = quality(&model).await;
     println!(

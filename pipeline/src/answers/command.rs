@@ -349,7 +349,10 @@ fn alike(row: &IncidentRow, answer: &SimilarAnswer) -> String {
         false => "Earlier incidents like it:".to_owned(),
     }];
     for other in &answer.similar {
-        let shared = other.matched.iter().map(|m| format!("{} {}", m.feature, escaped(&m.value, 80)));
+        let shared = other
+            .matched
+            .iter()
+            .map(|m| format!("{} {}", m.feature, escaped(&m.value, 80)));
         lines.push(format!(
             "`{}` *{:.2}* {} – {}\n    fixed by: {}\n    both have: {}",
             short(&other.id.to_string()),

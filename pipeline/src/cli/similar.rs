@@ -142,13 +142,25 @@ pub fn show_similar(answer: &SimilarAnswer, json: bool, screen: &Screen, out: &m
     }
     table.write(screen.stdout, out)?;
     if answer.similar.is_empty() {
-        writeln!(out, "no past incident is like it (model {})", render::screen::printable(&answer.model))?;
+        writeln!(
+            out,
+            "no past incident is like it (model {})",
+            render::screen::printable(&answer.model)
+        )?;
     }
     if let Some(problem) = &answer.degraded {
-        writeln!(out, "note: the vectors are not kept up: {}", render::screen::printable(problem))?;
+        writeln!(
+            out,
+            "note: the vectors are not kept up: {}",
+            render::screen::printable(problem)
+        )?;
     }
     if answer.behind > 0 {
-        writeln!(out, "note: {} records of the log are not in the vectors yet", answer.behind)?;
+        writeln!(
+            out,
+            "note: {} records of the log are not in the vectors yet",
+            answer.behind
+        )?;
     }
     out.flush()
 }
@@ -156,7 +168,11 @@ pub fn show_similar(answer: &SimilarAnswer, json: bool, screen: &Screen, out: &m
 /// What ended an incident, in a few words.
 pub fn fixed_by(one: &SimilarIncident) -> String {
     if let Some(fix) = one.fixes.first() {
-        let place = fix.namespace.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
+        let place = fix
+            .namespace
+            .as_deref()
+            .map(|name| format!(" in {name}"))
+            .unwrap_or_default();
         return format!("{} {}{place} ({})", fix.action, fix.target, fix.status);
     }
     match (&one.resolution, one.status.as_str()) {

@@ -85,7 +85,12 @@ pub async fn models(session: Session, arguments: ModelsArgs) -> anyhow::Result<E
             if let Some(client) = client {
                 let _: bool = client.post("/models/use", &ModelRequest { name: wanted.name }).await?;
             }
-            show_models(&lines(models, data_dir), false, &session.screen, &mut io::stdout().lock())?;
+            show_models(
+                &lines(models, data_dir),
+                false,
+                &session.screen,
+                &mut io::stdout().lock(),
+            )?;
         }
     }
     Ok(Exit::Done)
@@ -135,12 +140,17 @@ async fn fetched(models: &ModelsSettings, data_dir: &Path, wanted: &FetchArgs) -
     let known = models.known.get(&wanted.name);
     let from = wanted.from.clone().or_else(|| known.map(|known| known.from.clone()));
     let Some(from) = from.filter(|from| !from.is_empty()) else {
-        let problem = format!("where is {:?}? Name it with --from, or write [models.known.{}]", wanted.name, wanted.name);
+        let problem = format!(
+            "where is {:?}? Name it with --from, or write [models.known.{}]",
+            wanted.name, wanted.name
+        );
         return Err(Exit::Usage.because(problem));
     };
     let hash = wanted.sha256.clone().or_else(|| {
         let of_the_same = known.filter(|known| known.from == from);
-        of_the_same.map(|known| known.sha256.clone()).filter(|hash| !hash.is_empty())
+        of_the_same
+            .map(|known| known.sha256.clone())
+            .filter(|hash| !hash.is_empty())
     });
     let into = models.path_in(data_dir);
     let taken = if from.contains("://") {
@@ -169,10 +179,13 @@ async fn download(from: &str, folder: &Path) -> anyhow::Result<()> {
     let http = Http::new().map_err(anyhow::Error::msg)?;
     let base = from.trim_end_matches('/');
     for file in FILES {
-        let bytes = http.fetch(&format!("{base}/{file}"), MOST_BYTES, FETCH_TIME).await.map_err(|failed| match failed {
-            Failed::Refused(detail) => Exit::NotFound.because(format!("{base}/{file}: {detail}")),
-            later => Exit::Unavailable.because(format!("{base}/{file}: {}", later.detail())),
-        })?;
+        let bytes = http
+            .fetch(&format!("{base}/{file}"), MOST_BYTES, FETCH_TIME)
+            .await
+            .map_err(|failed| match failed {
+                Failed::Refused(detail) => Exit::NotFound.because(format!("{base}/{file}: {detail}")),
+                later => Exit::Unavailable.because(format!("{base}/{file}: {}", later.detail())),
+            })?;
         let path = folder.join(file);
         std::fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }

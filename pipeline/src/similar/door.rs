@@ -37,15 +37,17 @@ async fn ask(
     Json(request): Json<SimilarRequest>,
 ) -> Result<Json<SimilarAnswer>, (StatusCode, String)> {
     let similar = similar.ok_or_else(off)?;
-    answer(&similar, &request).await.map_err(|error| {
-        let code = match &error {
-            ReadError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            ReadError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        (code, error.to_string())
-    })?
-    .map(Json)
-    .ok_or_else(|| (StatusCode::NOT_FOUND, "there is no such incident".to_owned()))
+    answer(&similar, &request)
+        .await
+        .map_err(|error| {
+            let code = match &error {
+                ReadError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                ReadError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            (code, error.to_string())
+        })?
+        .map(Json)
+        .ok_or_else(|| (StatusCode::NOT_FOUND, "there is no such incident".to_owned()))
 }
 
 /// `None` if there is no such incident.

@@ -100,7 +100,9 @@ async fn count(similar: Similar, log: Arc<dyn Log>, health: Health) {
                 continue;
             };
             let of_log = TopicPartition::new(reads.topic(), real_partition(&partition));
-            let Ok(bounds) = log.bounds(&of_log).await else { continue };
+            let Ok(bounds) = log.bounds(&of_log).await else {
+                continue;
+            };
             // What the log dropped can never be read.
             *behind.entry(reads.topic()).or_default() += bounds.end.0.saturating_sub(next.max(bounds.start).0);
         }
@@ -110,6 +112,9 @@ async fn count(similar: Similar, log: Arc<dyn Log>, health: Health) {
         let behind: u64 = behind.values().sum();
         similar.inner.behind.store(behind, Ordering::Relaxed);
         let problem = similar.inner.backlog.troubles().into_values().next();
-        health.degraded(PART, problem.map(|problem| format!("{problem}; {behind} records wait on the log")));
+        health.degraded(
+            PART,
+            problem.map(|problem| format!("{problem}; {behind} records wait on the log")),
+        );
     }
 }

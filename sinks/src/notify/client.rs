@@ -117,7 +117,8 @@ impl Http {
             .method(Method::POST)
             .uri(url)
             .header(header::CONTENT_TYPE, "application/json; charset=utf-8");
-        self.ask(request, headers, Bytes::from(body), LARGEST_ANSWER, timeout).await
+        self.ask(request, headers, Bytes::from(body), LARGEST_ANSWER, timeout)
+            .await
     }
 
     async fn ask(

@@ -22,7 +22,7 @@ use qdrant_edge::{
     Condition, CountRequest, CreateIndex, Distance, EdgeConfig, EdgeShard, EdgeVectorParamsBuilder, FieldCondition,
     FieldIndexOperations, Filter as EdgeFilter, JsonPath, Match, NamedQuery, OperationError, PayloadFieldSchema,
     PayloadSchemaType, PointId, PointInsertOperations, PointOperations, PointStruct, PointStructPersisted, QueryEnum,
-    Range, ScoringQuery, ScrollRequest, QueryRequest, UpdateOperation, ValueVariants, VectorInternal,
+    QueryRequest, Range, ScoringQuery, ScrollRequest, UpdateOperation, ValueVariants, VectorInternal,
     VectorStructInternal, WalOptions, WithPayloadInterface, WithVector,
 };
 use serde_json::Value;
@@ -188,7 +188,10 @@ impl Shard {
         let size = self.shard.config().vectors.get("").map_or(0, |vector| vector.size);
         if let Some(odd) = points.iter().find(|point| point.vector.len() != size) {
             let length = odd.vector.len();
-            return Err(StoreError::Refused(format!("point {} has {length} numbers, not {size}", odd.id)));
+            return Err(StoreError::Refused(format!(
+                "point {} has {length} numbers, not {size}",
+                odd.id
+            )));
         }
         let points: Vec<PointStructPersisted> = points
             .into_iter()
@@ -330,11 +333,13 @@ fn away(error: io::Error) -> StoreError {
 #[async_trait]
 impl VectorStore for EdgeStore {
     async fn ensure(&self, collection: &str, dimensions: usize) -> Result<(), StoreError> {
-        self.run(collection, move |root, name| root.ensure(name, dimensions)).await
+        self.run(collection, move |root, name| root.ensure(name, dimensions))
+            .await
     }
 
     async fn upsert(&self, collection: &str, points: Vec<Point>) -> Result<(), StoreError> {
-        self.run(collection, move |root, name| root.shard(name)?.upsert(points)).await
+        self.run(collection, move |root, name| root.shard(name)?.upsert(points))
+            .await
     }
 
     async fn get(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Found>, StoreError> {

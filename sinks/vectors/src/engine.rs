@@ -193,7 +193,9 @@ fn features(
             features.templates.insert(id.to_owned(), text);
             continue;
         }
-        features.alerts.insert(key.clone(), text_of(payload, "title").to_owned());
+        features
+            .alerts
+            .insert(key.clone(), text_of(payload, "title").to_owned());
         let labels = payload.get("labels").and_then(Value::as_object).into_iter().flatten();
         let labels = labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
         features.labels.extend(labels);
@@ -203,6 +205,8 @@ fn features(
 
 fn time_of(payload: &Payload) -> DateTime<Utc> {
     // A server may keep an integer as a number with a point.
-    let micros = payload.get("created_at").and_then(|at| at.as_i64().or_else(|| at.as_f64().map(|at| at as i64)));
+    let micros = payload
+        .get("created_at")
+        .and_then(|at| at.as_i64().or_else(|| at.as_f64().map(|at| at as i64)));
     micros.and_then(DateTime::from_timestamp_micros).unwrap_or_default()
 }

@@ -51,13 +51,21 @@ const ENOUGH_DETAILS: usize = 6;
 const MOST_NAMED: usize = 8;
 
 /// Labels that say how bad it is, or what another feature says.
-const NO_EVIDENCE: [&str; 8] =
-    ["severity", "level", "priority", "reason", "service", "environment", "env", "template"];
+const NO_EVIDENCE: [&str; 8] = [
+    "severity",
+    "level",
+    "priority",
+    "reason",
+    "service",
+    "environment",
+    "env",
+    "template",
+];
 
 /// Words of titles that say nothing.
 const EMPTY_WORDS: [&str; 20] = [
-    "the", "and", "for", "with", "from", "this", "that", "has", "have", "are", "was", "not", "above", "below", "than", "too", "new",
-    "error", "alert", "logs",
+    "the", "and", "for", "with", "from", "this", "that", "has", "have", "are", "was", "not", "above", "below", "than",
+    "too", "new", "error", "alert", "logs",
 ];
 
 /// What both have, the strongest first, and the score from 0 to 1.
@@ -71,7 +79,9 @@ pub fn compare(one: &Features, other: &Features, cosine: f32) -> (Vec<Matched>, 
     let alerts = one.alerts.iter().filter(|(key, _)| other.alerts.contains_key(*key));
     let alerts: Vec<Matched> = alerts.map(|(_, title)| Matched::new("alert", title.as_str())).collect();
     let templates = one.templates.iter().filter(|(id, _)| other.templates.contains_key(*id));
-    let templates: Vec<Matched> = templates.map(|(_, text)| Matched::new("template", text.as_str())).collect();
+    let templates: Vec<Matched> = templates
+        .map(|(_, text)| Matched::new("template", text.as_str()))
+        .collect();
     if !alerts.is_empty() || !templates.is_empty() {
         score += SAME_ALERT;
     }
@@ -121,7 +131,11 @@ mod tests {
             environment: "production".into(),
             alerts: [(alert.to_owned(), format!("title of {alert}"))].into(),
             templates: BTreeMap::new(),
-            labels: [("team".to_owned(), label.to_owned()), ("severity".to_owned(), "critical".to_owned())].into(),
+            labels: [
+                ("team".to_owned(), label.to_owned()),
+                ("severity".to_owned(), "critical".to_owned()),
+            ]
+            .into(),
             text: text.into(),
         }
     }
@@ -135,24 +149,33 @@ mod tests {
             assert_eq!(found, named);
             score
         };
-        let same = check(&one, 1.0, &[
-            "service:api",
-            "alert:title of a1",
-            "label:team=shop",
-            "words:api high memory usage",
-            "environment:production",
-            "vector:1.00",
-        ]);
-        let near = check(&features("web", "a2", "shop", "Memory is exhausted"), 0.8, &[
-            "label:team=shop",
-            "words:memory",
-            "environment:production",
-            "vector:0.80",
-        ]);
-        let far = check(&features("web", "a2", "infra", "Certificate expires"), 0.8, &[
-            "environment:production",
-            "vector:0.80",
-        ]);
+        let same = check(
+            &one,
+            1.0,
+            &[
+                "service:api",
+                "alert:title of a1",
+                "label:team=shop",
+                "words:api high memory usage",
+                "environment:production",
+                "vector:1.00",
+            ],
+        );
+        let near = check(
+            &features("web", "a2", "shop", "Memory is exhausted"),
+            0.8,
+            &[
+                "label:team=shop",
+                "words:memory",
+                "environment:production",
+                "vector:0.80",
+            ],
+        );
+        let far = check(
+            &features("web", "a2", "infra", "Certificate expires"),
+            0.8,
+            &["environment:production", "vector:0.80"],
+        );
         assert!(same > near && near > far && same <= 1.0, "{same} {near} {far}");
         let shuffled = compare(&features("web", "a2", "infra", "x"), &one, -0.3);
         assert_eq!(shuffled.1, 0.0, "unlike is not less than nothing");
@@ -171,7 +194,9 @@ mod tests {
 
     #[test]
     fn numbers_and_filling_words_are_no_words() {
-        let found: Vec<String> = words("The CPU of web-7 is above 95 % (95%) -- for_ x").into_iter().collect();
+        let found: Vec<String> = words("The CPU of web-7 is above 95 % (95%) -- for_ x")
+            .into_iter()
+            .collect();
         assert_eq!(found, ["cpu", "web-7"]);
     }
 }

@@ -92,9 +92,7 @@ impl Backlog {
         self.lock().0.insert(partition.clone(), next);
     }
 
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<'_, (BTreeMap<TopicPartition, Offset>, BTreeMap<&'static str, String>)> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, (BTreeMap<TopicPartition, Offset>, BTreeMap<&'static str, String>)> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -178,7 +176,10 @@ impl Projection {
     /// Reads `records` of one partition, up to `next`.
     async fn take(&mut self, log: &LogId, batch: &SinkBatch) -> Result<(), Stopped> {
         let partition = &batch.partition;
-        let begun = self.standing.get(partition).map_or(batch.start, |standing| standing.next);
+        let begun = self
+            .standing
+            .get(partition)
+            .map_or(batch.start, |standing| standing.next);
         let stage = format!("sink.{}", self.reads.name());
         let records: Vec<&Record> = batch
             .records
@@ -358,7 +359,10 @@ impl Projection {
             vector,
             payload,
         };
-        self.engine.store().upsert(self.engine.collection(), vec![point]).await?;
+        self.engine
+            .store()
+            .upsert(self.engine.collection(), vec![point])
+            .await?;
         standing.written = standing.next;
         standing.written_at = at;
         Ok(())

@@ -62,11 +62,18 @@ impl QdrantStore {
             Err(StoreError::NoCollection(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let params = info.result.and_then(|info| info.config).and_then(|config| config.params);
-        let vectors = params.and_then(|params| params.vectors_config).and_then(|vectors| vectors.config);
+        let params = info
+            .result
+            .and_then(|info| info.config)
+            .and_then(|config| config.params);
+        let vectors = params
+            .and_then(|params| params.vectors_config)
+            .and_then(|vectors| vectors.config);
         match vectors {
             Some(Config::Params(params)) => Ok(Some(params.size)),
-            _ => Err(StoreError::Refused(format!("collection {collection} is none of ours: it has named vectors"))),
+            _ => Err(StoreError::Refused(format!(
+                "collection {collection} is none of ours: it has named vectors"
+            ))),
         }
     }
 }
@@ -111,7 +118,9 @@ impl VectorStore for QdrantStore {
             return Ok(Vec::new());
         }
         let ids: Vec<PointId> = ids.iter().map(|id| PointId::from(id.to_string())).collect();
-        let request = GetPointsBuilder::new(collection, ids).with_payload(true).with_vectors(false);
+        let request = GetPointsBuilder::new(collection, ids)
+            .with_payload(true)
+            .with_vectors(false);
         let answer = self.in_time(collection, self.client.get_points(request)).await?;
         let found = answer.result.into_iter().map(|point| {
             Ok(Found {
@@ -153,14 +162,21 @@ impl VectorStore for QdrantStore {
     }
 
     async fn count(&self, collection: &str, filter: &Filter) -> Result<u64, StoreError> {
-        let request = CountPointsBuilder::new(collection).filter(filter_of(filter)).exact(true);
+        let request = CountPointsBuilder::new(collection)
+            .filter(filter_of(filter))
+            .exact(true);
         let answer = self.in_time(collection, self.client.count(request)).await?;
-        answer.result.map(|result| result.count).ok_or_else(|| rubbish("no count"))
+        answer
+            .result
+            .map(|result| result.count)
+            .ok_or_else(|| rubbish("no count"))
     }
 
     async fn delete(&self, collection: &str, ids: &[Uuid]) -> Result<(), StoreError> {
         let ids = ids.iter().map(|id| PointId::from(id.to_string())).collect();
-        let request = DeletePointsBuilder::new(collection).points(PointsIdsList { ids }).wait(true);
+        let request = DeletePointsBuilder::new(collection)
+            .points(PointsIdsList { ids })
+            .wait(true);
         self.in_time(collection, self.client.delete_points(request)).await?;
         Ok(())
     }

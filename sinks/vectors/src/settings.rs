@@ -84,7 +84,10 @@ impl VectorsSettings {
                         fault("url", "the API key would cross the network unprotected: write https://");
                     }
                 }
-                _ => fault("url", "write the address for gRPC, for example \"http://127.0.0.1:6334\""),
+                _ => fault(
+                    "url",
+                    "write the address for gRPC, for example \"http://127.0.0.1:6334\"",
+                ),
             }
         }
         faults
@@ -96,7 +99,10 @@ fn is_loopback(host: &str) -> bool {
     let host = host.split('/').next().unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    bare == "localhost"
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

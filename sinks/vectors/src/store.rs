@@ -123,7 +123,10 @@ mod tests {
         let (one, two) = (model("builtin", &"ab".repeat(32)), model("builtin", &"cd".repeat(32)));
         assert_eq!(collection_name("aegis", &one), "aegis-builtin-abababababab");
         assert_ne!(collection_name("aegis", &one), collection_name("aegis", &two));
-        assert_ne!(collection_name("aegis", &one), collection_name("aegis", &model("mini", &one.hash)));
+        assert_ne!(
+            collection_name("aegis", &one),
+            collection_name("aegis", &model("mini", &one.hash))
+        );
     }
 
     /// Frozen: an installation finds its own points again.

@@ -120,7 +120,10 @@ pub fn incident(before: Option<&Payload>, event: &IncidentEvent) -> Option<Paylo
         return None;
     }
     let list = |name: &str| -> Vec<String> {
-        let values = before.and_then(|before| before.get(name)?.as_array()).into_iter().flatten();
+        let values = before
+            .and_then(|before| before.get(name)?.as_array())
+            .into_iter()
+            .flatten();
         values.filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let (mut titles, mut alerts) = (list("titles"), list("alerts"));

@@ -23,27 +23,45 @@ async fn suite(store: &Store, name: &str) {
     let all = Filter::default();
     let missing = Err(StoreError::NoCollection(name.to_owned()));
     assert_eq!(store.count(name, &all).await, missing);
-    assert!(matches!(store.upsert(name, vec![point(1, "a", 1)]).await, Err(StoreError::NoCollection(_))));
-    assert!(matches!(store.get(name, &[id(1)]).await, Err(StoreError::NoCollection(_))));
-    assert!(matches!(store.query(name, &[1.0; 4], &all, 1).await, Err(StoreError::NoCollection(_))));
+    assert!(matches!(
+        store.upsert(name, vec![point(1, "a", 1)]).await,
+        Err(StoreError::NoCollection(_))
+    ));
+    assert!(matches!(
+        store.get(name, &[id(1)]).await,
+        Err(StoreError::NoCollection(_))
+    ));
+    assert!(matches!(
+        store.query(name, &[1.0; 4], &all, 1).await,
+        Err(StoreError::NoCollection(_))
+    ));
 
     // Made once; another size is refused and harms nothing.
     store.ensure(name, 4).await.unwrap();
     store.ensure(name, 4).await.unwrap();
     let refused = store.ensure(name, 3).await;
-    assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("4 numbers")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(StoreError::Refused(why)) if why.contains("4 numbers")),
+        "{refused:?}"
+    );
     assert_eq!(store.count(name, &all).await, Ok(0));
     assert_eq!(store.query(name, &[1.0, 0.0, 0.0, 0.0], &all, 5).await, Ok(Vec::new()));
     store.upsert(name, Vec::new()).await.unwrap();
 
     // Written, replaced, found.
-    let points: Vec<Point> = (0..8).map(|n| point(n, if n < 4 { "a" } else { "b" }, n as i64 * 10)).collect();
+    let points: Vec<Point> = (0..8)
+        .map(|n| point(n, if n < 4 { "a" } else { "b" }, n as i64 * 10))
+        .collect();
     store.upsert(name, points.clone()).await.unwrap();
     store.upsert(name, points).await.unwrap();
     assert_eq!(store.count(name, &all).await, Ok(8), "a point has one id");
     let found = store.get(name, &[id(3), id(77)]).await.unwrap();
     assert_eq!(found.len(), 1);
-    assert_eq!((found[0].id, &found[0].payload), (id(3), &point(3, "a", 30).payload), "payloads come back as they were");
+    assert_eq!(
+        (found[0].id, &found[0].payload),
+        (id(3), &point(3, "a", 30).payload),
+        "payloads come back as they were"
+    );
 
     let question = [0.0, 1.0, 0.0, 0.0];
     let near = store.query(name, &question, &all, 3).await.unwrap();
@@ -51,13 +69,21 @@ async fn suite(store: &Store, name: &str) {
     let mut first = ids(&near[..2]);
     first.sort_unstable();
     assert_eq!(first, [1, 5], "nearest first");
-    assert!((near[0].score - 0.9853).abs() < 1e-3, "scores are cosines: {}", near[0].score);
+    assert!(
+        (near[0].score - 0.9853).abs() < 1e-3,
+        "scores are cosines: {}",
+        near[0].score
+    );
     assert!(near[1].score >= near[2].score);
     let of_b = all.clone().equal("kind", "b");
     assert_eq!(ids(&store.query(name, &question, &of_b, 1).await.unwrap()), [5]);
     assert_eq!(store.count(name, &of_b).await, Ok(4));
     let earlier = all.clone().equal("kind", "b").below("created_at", 50.0);
-    assert_eq!(ids(&store.query(name, &question, &earlier, 9).await.unwrap()), [4], "below is strictly below");
+    assert_eq!(
+        ids(&store.query(name, &question, &earlier, 9).await.unwrap()),
+        [4],
+        "below is strictly below"
+    );
     let nobody = all.clone().equal("kind", "c");
     assert_eq!(store.query(name, &question, &nobody, 9).await, Ok(Vec::new()));
     assert_eq!(store.count(name, &nobody).await, Ok(0));
@@ -79,8 +105,14 @@ async fn suite(store: &Store, name: &str) {
         vector: vec![1.0],
         ..point(9, "a", 1)
     };
-    assert!(matches!(store.upsert(name, vec![short]).await, Err(StoreError::Refused(_))));
-    assert!(matches!(store.query(name, &[1.0], &all, 1).await, Err(StoreError::Refused(_))));
+    assert!(matches!(
+        store.upsert(name, vec![short]).await,
+        Err(StoreError::Refused(_))
+    ));
+    assert!(matches!(
+        store.query(name, &[1.0], &all, 1).await,
+        Err(StoreError::Refused(_))
+    ));
 
     // Deleted, also twice.
     store.delete(name, &[id(1), id(99)]).await.unwrap();
@@ -120,9 +152,23 @@ async fn the_engine_in_this_process() {
     copy(&place, &copied);
     let again = edge(&copied);
     assert_eq!(again.count("points", &Filter::default()).await, Ok(count));
-    assert_eq!(ids(&again.query("points", &[0.0, 0.0, 1.0, 0.0], &Filter::default().equal("kind", "a"), 1).await.unwrap()), [2]);
+    assert_eq!(
+        ids(&again
+            .query(
+                "points",
+                &[0.0, 0.0, 1.0, 0.0],
+                &Filter::default().equal("kind", "a"),
+                1
+            )
+            .await
+            .unwrap()),
+        [2]
+    );
     again.upsert("points", vec![point(2, "x", 1)]).await.unwrap();
-    assert_eq!(again.count("points", &Filter::default().equal("kind", "x")).await, Ok(1));
+    assert_eq!(
+        again.count("points", &Filter::default().equal("kind", "x")).await,
+        Ok(1)
+    );
     // Deleted under way: as one that never was, and made anew.
     std::fs::remove_dir_all(&copied).unwrap();
     let gone = again.count("points", &Filter::default()).await;
@@ -139,16 +185,24 @@ async fn the_engines_log_stays_short() {
         store.ensure("points", 384).await.unwrap();
         let wide = |n: u128, round: u32| Point {
             id: id(n),
-            vector: (0..384).map(|i| ((n as usize + i + round as usize) % 17) as f32 + 0.5).collect(),
+            vector: (0..384)
+                .map(|i| ((n as usize + i + round as usize) % 17) as f32 + 0.5)
+                .collect(),
             payload: payload(json!({"kind": "a", "round": round})),
         };
         let mut round = 0;
         while wal_bytes(folder.path()) <= 65 << 20 {
             round += 1;
             assert!(round < 200, "the log grows with what is written");
-            store.upsert("points", (0..200).map(|n| wide(n, round)).collect()).await.unwrap();
+            store
+                .upsert("points", (0..200).map(|n| wide(n, round)).collect())
+                .await
+                .unwrap();
         }
-        println!("{round} rounds of 200 points, log {} MB", wal_bytes(folder.path()) >> 20);
+        println!(
+            "{round} rounds of 200 points, log {} MB",
+            wal_bytes(folder.path()) >> 20
+        );
     }
     let store = edge(folder.path());
     assert_eq!(store.count("points", &Filter::default()).await, Ok(200));
@@ -156,8 +210,14 @@ async fn the_engines_log_stays_short() {
     let mut again = point(7, "b", 1);
     again.vector = vec![1.0; 384];
     store.upsert("points", vec![again]).await.unwrap();
-    assert_eq!(store.count("points", &Filter::default().equal("kind", "b")).await, Ok(1));
-    assert_eq!(store.count("points", &Filter::default().equal("kind", "a")).await, Ok(199));
+    assert_eq!(
+        store.count("points", &Filter::default().equal("kind", "b")).await,
+        Ok(1)
+    );
+    assert_eq!(
+        store.count("points", &Filter::default().equal("kind", "a")).await,
+        Ok(199)
+    );
 }
 
 fn wal_bytes(folder: &std::path::Path) -> u64 {
@@ -222,11 +282,16 @@ async fn the_client_of_a_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_server() {
     let Some(url) = std::env::var("QDRANT_URL").ok().filter(|url| !url.is_empty()) else {
-        eprintln!("not run: QDRANT_URL is not set (no package of a Qdrant server is to be had; docker-compose.yml has one)");
+        eprintln!(
+            "not run: QDRANT_URL is not set (no package of a Qdrant server is to be had; docker-compose.yml has one)"
+        );
         return;
     };
     let store: Store = Arc::new(QdrantStore::new(&url, None, LONG).unwrap());
-    let name = format!("aegis-test-{}", vectors::derived("test", &format!("{:?}", std::time::SystemTime::now())));
+    let name = format!(
+        "aegis-test-{}",
+        vectors::derived("test", &format!("{:?}", std::time::SystemTime::now()))
+    );
     suite(&store, &name).await;
 }
 
@@ -243,7 +308,10 @@ async fn a_server_that_hangs_is_late_or_answers_rubbish() {
         let late = store.upsert("points", vec![point(2, "a", 1)]).await;
         assert!(matches!(&late, Err(StoreError::Unavailable(_))), "{late:?}");
     }
-    assert!(matches!(store.query("points", &[1.0; 4], &all, 1).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(
+        store.query("points", &[1.0; 4], &all, 1).await,
+        Err(StoreError::Unavailable(_))
+    ));
 
     // It was done, and the answer came too late: written again, it is there once.
     server.set(Mood::Late);
@@ -256,14 +324,19 @@ async fn a_server_that_hangs_is_late_or_answers_rubbish() {
 
     server.set(Mood::Rubbish);
     let makes_no_sense = |error: &StoreError| matches!(error, StoreError::Unavailable(why) if why.contains("no sense"));
-    assert!(makes_no_sense(&store.query("points", &[1.0; 4], &all, 1).await.unwrap_err()));
+    assert!(makes_no_sense(
+        &store.query("points", &[1.0; 4], &all, 1).await.unwrap_err()
+    ));
     assert!(makes_no_sense(&store.get("points", &[id(1)]).await.unwrap_err()));
     assert!(makes_no_sense(&store.count("points", &all).await.unwrap_err()));
     assert!(store.ensure("points", 4).await.is_err());
 
     server.set(Mood::Forbids);
     let forbidden = store.count("points", &all).await.unwrap_err();
-    assert!(matches!(&forbidden, StoreError::Unavailable(why) if why.contains("let us in")), "{forbidden:?}");
+    assert!(
+        matches!(&forbidden, StoreError::Unavailable(why) if why.contains("let us in")),
+        "{forbidden:?}"
+    );
     assert!(!forbidden.to_string().contains("s3cret"));
     server.set(Mood::Well);
     store.ensure("points", 4).await.unwrap();

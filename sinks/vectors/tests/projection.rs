@@ -3,16 +3,16 @@
 mod support;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use embedding::{BUILTIN, EmbedError, Embedder, Model, ModelInfo, ModelsSettings};
 use model::{
-    CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Origin, Severity, Signal, SignalBatchBuilder,
-    SignalId, SignalKind, SignalState, Status, Transition, TransitionKind, topics,
+    CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Origin, Severity, Signal,
+    SignalBatchBuilder, SignalId, SignalKind, SignalState, Status, Transition, TransitionKind, topics,
 };
 use serde_json::json;
 use stream::driver::{Mode, Runtime, run_sink};
@@ -41,7 +41,9 @@ impl Embedder for Words {
         let vector = |text: &String| {
             let mut vector = vec![0.01; self.0.dimensions];
             for word in text.to_lowercase().split_whitespace() {
-                let direction = word.bytes().fold(7usize, |sum, byte| sum.wrapping_mul(31) + byte as usize);
+                let direction = word
+                    .bytes()
+                    .fold(7usize, |sum, byte| sum.wrapping_mul(31) + byte as usize);
                 vector[direction % self.0.dimensions] += 1.0;
             }
             vector
@@ -136,7 +138,10 @@ impl Bench {
             value: value.into(),
             ..NewRecord::default()
         };
-        self.log.append(&TopicPartition::new(topic, 0), vec![record]).await.unwrap();
+        self.log
+            .append(&TopicPartition::new(topic, 0), vec![record])
+            .await
+            .unwrap();
     }
 
     async fn tell(&self, event: &IncidentEvent) {
@@ -146,7 +151,9 @@ impl Bench {
     async fn count(&self, kind: &str) -> u64 {
         let filter = Filter::default().equal("kind", kind);
         self.store.set(Fault::None);
-        vectors::VectorStore::count(self.store.as_ref(), self.engine.collection(), &filter).await.unwrap()
+        vectors::VectorStore::count(self.store.as_ref(), self.engine.collection(), &filter)
+            .await
+            .unwrap()
     }
 
     async fn near(&self, subject: &Subject) -> Vec<(u128, Vec<String>)> {
@@ -222,7 +229,13 @@ fn opened(id: u128, key: &str, title: &str, service: &str, minute: i64) -> Incid
     event(id, 1, title, service, minute, Fact::Opened { member })
 }
 
-fn signal(key: &str, title: &str, kind: SignalKind, labels: serde_json::Value, annotations: serde_json::Value) -> Signal {
+fn signal(
+    key: &str,
+    title: &str,
+    kind: SignalKind,
+    labels: serde_json::Value,
+    annotations: serde_json::Value,
+) -> Signal {
     Signal {
         id: SignalId::of(&[key.as_bytes()]),
         tenant: "default".into(),
@@ -276,7 +289,15 @@ fn subject(id: u128, key: &str, title: &str, service: &str, minute: i64) -> Subj
 }
 
 async fn history(bench: &Bench) {
-    let alert = |key: &str, team: &str| signal(key, key, SignalKind::Alert, json!({"team": team, "severity": "critical"}), json!({}));
+    let alert = |key: &str, team: &str| {
+        signal(
+            key,
+            key,
+            SignalKind::Alert,
+            json!({"team": team, "severity": "critical"}),
+            json!({}),
+        )
+    };
     let template = signal(
         "logs:api:t1",
         "Log spike in api: Java heap space",
@@ -294,14 +315,32 @@ async fn history(bench: &Bench) {
     };
     let change = signal("deploy", "deploy of api", SignalKind::Change, json!({}), json!({}));
     bench
-        .append(topics::TRANSITIONS, batch(&[alert("mem-1", "shop"), alert("mem-2", "shop"), alert("disk", "infra")]))
+        .append(
+            topics::TRANSITIONS,
+            batch(&[alert("mem-1", "shop"), alert("mem-2", "shop"), alert("disk", "infra")]),
+        )
         .await;
-    bench.append(topics::TRANSITIONS, batch(&[template, resolved, change])).await;
-    bench.tell(&opened(1, "mem-1", "memory usage high on api", "api", 0)).await;
+    bench
+        .append(topics::TRANSITIONS, batch(&[template, resolved, change]))
+        .await;
+    bench
+        .tell(&opened(1, "mem-1", "memory usage high on api", "api", 0))
+        .await;
     let log = member("logs:api:t1", "Log spike in api: Java heap space", "api", 1);
-    bench.tell(&event(1, 2, "memory usage high on api", "api", 0, Fact::SignalJoined { member: log })).await;
+    bench
+        .tell(&event(
+            1,
+            2,
+            "memory usage high on api",
+            "api",
+            0,
+            Fact::SignalJoined { member: log },
+        ))
+        .await;
     bench.tell(&opened(2, "disk", "disk full on db", "db", 10)).await;
-    bench.tell(&opened(3, "mem-2", "memory usage high on web", "web", 20)).await;
+    bench
+        .tell(&opened(3, "mem-2", "memory usage high on web", "web", 20))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,24 +350,36 @@ async fn past_incidents_with_what_they_share() {
     // What cannot be read harms nothing else.
     bench.append(topics::INCIDENTS, "rubbish").await;
     bench.append(topics::TRANSITIONS, "rubbish").await;
-    bench.tell(&opened(4, "mem-1", "memory usage high on api", "api", 30)).await;
+    bench
+        .tell(&opened(4, "mem-1", "memory usage high on api", "api", 30))
+        .await;
     bench.catch_up().await;
     assert_eq!(bench.count("incident").await, 4);
     assert_eq!(bench.count("alert").await, 3, "what ended, and changes, are no alerts");
     assert_eq!(bench.count("template").await, 1);
-    let found = bench.near(&subject(4, "mem-1", "memory usage high on api", "api", 30)).await;
+    let found = bench
+        .near(&subject(4, "mem-1", "memory usage high on api", "api", 30))
+        .await;
     assert_eq!(
         found,
         [
             (
                 1,
-                ["service:api", "alert:mem-1", "label:team=shop", "words:api high memory usage", "environment:production"]
-                    .map(str::to_owned)
-                    .to_vec()
+                [
+                    "service:api",
+                    "alert:mem-1",
+                    "label:team=shop",
+                    "words:api high memory usage",
+                    "environment:production"
+                ]
+                .map(str::to_owned)
+                .to_vec()
             ),
             (
                 3,
-                ["label:team=shop", "words:high memory usage", "environment:production"].map(str::to_owned).to_vec()
+                ["label:team=shop", "words:high memory usage", "environment:production"]
+                    .map(str::to_owned)
+                    .to_vec()
             ),
         ]
     );
@@ -342,7 +393,9 @@ async fn past_incidents_with_what_they_share() {
     let heap = subject(9, "logs:api:t1", "java heap space memory usage high", "jobs", 99);
     let found = bench.near(&heap).await;
     assert!(
-        found[0].1.contains(&"template:java.lang.OutOfMemoryError: Java heap space".to_owned()),
+        found[0]
+            .1
+            .contains(&"template:java.lang.OutOfMemoryError: Java heap space".to_owned()),
         "{found:?}"
     );
     // A text has no features but its words.
@@ -360,15 +413,40 @@ async fn an_incident_is_the_fold_of_its_facts() {
     bench.catch_up().await;
     // Merged away: never found again. Absorbed: its alerts are the other's.
     let into = IncidentId(Uuid::from_u128(2));
-    bench.tell(&event(1, 3, "memory usage high on api", "api", 0, Fact::Merged { into })).await;
+    bench
+        .tell(&event(
+            1,
+            3,
+            "memory usage high on api",
+            "api",
+            0,
+            Fact::Merged { into },
+        ))
+        .await;
     let members = vec![member("mem-1", "memory usage high on api", "api", 0)];
     let other = IncidentId(Uuid::from_u128(1));
-    bench.tell(&event(2, 2, "disk full on db", "db", 0, Fact::Absorbed { other, members })).await;
+    bench
+        .tell(&event(
+            2,
+            2,
+            "disk full on db",
+            "db",
+            0,
+            Fact::Absorbed { other, members },
+        ))
+        .await;
     bench.catch_up().await;
-    let found = bench.near(&subject(9, "mem-1", "memory usage high on api", "api", 99)).await;
+    let found = bench
+        .near(&subject(9, "mem-1", "memory usage high on api", "api", 99))
+        .await;
     let ids: Vec<u128> = found.iter().map(|(id, _)| *id).collect();
     assert!(!ids.contains(&1) && ids.contains(&2), "{found:?}");
-    assert!(found.iter().any(|(id, matched)| *id == 2 && matched.contains(&"alert:mem-1".to_owned())), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|(id, matched)| *id == 2 && matched.contains(&"alert:mem-1".to_owned())),
+        "{found:?}"
+    );
     assert_eq!(bench.count("incident").await, 3);
 }
 
@@ -378,9 +456,19 @@ async fn points(bench: &Bench) -> Vec<String> {
     let mut all = Vec::new();
     for kind in ["incident", "alert", "template"] {
         let filter = Filter::default().equal("kind", kind);
-        let hits = vectors::VectorStore::query(bench.store.as_ref(), bench.engine.collection(), &[1.0; 384], &filter, 10_000);
+        let hits = vectors::VectorStore::query(
+            bench.store.as_ref(),
+            bench.engine.collection(),
+            &[1.0; 384],
+            &filter,
+            10_000,
+        );
         for hit in hits.await.unwrap() {
-            let mut fields: Vec<String> = hit.payload.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let mut fields: Vec<String> = hit
+                .payload
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             fields.sort();
             all.push(format!("{} {fields:?}", hit.id));
         }
@@ -399,7 +487,10 @@ async fn a_store_that_was_deleted_is_filled_anew_and_equals_the_old_one() {
     let calls = bench.store.calls.load(Ordering::SeqCst);
     bench.catch_up().await;
     assert_eq!(points(&bench).await, before, "reading on changes nothing");
-    println!("calls of a run that had nothing to do: {}", bench.store.calls.load(Ordering::SeqCst) - calls);
+    println!(
+        "calls of a run that had nothing to do: {}",
+        bench.store.calls.load(Ordering::SeqCst) - calls
+    );
     std::fs::remove_dir_all(bench.folder.path().join("vectors")).unwrap();
     bench.catch_up().await;
     assert_eq!(points(&bench).await, before);
@@ -462,14 +553,18 @@ async fn a_store_and_a_model_that_are_gone_cost_time_and_nothing_else() {
     until(|| caught_up(&bench, &[4, 2])).await;
     // Hanging: what asks is held, and the sink goes on when it wakes.
     bench.store.set(Fault::Hangs);
-    bench.tell(&opened(5, "mem-9", "memory usage high on cache", "cache", 40)).await;
+    bench
+        .tell(&opened(5, "mem-9", "memory usage high on cache", "cache", 40))
+        .await;
     let calls = bench.store.calls.load(Ordering::SeqCst);
     until(|| bench.store.calls.load(Ordering::SeqCst) > calls).await;
     bench.store.set(Fault::None);
     until(|| caught_up(&bench, &[5, 2])).await;
     // Deleted under it: filled from the beginning.
     std::fs::remove_dir_all(bench.folder.path().join("vectors")).unwrap();
-    bench.tell(&opened(6, "mem-9", "memory usage high on cache", "cache", 50)).await;
+    bench
+        .tell(&opened(6, "mem-9", "memory usage high on cache", "cache", 50))
+        .await;
     until(|| caught_up(&bench, &[6, 2])).await;
     assert_eq!(bench.count("incident").await, 5);
     stop.cancel();
@@ -485,12 +580,23 @@ async fn a_collection_of_another_log_is_left_alone() {
     bench.catch_up().await;
     let before = points(&bench).await;
     let stranger = Bench::new().await;
-    let engine = Arc::new(Engine::new(words(&stranger.model_is_there), bench.store.clone(), "test"));
+    let engine = Arc::new(Engine::new(
+        words(&stranger.model_is_there),
+        bench.store.clone(),
+        "test",
+    ));
     let stranger = Bench { engine, ..stranger };
     stranger.tell(&opened(7, "k", "another log", "x", 0)).await;
     let stop = CancellationToken::new();
     let running = stranger.start(Reads::Incidents, Mode::Live, &stop);
-    until(|| stranger.backlog.troubles().values().any(|why| why.contains("vectors.prefix"))).await;
+    until(|| {
+        stranger
+            .backlog
+            .troubles()
+            .values()
+            .any(|why| why.contains("vectors.prefix"))
+    })
+    .await;
     stop.cancel();
     running.await.unwrap();
     assert_eq!(points(&bench).await, before);
@@ -527,7 +633,11 @@ async fn another_model_has_a_collection_of_its_own_filled_by_replay() {
         5,
     );
     let found = found.await.unwrap();
-    println!("asked in {:?}: {:?}", began.elapsed(), found.iter().map(|n| (&n.title, n.cosine, n.score)).collect::<Vec<_>>());
+    println!(
+        "asked in {:?}: {:?}",
+        began.elapsed(),
+        found.iter().map(|n| (&n.title, n.cosine, n.score)).collect::<Vec<_>>()
+    );
     assert_eq!(found[0].title, "memory usage high on api");
 }
 
@@ -537,11 +647,23 @@ async fn a_storm_embeds_an_incident_a_few_times() {
     bench.tell(&opened(1, "k-0", "title 0", "api", 0)).await;
     for n in 1..500u64 {
         let joined = member(&format!("k-{n}"), &format!("title {n}"), "api", 0);
-        bench.tell(&event(1, n + 1, "title 0", "api", 0, Fact::SignalJoined { member: joined })).await;
+        bench
+            .tell(&event(
+                1,
+                n + 1,
+                "title 0",
+                "api",
+                0,
+                Fact::SignalJoined { member: joined },
+            ))
+            .await;
     }
     bench.catch_up().await;
     let all = points(&bench).await;
     assert_eq!(all.len(), 1);
-    assert!(all[0].contains("\\\"title 7\\\"") && !all[0].contains("\\\"title 8\\\""), "{all:?}");
+    assert!(
+        all[0].contains("\\\"title 7\\\"") && !all[0].contains("\\\"title 8\\\""),
+        "{all:?}"
+    );
     assert!(all[0].len() < 4_000, "bounded: {}", all[0].len());
 }

@@ -29,7 +29,9 @@ pub fn point(n: u128, kind: &str, at: i64) -> Point {
     Point {
         id: id(n),
         vector,
-        payload: payload(json!({"kind": kind, "created_at": at, "names": ["a", "b"], "deep": {"x": 1, "y": null}, "yes": true})),
+        payload: payload(
+            json!({"kind": kind, "created_at": at, "names": ["a", "b"], "deep": {"x": 1, "y": null}, "yes": true}),
+        ),
     }
 }
 

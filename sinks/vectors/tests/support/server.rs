@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use qdrant_client::Payload as ServerPayload;
-use qdrant_client::qdrant as q;
 use q::collections_server::{Collections, CollectionsServer};
 use q::condition::ConditionOneOf;
 use q::point_id::PointIdOptions;
 use q::points_server::{Points, PointsServer};
+use qdrant_client::Payload as ServerPayload;
+use qdrant_client::qdrant as q;
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -64,7 +64,11 @@ impl Server {
         let (points, collections) = (PointsServer::new(twin.clone()), CollectionsServer::new(twin.clone()));
         serving.spawn(async move {
             let server = tonic::transport::Server::builder();
-            let served = { server }.add_service(points).add_service(collections).serve(address).await;
+            let served = { server }
+                .add_service(points)
+                .add_service(collections)
+                .serve(address)
+                .await;
             served.expect("it serves");
         });
         let mut there = false;
@@ -135,7 +139,10 @@ fn filter(filter: Option<q::Filter>) -> Result<Filter, Status> {
         let Some(ConditionOneOf::Field(field)) = condition.condition_one_of else {
             return Err(Status::unimplemented("a condition"));
         };
-        match (field.r#match.and_then(|m| m.match_value), field.range.and_then(|range| range.lt)) {
+        match (
+            field.r#match.and_then(|m| m.match_value),
+            field.range.and_then(|range| range.lt),
+        ) {
             (Some(q::r#match::MatchValue::Keyword(value)), None) => wanted = wanted.equal(&field.key, &value),
             (None, Some(below)) => wanted = wanted.below(&field.key, below),
             _ => return Err(Status::unimplemented("a match")),
@@ -152,7 +159,9 @@ fn uuid(id: Option<q::PointId>) -> Result<Uuid, Status> {
 }
 
 fn out(payload: vectors::Payload) -> HashMap<String, q::Value> {
-    ServerPayload::try_from(serde_json::Value::Object(payload)).expect("an object").into()
+    ServerPayload::try_from(serde_json::Value::Object(payload))
+        .expect("an object")
+        .into()
 }
 
 fn point(point: q::PointStruct) -> Result<Point, Status> {

@@ -83,7 +83,13 @@ impl VectorStore for Unreliable {
         self.inner.get(collection, ids).await
     }
 
-    async fn query(&self, collection: &str, vector: &[f32], filter: &Filter, limit: usize) -> Result<Vec<Hit>, StoreError> {
+    async fn query(
+        &self,
+        collection: &str,
+        vector: &[f32],
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<Hit>, StoreError> {
         self.pass().await?;
         self.inner.query(collection, vector, filter, limit).await
     }
