@@ -1,5 +1,5 @@
 //! The port: what a vector store must do. `edge` and `server` do it, and one conformance suite holds both to the same words
-//! (`tests/conformance.rs`).
+//! (`tests/vector_stores.rs`).
 
 use async_trait::async_trait;
 use embedding::ModelInfo;
