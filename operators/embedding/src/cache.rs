@@ -41,7 +41,8 @@ impl Cache {
         self.young.insert(text, vector);
     }
 
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
 }

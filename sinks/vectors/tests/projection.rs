@@ -625,14 +625,11 @@ async fn another_model_has_a_collection_of_its_own_filled_by_replay() {
     assert_eq!(bench.count("incident").await, 3);
     // With a model that knows English: other words, the same thing.
     let began = std::time::Instant::now();
-    let found = other.engine.near(
-        &Subject {
-            title: "the service api is running out of RAM".into(),
-            ..Subject::default()
-        },
-        5,
-    );
-    let found = found.await.unwrap();
+    let words = Subject {
+        title: "the service api is running out of RAM".into(),
+        ..Subject::default()
+    };
+    let found = other.engine.near(&words, 5).await.unwrap();
     println!(
         "asked in {:?}: {:?}",
         began.elapsed(),
