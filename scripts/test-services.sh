@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The servers the tests talk to: Apache Kafka, PostgreSQL, TimescaleDB and Redis, started on free ports of loopback; and the
-# paths of Prometheus, Alertmanager and the pushgateway, which the tests start themselves, of what checks docker-compose.yml, and of MCP clients.
+# paths of Prometheus, Alertmanager and the pushgateway, which the tests start themselves, of what checks docker-compose.yml, of MCP clients, and of ONNX Runtime with a model.
 #
 #   test-services.sh up      installs what is missing, starts, waits until both serve; a second `up` does nothing
 #   test-services.sh env     prints the variables to export:  eval "$(scripts/test-services.sh env)"
@@ -59,6 +59,7 @@ up() {
     "$here/services/compose.sh" install
     "$here/services/mcp.sh" install
     "$here/services/terraform.sh" install
+    "$here/services/models.sh" install
 
     root=$(mktemp -d "${TMPDIR:-/tmp}/aegis-services.XXXXXX")
     # PostgreSQL runs as another user when this runs as root, and has to get through.
@@ -74,7 +75,8 @@ up() {
             "$here/services/samples.sh" env &&
             "$here/services/compose.sh" env &&
             "$here/services/mcp.sh" env &&
-            "$here/services/terraform.sh" env
+            "$here/services/terraform.sh" env &&
+            "$here/services/models.sh" env
     } >"$state/env.new"; then
         rm -f "$state/env.new"
         down

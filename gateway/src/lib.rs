@@ -9,6 +9,8 @@
 //!   GET /api/v1/changes           ?after= &wait=: answers when something changed
 //!   /api/v1/sessions              sign in, look, sign out
 //!   GET /api/v1/compliance        controls; /{control} records, /{control}/evidence the pack
+//!   GET /api/v1/incidents/{id}/similar   past incidents like it, what they share and what fixed them
+//!   GET /api/v1/similar           ?text= &limit=
 //!   GET /api/v1/openapi.json      every route below /api/v1, with its role, in OpenAPI 3.1
 //! ```
 //!
@@ -31,6 +33,7 @@ mod responses;
 mod roles;
 mod sessions;
 mod settings;
+mod similar;
 mod tokens;
 mod traced;
 
@@ -67,6 +70,7 @@ pub use responses::{LetterView, RemediationView, ResponseFilter, ResponseReads, 
 pub use roles::{ApiToken, Caller, Role};
 pub use sessions::{CSRF_HEADER, OwnSession, SessionView};
 pub use settings::{GatewaySettings, SessionSettings};
+pub use similar::{Fix, MatchedFeature, SimilarAnswer, SimilarIncident};
 pub use tokens::Tokens;
 
 /// How often histograms are folded when nobody scrapes. Higher: samples pile up in memory between folds.

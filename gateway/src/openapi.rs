@@ -13,6 +13,7 @@ use crate::orders::Proposed;
 use crate::responses::{LetterView, RemediationView, StepView};
 use crate::roles::Role;
 use crate::sessions::{OwnSession, SessionView};
+use crate::similar::SimilarAnswer;
 
 /// One operation.
 struct Operation {
@@ -67,6 +68,24 @@ const OPERATIONS: &[Operation] = &[
         query: &[],
         body: None,
         answer: object,
+    },
+    Operation {
+        method: "get",
+        path: "/incidents/{id}/similar",
+        summary: "Past incidents like it, what they share, and what fixed them",
+        role: Role::Viewer,
+        query: &["limit"],
+        body: None,
+        answer: of::<SimilarAnswer>,
+    },
+    Operation {
+        method: "get",
+        path: "/similar",
+        summary: "Past incidents like a text",
+        role: Role::Viewer,
+        query: &["text", "limit"],
+        body: None,
+        answer: of::<SimilarAnswer>,
     },
     Operation {
         method: "post",

@@ -5,6 +5,8 @@ use chrono::{DateTime, Utc};
 use model::{CanonicalKey, IncidentId, Member, Severity, Status};
 use serde::{Deserialize, Serialize};
 
+use crate::similar::SimilarAnswer;
+
 /// Reads incidents. The pipeline implements it over the store that it writes.
 #[async_trait]
 pub trait IncidentReads: Send + Sync + 'static {
@@ -13,7 +15,20 @@ pub trait IncidentReads: Send + Sync + 'static {
 
     /// One incident, `None` if there is none of this id.
     async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, ReadError>;
+
+    /// At most `limit` past incidents like this one, best first; `None` if there is no incident of this id. Whoever keeps no vectors has
+    /// none to show.
+    async fn similar(&self, _id: IncidentId, _limit: u32) -> Result<Option<SimilarAnswer>, ReadError> {
+        Err(ReadError::Unavailable(NO_VECTORS.to_owned()))
+    }
+
+    /// At most `limit` past incidents like a text, best first.
+    async fn similar_to(&self, _text: &str, _limit: u32) -> Result<SimilarAnswer, ReadError> {
+        Err(ReadError::Unavailable(NO_VECTORS.to_owned()))
+    }
 }
+
+const NO_VECTORS: &str = "no vectors are kept here (vectors.enabled)";
 
 /// All given conditions must hold; values are compared for equality where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

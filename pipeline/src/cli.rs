@@ -20,6 +20,7 @@ pub mod render;
 pub mod repartition;
 mod response;
 mod run;
+pub mod similar;
 pub mod sinks;
 mod sql;
 pub mod upgrade;
@@ -46,6 +47,7 @@ pub use propose::{ProposeArgs, ProposedAction};
 pub use repartition::RepartitionArgs;
 pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
+pub use similar::{FetchArgs, ModelsArgs, ModelsCommand, SimilarArgs};
 pub use sinks::{RebuildArgs, SinksArgs, SinksCommand, SinksListArgs};
 pub use sql::SqlArgs;
 pub use upgrade::UpgradeArgs;
@@ -104,6 +106,7 @@ pub enum Command {
     Check(CheckArgs),
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
+    Similar(SimilarArgs),
     Logs(LogsArgs),
     Templates(TemplatesArgs),
     Sql(SqlArgs),
@@ -121,6 +124,7 @@ pub enum Command {
     Upgrade(UpgradeArgs),
     Repartition(RepartitionArgs),
     Sinks(SinksArgs),
+    Models(ModelsArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -148,6 +152,8 @@ pub enum Work {
     Upgrade(UpgradeArgs),
     Repartition(RepartitionArgs),
     Sinks(SinksArgs),
+    Similar(SimilarArgs),
+    Models(ModelsArgs),
 }
 
 /// What every command gets.
@@ -225,6 +231,8 @@ fn carry_out(
         Command::Upgrade(args) => Work::Upgrade(args),
         Command::Repartition(args) => Work::Repartition(args),
         Command::Sinks(args) => Work::Sinks(args),
+        Command::Similar(args) => Work::Similar(args),
+        Command::Models(args) => Work::Models(args),
     };
     let (config, warnings) = match settings::load_from(inputs) {
         Ok(read) => read,

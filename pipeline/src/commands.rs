@@ -10,6 +10,7 @@ mod mcp;
 mod propose;
 mod repartition;
 mod response;
+mod similar;
 mod sinks;
 
 use std::io::{self, Write as _};
@@ -56,6 +57,8 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Upgrade(arguments) => upgrade_command(session, arguments).await,
             Work::Repartition(arguments) => repartition::carry_out(session, arguments).await,
             Work::Sinks(arguments) => sinks::carry_out(session, arguments).await,
+            Work::Similar(arguments) => similar::similar(session, arguments).await,
+            Work::Models(arguments) => similar::models(session, arguments).await,
         }
     })
 }

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use agents::AgentSettings;
 use agents::compliance::ComplianceSettings;
+use embedding::ModelsSettings;
 use gateway::GatewaySettings;
 use mcp::McpSettings;
 use model::{Signer, topics};
@@ -48,6 +49,7 @@ use stream::progress::IngressPolicy;
 use stream::secret::Secret;
 use telemetry::TelemetrySettings;
 use tools::ToolsSettings;
+use vectors::VectorsSettings;
 use wire::SqlServerSettings;
 
 pub use docs::reference;
@@ -97,6 +99,8 @@ pub struct Config {
     pub signing: SigningSettings,
     pub store: SqlSettings,
     pub archive: ArchiveSettings,
+    pub vectors: VectorsSettings,
+    pub models: ModelsSettings,
     pub notify: NotifySettings,
     pub heartbeat: HeartbeatSettings,
     pub gateway: GatewaySettings,

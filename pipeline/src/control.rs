@@ -29,6 +29,7 @@ use crate::ingest::{LogSender, append, append_lines};
 use crate::ledger::{self, LedgerReport};
 use crate::letters;
 use crate::orders::{self, LogOrders};
+use crate::similar::{self, Similar};
 use crate::standings::{Standing, standings};
 
 /// Largest file that may be handed over in one request.
@@ -54,6 +55,7 @@ pub struct Door {
     pub layout: Layout,
     /// The archive's folder, where there is one.
     pub archive_dir: Option<PathBuf>,
+    pub similar: Option<Similar>,
 }
 
 /// Answer to an ingest request.
@@ -102,6 +104,7 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
         .with_context(|| format!("cannot restrict {}", path.display()))?;
     let letters = letters::routes(door.log.clone(), door.clock.clone());
     let orders = orders::routes(door.orders.clone());
+    let similar = similar::routes(door.similar.clone());
     let app = Router::new()
         .route("/ingest", post(ingest))
         .route("/status", get(status))
@@ -114,6 +117,7 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
         .with_state(door)
         .merge(letters)
         .merge(orders)
+        .merge(similar)
         .layer(DefaultBodyLimit::max(MAX_FILE_BYTES));
     axum::serve(listener, app)
         .with_graceful_shutdown(async move { stop.cancelled().await })

@@ -28,6 +28,7 @@ pub mod repartition;
 pub mod retention;
 pub mod run;
 pub mod scan;
+pub mod similar;
 pub mod sql_endpoint;
 pub mod standings;
 mod telling;

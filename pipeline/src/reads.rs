@@ -4,20 +4,32 @@ mod cached;
 mod responses;
 
 use async_trait::async_trait;
-use gateway::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
+use gateway::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError, SimilarAnswer};
 use model::trace::trace_id;
 use model::{CanonicalKey, EpisodeId, IncidentId, Member, SignalId};
 use sinks::sql::{self, Store, StoreError};
 
 pub use cached::CachedReads;
+use crate::similar::Similar;
 
 pub struct StoreReads {
     store: Store,
+    similar: Option<Similar>,
 }
 
 impl StoreReads {
     pub fn new(store: Store) -> Self {
-        StoreReads { store }
+        StoreReads { store, similar: None }
+    }
+
+    /// Also shows past incidents that are like one.
+    pub fn with_similar(self, similar: Option<Similar>) -> Self {
+        StoreReads { similar, ..self }
+    }
+
+    fn vectors(&self) -> Result<&Similar, ReadError> {
+        let off = || ReadError::Unavailable("vectors.enabled is false".to_owned());
+        self.similar.as_ref().ok_or_else(off)
     }
 }
 
@@ -60,6 +72,14 @@ impl IncidentReads for StoreReads {
                 })
                 .collect(),
         }))
+    }
+
+    async fn similar(&self, id: IncidentId, limit: u32) -> Result<Option<SimilarAnswer>, ReadError> {
+        self.vectors()?.of_incident(id.0, limit).await
+    }
+
+    async fn similar_to(&self, text: &str, limit: u32) -> Result<SimilarAnswer, ReadError> {
+        self.vectors()?.of_text(text, limit).await
     }
 }
 

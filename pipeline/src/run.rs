@@ -40,6 +40,7 @@ use crate::readiness::watch_health;
 use crate::reads::{CachedReads, StoreReads};
 use crate::recollection::StoreRecollection;
 use crate::retention;
+use crate::similar;
 use crate::sql_endpoint::SqlEndpoint;
 use crate::telling::TellingSink;
 use crate::threads::OwnThreads;
@@ -167,6 +168,14 @@ pub async fn run(
             Ok(())
         };
         outlets.tasks.spawn_on(running, threads.handle());
+    if let (Some(similar), true) = (world.similar.clone(), roles.has(Role::Sinks)) {
+        let (runtime, layout) = (world.runtime.clone(), world.topology.layout.clone());
+        let closing = outlets.stop.clone();
+        let keeping = async move {
+            similar::keep(similar, runtime, layout, closing).await;
+            Ok(())
+        };
+        outlets.tasks.spawn_on(keeping, threads.handle());
     }
     if roles.has(Role::Sinks) && world.config.store.retention != RetentionSettings::default() {
         let (store, settings) = (world.store.clone(), world.config.store.retention);
@@ -211,6 +220,7 @@ pub async fn run(
         let answers = SlackAnswers {
             orders: orders.clone(),
             http: Http::new().map_err(anyhow::Error::msg)?,
+            similar: world.similar.clone(),
         };
         let dispatcher = WebhookSource::bind(world.config.dispatcher.clone()).await?;
         let dispatcher = dispatcher.with_logs(logs.clone());
@@ -258,6 +268,7 @@ pub async fn run(
         compliance: compliance.clone(),
         layout: world.topology.layout.clone(),
         archive_dir: archive_dir(&world.config),
+        similar: world.similar.clone(),
     };
     let (data_dir, closing) = (world.config.data.dir.clone(), doors.stop.clone());
     doors
@@ -267,7 +278,7 @@ pub async fn run(
     let readiness = Readiness::new(world.config.readiness.bounds());
     if roles.has(Role::Gateway) {
         let ttl = world.config.shared.cache_ttl.get();
-        let reads = StoreReads::new(world.store.clone());
+        let reads = StoreReads::new(world.store.clone()).with_similar(world.similar.clone());
         let reads = Arc::new(CachedReads::new(reads, &shared, ttl, changes.clone()));
         let shown = Shown {
             metrics: prometheus,

@@ -24,6 +24,7 @@ use tools::observe::Observe;
 use crate::cli::Exit;
 use crate::config::{Config, LogKind};
 use crate::generations::{self, GenerationLog, GenerationSink, History, Layout, What};
+use crate::similar::Similar;
 use crate::topology::{Drive, STAGES, Topology, dead_letters};
 use crate::upgrade;
 use crate::workers::{AgentsWork, ComplianceWork, OwnLogs};
@@ -45,6 +46,8 @@ pub struct World {
     pub policies: Arc<Policies>,
     /// Asks the archive of this process to write what waits.
     pub flush: Arc<Flush>,
+    /// Past incidents that are like one; `None` where no vectors are kept.
+    pub similar: Option<Similar>,
 }
 
 /// An opened log.
@@ -140,6 +143,7 @@ impl World {
         let act = Arc::new(tools::connect::act(&config.tools).await?);
         let policies =
             Policies::load(&config.compliance).map_err(|faults| Exit::Configuration.because(faults.join("; ")))?;
+        let similar = Similar::open(config, &store)?;
         Ok(World {
             config: config.clone(),
             topology,
@@ -151,6 +155,7 @@ impl World {
             embedded,
             raw,
             flush,
+            similar,
         })
     }
 

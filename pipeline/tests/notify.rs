@@ -204,6 +204,7 @@ async fn a_click_on_slack_approves_once() {
     let dispatcher = dispatcher.with_answers(Arc::new(SlackAnswers {
         orders,
         http: Http::new().unwrap(),
+        similar: None,
     }));
     let address = dispatcher.local_addr();
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, 1 << 20)
@@ -279,7 +280,11 @@ async fn slacks_own_example_is_known_for_five_minutes() {
             .unwrap()
             .with_clock(clock);
         let http = Http::new().unwrap();
-        let dispatcher = dispatcher.with_answers(Arc::new(SlackAnswers { orders, http }));
+        let dispatcher = dispatcher.with_answers(Arc::new(SlackAnswers {
+            orders,
+            http,
+            similar: None,
+        }));
         let address = dispatcher.local_addr();
         let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, 1 << 20)
             .await

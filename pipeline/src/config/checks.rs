@@ -43,6 +43,7 @@ impl<'a> Checks<'a> {
         self.policy();
         self.signing();
         self.notify();
+        self.vectors();
         self.logging();
         self.telemetry();
     }
@@ -283,6 +284,28 @@ impl<'a> Checks<'a> {
                 problem,
                 Some("name the label of the environment".to_owned()),
             );
+        }
+    }
+
+    /// A model that is not there is no reason not to start: what is alike is told later.
+    fn vectors(&mut self) {
+        for (key, problem) in self.config.vectors.faults() {
+            self.fault(&format!("vectors.{key}"), problem, None);
+        }
+        let (models, data_dir) = (&self.config.models, &self.config.data.dir);
+        for (key, problem) in models.faults() {
+            self.fault(&format!("models.{key}"), problem, None);
+        }
+        if !self.config.vectors.enabled {
+            return;
+        }
+        for (key, problem) in models.warnings(data_dir) {
+            self.warnings.push(Warning(Fault {
+                place: (self.place_of)(&["models", key]),
+                key: format!("models.{key}"),
+                problem,
+                help: Some("until then incidents are as always, and `aegis similar` has no answer".to_owned()),
+            }));
         }
     }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use gateway::{
     Changes, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, LetterView, Page, ReadError, RemediationView,
-    ResponseFilter, ResponseReads, StepView,
+    ResponseFilter, ResponseReads, SimilarAnswer, StepView,
 };
 use model::IncidentId;
 use serde::Serialize;
@@ -70,32 +70,31 @@ fn page(page: Page) -> String {
     format!("{} {}", page.limit, page.offset)
 }
 
-fn response(filter: &ResponseFilter) -> String {
-    format!("{:?} {:?}", filter.incident, filter.status)
-}
-
 #[async_trait]
 impl IncidentReads for CachedReads {
     async fn incidents(&self, filter: &IncidentFilter, cut: Page) -> Result<Vec<IncidentView>, ReadError> {
-        let asked = format!(
-            "{:?} {:?} {:?} {}",
-            filter.status,
-            filter.severity,
-            filter.service,
-            page(cut)
-        );
+        let asked = format!("{filter:?} {}", page(cut));
         self.get("incidents", asked, || self.inner.incidents(filter, cut)).await
     }
 
     async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, ReadError> {
         self.get("incident", id.0.to_string(), || self.inner.incident(id)).await
     }
+
+    // Not kept: an answer also rests on vectors, which come when they come.
+    async fn similar(&self, id: IncidentId, limit: u32) -> Result<Option<SimilarAnswer>, ReadError> {
+        self.inner.similar(id, limit).await
+    }
+
+    async fn similar_to(&self, text: &str, limit: u32) -> Result<SimilarAnswer, ReadError> {
+        self.inner.similar_to(text, limit).await
+    }
 }
 
 #[async_trait]
 impl ResponseReads for CachedReads {
     async fn steps(&self, filter: &ResponseFilter, cut: Page) -> Result<Vec<StepView>, ReadError> {
-        let asked = format!("{} {}", response(filter), page(cut));
+        let asked = format!("{filter:?} {}", page(cut));
         self.get("steps", asked, || self.inner.steps(filter, cut)).await
     }
 
@@ -104,7 +103,7 @@ impl ResponseReads for CachedReads {
     }
 
     async fn remediations(&self, filter: &ResponseFilter, cut: Page) -> Result<Vec<RemediationView>, ReadError> {
-        let asked = format!("{} {}", response(filter), page(cut));
+        let asked = format!("{filter:?} {}", page(cut));
         self.get("remediations", asked, || self.inner.remediations(filter, cut))
             .await
     }

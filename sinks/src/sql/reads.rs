@@ -168,6 +168,13 @@ impl Store {
         }))
     }
 
+    /// The row of an incident, without members and events.
+    pub async fn incident_row(&self, id: Uuid) -> Result<Option<IncidentRow>, StoreError> {
+        let sql = "SELECT * FROM incidents WHERE id = $1 AND revision > 0";
+        let rows = self.query("reading an incident", sql, &[Value::Uuid(id)]).await?;
+        rows.first().map(incident).transpose()
+    }
+
     /// Counts every row: cheap on small tables, seconds on large ones.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         let rows = self.query("counting rows", COUNTS, &[]).await?;
