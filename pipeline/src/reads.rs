@@ -9,8 +9,8 @@ use model::trace::trace_id;
 use model::{CanonicalKey, EpisodeId, IncidentId, Member, SignalId};
 use sinks::sql::{self, Store, StoreError};
 
-pub use cached::CachedReads;
 use crate::similar::Similar;
+pub use cached::CachedReads;
 
 pub struct StoreReads {
     store: Store,

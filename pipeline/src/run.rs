@@ -168,6 +168,7 @@ pub async fn run(
             Ok(())
         };
         outlets.tasks.spawn_on(running, threads.handle());
+    }
     if let (Some(similar), true) = (world.similar.clone(), roles.has(Role::Sinks)) {
         let (runtime, layout) = (world.runtime.clone(), world.topology.layout.clone());
         let closing = outlets.stop.clone();
