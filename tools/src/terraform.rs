@@ -130,7 +130,12 @@ impl Terraform {
     fn folder(&self, name: &str) -> Result<&TerraformFolder, ToolError> {
         let found = self.settings.folders.iter().find(|folder| folder.name == name);
         found.ok_or_else(|| {
-            let known: Vec<&str> = self.settings.folders.iter().map(|folder| folder.name.as_str()).collect();
+            let known: Vec<&str> = self
+                .settings
+                .folders
+                .iter()
+                .map(|folder| folder.name.as_str())
+                .collect();
             ToolError::refused(TOOL, format!("only these folders are looked at: {}", known.join(", ")))
         })
     }
@@ -139,7 +144,9 @@ impl Terraform {
     fn plan_file(&self, folder: &TerraformFolder, name: &str) -> Result<PathBuf, ToolError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         if name.is_empty() || name.len() > 200 || name.starts_with(['.', '-']) || !name.bytes().all(plain) {
-            let cause = format!("{name:?} is no name of a saved plan: letters, digits, `.`, `-` and `_`, and neither `.` nor `-` first");
+            let cause = format!(
+                "{name:?} is no name of a saved plan: letters, digits, `.`, `-` and `_`, and neither `.` nor `-` first"
+            );
             return Err(ToolError::refused(TOOL, cause));
         }
         Ok(folder.plans.as_deref().unwrap_or(&folder.path).join(name))
@@ -149,18 +156,27 @@ impl Terraform {
     async fn copied(&self, folder: &TerraformFolder, name: &str) -> Result<Copied, ToolError> {
         let file = self.plan_file(folder, name)?;
         let unreadable = |fault: std::io::Error| {
-            ToolError::refused(TOOL, format!("the saved plan {name} in {} cannot be read: {fault}", folder.name))
+            ToolError::refused(
+                TOOL,
+                format!("the saved plan {name} in {} cannot be read: {fault}", folder.name),
+            )
         };
         let length = tokio::fs::metadata(&file).await.map_err(unreadable)?.len();
         if length > PLAN_FILE {
-            return Err(ToolError::refused(TOOL, format!("the saved plan {name} is larger than {PLAN_FILE} bytes")));
+            return Err(ToolError::refused(
+                TOOL,
+                format!("the saved plan {name} is larger than {PLAN_FILE} bytes"),
+            ));
         }
         let bytes = tokio::fs::read(&file).await.map_err(unreadable)?;
         let place = private_folder()?;
         let copy = place.path().join("plan");
         tokio::fs::write(&copy, &bytes).await.map_err(unreadable)?;
         Ok(Copied {
-            sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: Sha256::digest(&bytes)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
             file: copy,
             _place: place,
         })
@@ -258,7 +274,14 @@ impl Infrastructure for Terraform {
         let place = private_folder()?;
         let file = place.path().join("plan");
         let out = format!("-out={}", file.display());
-        let arguments = ["plan", "-detailed-exitcode", "-input=false", "-lock=false", "-no-color", &out];
+        let arguments = [
+            "plan",
+            "-detailed-exitcode",
+            "-input=false",
+            "-lock=false",
+            "-no-color",
+            &out,
+        ];
         let ended = self.program.question(folder, &arguments, &[0, 2]).await?;
         let (_, plan) = self.read_plan(folder, &file).await?;
         Ok(Drift {

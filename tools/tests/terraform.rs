@@ -16,8 +16,8 @@ use tempfile::TempDir;
 use tools::act::Act;
 use tools::catalog::{action, call};
 use tools::observe::Observe;
-use tools::terraform::apply::action_of;
 use tools::terraform::OfPlan;
+use tools::terraform::apply::action_of;
 use tools::{ToolError, ToolsSettings, connect};
 use uuid::Uuid;
 
@@ -46,7 +46,10 @@ impl Site {
             "folders": [{"name": "shop", "path": self.folder.path(), "environment": "production", "apply": true}],
             "timeout_s": 60, "apply_timeout_s": 60,
         });
-        terraform.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        terraform
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         let settings: ToolsSettings = serde_json::from_value(json!({"terraform": terraform})).unwrap();
         assert_eq!(settings.faults(), [""; 0]);
         settings
@@ -132,19 +135,31 @@ async fn success_without_values() {
     for (name, arguments) in &QUESTIONS[..3] {
         for _ in 0..2 {
             let answer = call(&observe, name, question(name, arguments)).await.unwrap();
-            assert!(!answer.to_string().contains("checkout"), "values stay where they are: {answer}");
+            assert!(
+                !answer.to_string().contains("checkout"),
+                "values stay where they are: {answer}"
+            );
         }
     }
-    let plan = call(&observe, "terraform_plan", question("", QUESTIONS[0].1)).await.unwrap();
+    let plan = call(&observe, "terraform_plan", question("", QUESTIONS[0].1))
+        .await
+        .unwrap();
     assert_eq!((&plan["serial"], &plan["plan"]["change"]), (&json!(7), &json!(1)));
     assert_eq!(plan["plan"]["changes"][0]["attributes"], json!(["input", "output"]));
-    let drift = call(&observe, "terraform_drift", question("", QUESTIONS[2].1)).await.unwrap();
+    let drift = call(&observe, "terraform_drift", question("", QUESTIONS[2].1))
+        .await
+        .unwrap();
     assert_eq!(drift["clean"], false);
     // What it says of the plan makes the action that applies it.
     let arguments = json!({"folder": "shop", "plan": "p1", "sha256": plan["sha256"], "lineage": plan["lineage"], "serial": plan["serial"]});
     let asked = action("terraform_apply", arguments).unwrap();
-    let dry = call(&observe, "terraform_dry_run", json!({"action": asked})).await.unwrap();
-    assert_eq!(dry["diff"], "0 to add, 1 to change, 0 to destroy\nupdate terraform_data.deploy: input, output");
+    let dry = call(&observe, "terraform_dry_run", json!({"action": asked}))
+        .await
+        .unwrap();
+    assert_eq!(
+        dry["diff"],
+        "0 to add, 1 to change, 0 to destroy\nupdate terraform_data.deploy: input, output"
+    );
     assert_eq!(dry["target"]["generation"], 7);
 }
 
@@ -173,7 +188,12 @@ async fn rubbish_and_too_much() {
     check("echo '<html>'", json!({}), later).await;
     check("echo '{}'", json!({}), later).await;
     check("echo '[]'; exit 0", json!({}), later).await;
-    check("head -c 2000000 /dev/zero", json!({"max_answer_bytes": 1 << 20}), refused).await;
+    check(
+        "head -c 2000000 /dev/zero",
+        json!({"max_answer_bytes": 1 << 20}),
+        refused,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -186,18 +206,35 @@ async fn only_what_is_configured_is_looked_at() {
     };
     check("terraform_state", json!({"folder": "other"}), "only these folders").await;
     for plan in ["../p1", "/etc/passwd", "-p1", ".p1", "", "p 1", "p1;id"] {
-        check("terraform_plan", json!({"folder": "shop", "plan": plan}), "no name of a saved plan").await;
+        check(
+            "terraform_plan",
+            json!({"folder": "shop", "plan": plan}),
+            "no name of a saved plan",
+        )
+        .await;
     }
-    check("terraform_plan", json!({"folder": "shop", "plan": "p2"}), "cannot be read").await;
+    check(
+        "terraform_plan",
+        json!({"folder": "shop", "plan": "p2"}),
+        "cannot be read",
+    )
+    .await;
     check("terraform_dry_run", json!({"action": apply(7)}), "another file by now").await;
-    check("terraform_dry_run", json!({"action": support::restart()}), "kubernetes_dry_run").await;
+    check(
+        "terraform_dry_run",
+        json!({"action": support::restart()}),
+        "kubernetes_dry_run",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_small_environment_is_handed_on() {
     let site = Site::of_script("env > seen; exit 1");
     let (observe, _) = site.tools(json!({"environment": ["LANG", "NOT_SET_ANYWHERE"]})).await;
-    call(&observe, "terraform_state", json!({"folder": "shop"})).await.unwrap_err();
+    call(&observe, "terraform_state", json!({"folder": "shop"}))
+        .await
+        .unwrap_err();
     let seen = site.read("seen");
     let mut names: Vec<&str> = seen.lines().filter_map(|line| line.split('=').next()).collect();
     names.sort_unstable();
@@ -233,14 +270,22 @@ async fn another_file_or_another_state_than_was_approved_is_not_applied() {
     let granted = approved(&action, &state);
     site.write("p1", "another plan");
     let failure = act.execute(granted).await.unwrap_err();
-    assert!(refused(&failure) && failure.to_string().contains("not the file that was approved"), "{failure}");
+    assert!(
+        refused(&failure) && failure.to_string().contains("not the file that was approved"),
+        "{failure}"
+    );
 
     site.write("p1", "a saved plan");
     let granted = approved(&action, &state);
-    let script = std::fs::read_to_string(&site.executable).unwrap().replace("\"serial\":7", "\"serial\":8");
+    let script = std::fs::read_to_string(&site.executable)
+        .unwrap()
+        .replace("\"serial\":7", "\"serial\":8");
     std::fs::write(&site.executable, script).unwrap();
     let failure = act.execute(granted).await.unwrap_err();
-    assert!(matches!(failure, ToolError::DidNotHappen { retry: false, .. }), "{failure:?}");
+    assert!(
+        matches!(failure, ToolError::DidNotHappen { retry: false, .. }),
+        "{failure:?}"
+    );
     assert!(!site.folder.path().join("applied").exists());
     // The state moved, and not to what the plan says: somebody else did that.
     assert!(!act.happened(&action, Uuid::nil(), Utc::now()).await.unwrap());
@@ -248,7 +293,10 @@ async fn another_file_or_another_state_than_was_approved_is_not_applied() {
 
 #[tokio::test]
 async fn an_apply_that_breaks_off_may_have_happened() {
-    for script in ["apply*) echo 'Error: password=hunter2' >&2; exit 1 ;;", "apply*) exec sleep 600 ;;"] {
+    for script in [
+        "apply*) echo 'Error: password=hunter2' >&2; exit 1 ;;",
+        "apply*) exec sleep 600 ;;",
+    ] {
         let site = Site::of_script(&good().replace("apply*) echo applied >> applied ;;", script));
         let (observe, act) = site.tools(json!({"apply_timeout_s": 1})).await;
         let action = action_now(&observe, "p1").await;
@@ -266,7 +314,11 @@ fn terraform(executable: &Path, folder: &Path, arguments: &[&str]) {
         .env("CHECKPOINT_DISABLE", "1")
         .output()
         .unwrap();
-    assert!(ended.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    assert!(
+        ended.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
 }
 
 const CODE: &str = r#"
@@ -292,38 +344,71 @@ async fn from_a_saved_plan_to_its_apply_with_the_real_library() {
     assert_eq!(first.to_string().split(" (").next().unwrap(), "apply the saved plan p1");
     assert!(!act.happened(&first, Uuid::nil(), Utc::now()).await.unwrap());
     let dry = observe.dry_run(&first).await.unwrap();
-    assert_eq!(dry.diff, "1 to add, 0 to change, 0 to destroy\ncreate terraform_data.deploy");
+    assert_eq!(
+        dry.diff,
+        "1 to add, 0 to change, 0 to destroy\ncreate terraform_data.deploy"
+    );
     let granted = approved(&first, &dry.target);
     let done = act.execute(granted).await.unwrap();
     assert!(done.note.ends_with("the state is at serial 1"), "{}", done.note);
     assert!(act.happened(&first, Uuid::nil(), Utc::now()).await.unwrap());
     let plans = observe.plans_of(&first).unwrap();
-    assert_eq!(plans.outcome(&first, Uuid::nil(), Utc::now()).await.unwrap().health, Health::Recovered);
-    let clean = call(&observe, "terraform_drift", json!({"folder": "shop"})).await.unwrap();
+    assert_eq!(
+        plans.outcome(&first, Uuid::nil(), Utc::now()).await.unwrap().health,
+        Health::Recovered
+    );
+    let clean = call(&observe, "terraform_drift", json!({"folder": "shop"}))
+        .await
+        .unwrap();
     assert_eq!(clean["clean"], true, "{clean}");
-    let state = call(&observe, "terraform_state", json!({"folder": "shop"})).await.unwrap();
-    assert_eq!((&state["serial"], &state["resources"]), (&json!(1), &json!(["terraform_data.deploy"])));
+    let state = call(&observe, "terraform_state", json!({"folder": "shop"}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&state["serial"], &state["resources"]),
+        (&json!(1), &json!(["terraform_data.deploy"]))
+    );
 
     // Once more: the state is another by now, and so is what an approval of that plan would stand on.
     let stale = observe.dry_run(&first).await.unwrap_err();
-    assert!(refused(&stale) && stale.to_string().contains("at serial 1, not at 0"), "{stale}");
+    assert!(
+        refused(&stale) && stale.to_string().contains("at serial 1, not at 0"),
+        "{stale}"
+    );
     let again = approved(&first, &observe.state(&first).await.unwrap());
     let failure = act.execute(again).await.unwrap_err();
-    assert!(failure.to_string().contains("apply of shop ended with 1"), "Terraform itself refuses a stale plan: {failure}");
+    assert!(
+        failure.to_string().contains("apply of shop ended with 1"),
+        "Terraform itself refuses a stale plan: {failure}"
+    );
 
     // Somebody edits the state: that is drift, and Terraform's plan brings it back.
-    let edited = site.read("terraform.tfstate").replace("\"replicas\": 3", "\"replicas\": 9");
+    let edited = site
+        .read("terraform.tfstate")
+        .replace("\"replicas\": 3", "\"replicas\": 9");
     site.write("terraform.tfstate", &edited.replace("\"serial\": 1", "\"serial\": 2"));
-    let drift = call(&observe, "terraform_drift", json!({"folder": "shop"})).await.unwrap();
-    assert_eq!((&drift["clean"], &drift["plan"]["change"]), (&json!(false), &json!(1)), "{drift}");
-    assert_eq!(site.read("terraform.tfstate").matches("\"serial\": 2").count(), 1, "looking writes nothing");
+    let drift = call(&observe, "terraform_drift", json!({"folder": "shop"}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&drift["clean"], &drift["plan"]["change"]),
+        (&json!(false), &json!(1)),
+        "{drift}"
+    );
+    assert_eq!(
+        site.read("terraform.tfstate").matches("\"serial\": 2").count(),
+        1,
+        "looking writes nothing"
+    );
     run(&["plan", "-input=false", "-no-color", "-out=p2"]);
     let second = action_now(&observe, "p2").await;
     let target = observe.state(&second).await.unwrap();
 
     // The answer is lost after the deed: whoever looks sees that it happened, and does not do it again.
     let real = site.executable.display();
-    let lossy = Site::of_script(&format!("case \"$1\" in apply) {real} \"$@\"; exit 9 ;; *) exec {real} \"$@\" ;; esac"));
+    let lossy = Site::of_script(&format!(
+        "case \"$1\" in apply) {real} \"$@\"; exit 9 ;; *) exec {real} \"$@\" ;; esac"
+    ));
     let lost = Site {
         executable: lossy.executable.clone(),
         ..site
@@ -332,6 +417,8 @@ async fn from_a_saved_plan_to_its_apply_with_the_real_library() {
     let failure = cut_off.execute(approved(&second, &target)).await.unwrap_err();
     assert!(matches!(failure, ToolError::MayHaveHappened { .. }), "{failure:?}");
     assert!(cut_off.happened(&second, Uuid::nil(), Utc::now()).await.unwrap());
-    let clean = call(&observe, "terraform_drift", json!({"folder": "shop"})).await.unwrap();
+    let clean = call(&observe, "terraform_drift", json!({"folder": "shop"}))
+        .await
+        .unwrap();
     assert_eq!(clean["clean"], true, "{clean}");
 }

@@ -4,9 +4,7 @@ use serde_json::Value;
 
 use super::{Purpose, Tool, arguments_of, json, observing, unknown};
 use crate::ToolError;
-use crate::github::security::{
-    AlertAnswer, AlertQuery, Change, ChangeSecrets, OneAlert, Security, SecurityAlert,
-};
+use crate::github::security::{AlertAnswer, AlertQuery, Change, ChangeSecrets, OneAlert, Security, SecurityAlert};
 use crate::observe::Observe;
 
 const ALERTS: &str = "github_security_alerts";

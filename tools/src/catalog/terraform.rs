@@ -32,7 +32,10 @@ pub(super) fn tools() -> Vec<Tool> {
             "terraform_plan",
             "What a saved plan would change: addresses and names of attributes, no values.",
         ),
-        observing::<OfFolder, State>("terraform_state", "The addresses of what stands in a state, and its serial."),
+        observing::<OfFolder, State>(
+            "terraform_state",
+            "The addresses of what stands in a state, and its serial.",
+        ),
         observing::<OfFolder, Drift>(
             "terraform_drift",
             "Whether the world is still what the code says, by planning without locking or writing a state.",

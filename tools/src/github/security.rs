@@ -38,7 +38,11 @@ pub enum AlertKind {
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 3] = [AlertKind::CodeScanning, AlertKind::Dependabot, AlertKind::SecretScanning];
+    pub const ALL: [AlertKind; 3] = [
+        AlertKind::CodeScanning,
+        AlertKind::Dependabot,
+        AlertKind::SecretScanning,
+    ];
 
     fn path(self) -> &'static str {
         match self {
@@ -206,7 +210,10 @@ impl Security for Github {
         };
         let mut alert = self.api.ask::<Written>(&path, hidden).await?.alert(one.kind);
         if one.kind == AlertKind::SecretScanning {
-            let places: Vec<Location> = self.api.ask(&format!("{path}/locations"), &[("per_page", "10")]).await?;
+            let places: Vec<Location> = self
+                .api
+                .ask(&format!("{path}/locations"), &[("per_page", "10")])
+                .await?;
             if let Some(details) = places.into_iter().find_map(|place| place.details) {
                 alert.path = details.path.map(|path| shown(&path));
                 alert.line = details.start_line;
@@ -375,7 +382,12 @@ impl Written {
         let dependency = self.dependency.unwrap_or_default();
         let advisory = self.security_advisory.unwrap_or_default();
         let vulnerability = self.security_vulnerability.unwrap_or_default();
-        let title = [advisory.summary, rule.description, self.secret_type_display_name, self.secret_type.clone()];
+        let title = [
+            advisory.summary,
+            rule.description,
+            self.secret_type_display_name,
+            self.secret_type.clone(),
+        ];
         let severity = [
             rule.security_severity_level,
             rule.severity,
@@ -386,12 +398,23 @@ impl Written {
             number: self.number,
             kind,
             state: shorten(&redact(&self.state), 40),
-            severity: severity.into_iter().flatten().next().map(|word| shorten(&redact(&word), 40)),
-            title: title.into_iter().flatten().next().map(|text| shown(&text)).unwrap_or_default(),
+            severity: severity
+                .into_iter()
+                .flatten()
+                .next()
+                .map(|word| shorten(&redact(&word), 40)),
+            title: title
+                .into_iter()
+                .flatten()
+                .next()
+                .map(|text| shown(&text))
+                .unwrap_or_default(),
             rule: rule.id.or(self.secret_type).map(|id| shown(&id)),
             package: dependency.package.map(|package| shown(&package.name)),
             affected: vulnerability.vulnerable_version_range.map(|range| shown(&range)),
-            fixed_in: vulnerability.first_patched_version.map(|fixed| shown(&fixed.identifier)),
+            fixed_in: vulnerability
+                .first_patched_version
+                .map(|fixed| shown(&fixed.identifier)),
             cve: advisory.cve_id.map(|id| shown(&id)),
             ghsa: advisory.ghsa_id.map(|id| shown(&id)),
             path: spot.path.or(dependency.manifest_path).map(|path| shown(&path)),
@@ -414,11 +437,18 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(LINK, link.parse().unwrap());
             let found = next_page(&headers);
-            assert_eq!(found.as_ref().map(|(a, b)| (a.as_str(), b.as_str())), expected, "{link}");
+            assert_eq!(
+                found.as_ref().map(|(a, b)| (a.as_str(), b.as_str())),
+                expected,
+                "{link}"
+            );
         };
         let page = |name: &str, rel: &str| format!(r#"<https://api.github.com/x?per_page=1&{name}>; rel="{rel}""#);
         check(&page("page=2", "next"), Some(("page", "2")));
-        check(&format!("{}, {}", page("before=a", "prev"), page("after=Y3V%3D", "next")), Some(("after", "Y3V=")));
+        check(
+            &format!("{}, {}", page("before=a", "prev"), page("after=Y3V%3D", "next")),
+            Some(("after", "Y3V=")),
+        );
         check(&page("page=2", "last"), None);
         check("nonsense; rel=\"next\"", None);
     }
@@ -427,8 +457,13 @@ mod tests {
     fn a_secret_is_not_taken_in() {
         let written = json!({"number": 2, "state": "open", "secret": "hunter2hunter2", "secret_type": "x_token",
             "secret_type_display_name": "X Token", "created_at": "2026-11-20T10:00:00Z"});
-        let alert = serde_json::from_value::<Written>(written).unwrap().alert(AlertKind::SecretScanning);
-        assert_eq!((alert.title.as_str(), alert.rule.as_deref()), ("X Token", Some("x_token")));
+        let alert = serde_json::from_value::<Written>(written)
+            .unwrap()
+            .alert(AlertKind::SecretScanning);
+        assert_eq!(
+            (alert.title.as_str(), alert.rule.as_deref()),
+            ("X Token", Some("x_token"))
+        );
         assert!(!format!("{alert:?}").contains("hunter2"));
     }
 }

@@ -86,12 +86,20 @@ mod tests {
         let ids: BTreeSet<&str> = detectors().iter().map(|one| one.id.as_str()).collect();
         assert_eq!(ids.len(), detectors().len(), "an id is there twice");
         for detector in detectors() {
-            assert!(!detector.finds_in.is_empty() && !detector.spares.is_empty(), "{}", detector.id);
+            assert!(
+                !detector.finds_in.is_empty() && !detector.spares.is_empty(),
+                "{}",
+                detector.id
+            );
             let finds = |text: &str| in_text(text, "here").iter().any(|one| one.detector == detector.id);
             for text in &detector.finds_in {
                 assert!(finds(text), "{} misses {text}", detector.id);
                 assert!(redact(text).contains(REDACTED), "{} does not hide {text}", detector.id);
-                assert!(in_text(&redact(text), "here").is_empty(), "found again in {}", redact(text));
+                assert!(
+                    in_text(&redact(text), "here").is_empty(),
+                    "found again in {}",
+                    redact(text)
+                );
             }
             for text in &detector.spares {
                 assert!(!finds(text), "{} finds {text}", detector.id);
@@ -104,8 +112,15 @@ mod tests {
         // A detector that finds what no detector hides would tell of a secret that stands there for all to read.
         for detector in detectors() {
             for text in &detector.finds_in {
-                let found = detector.regex.captures(text).expect("the regex alone matches its example");
-                let secret = found.name("secret").expect("a group `secret`").as_str().trim_matches(['"', '\'']);
+                let found = detector
+                    .regex
+                    .captures(text)
+                    .expect("the regex alone matches its example");
+                let secret = found
+                    .name("secret")
+                    .expect("a group `secret`")
+                    .as_str()
+                    .trim_matches(['"', '\'']);
                 assert!(!redact(text).contains(secret), "{}: {}", detector.id, redact(text));
             }
         }

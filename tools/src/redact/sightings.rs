@@ -106,7 +106,11 @@ impl Seen {
     fn whole(&mut self, text: &str, place: &str) {
         let text = &text[..text.floor_char_boundary(1 << 20)];
         for detector in detectors().iter().filter(|one| one.id == "private-key") {
-            for found in detector.regex.find_iter(text).filter(|found| found.as_str().contains('\n')) {
+            for found in detector
+                .regex
+                .find_iter(text)
+                .filter(|found| found.as_str().contains('\n'))
+            {
                 let line = text[..found.start()].matches('\n').count() + 1;
                 self.add(detector, format!("{place}, line {line}"), found.as_str());
             }
@@ -171,7 +175,9 @@ mod tests {
 
     #[test]
     fn a_diff_tells_the_line_of_the_new_file() {
-        let patch = format!("@@ -1,3 +10,4 @@ fn main\n a\n-old {TOKEN}\n+new\n+let t = \"{TOKEN}\";\n b\n+x {TOKEN}\n\\ No newline");
+        let patch = format!(
+            "@@ -1,3 +10,4 @@ fn main\n a\n-old {TOKEN}\n+new\n+let t = \"{TOKEN}\";\n b\n+x {TOKEN}\n\\ No newline"
+        );
         let places: Vec<String> = in_diff(&patch, "src/a.rs").into_iter().map(|one| one.place).collect();
         assert_eq!(places, ["src/a.rs:12", "src/a.rs:14"]);
     }

@@ -46,7 +46,10 @@ impl<'a> Asked<'a> {
                 lineage,
                 serial: *serial,
             }),
-            other => Err(ToolError::refused(TOOL, format!("it is no action on Terraform: {other}"))),
+            other => Err(ToolError::refused(
+                TOOL,
+                format!("it is no action on Terraform: {other}"),
+            )),
         }
     }
 }
@@ -85,7 +88,10 @@ impl Terraform {
             true => Ok(saved),
             false => Err(ToolError::refused(
                 TOOL,
-                format!("the saved plan {} is another file by now: its hash is {}", asked.plan, saved.sha256),
+                format!(
+                    "the saved plan {} is another file by now: its hash is {}",
+                    asked.plan, saved.sha256
+                ),
             )),
         }
     }
@@ -100,7 +106,10 @@ impl Terraform {
         }
         let copied = self.copied(folder, asked.plan).await?;
         if copied.sha256 != asked.sha256 {
-            return Err(ToolError::refused(TOOL, "the saved plan is another file by now, so nobody can tell what it did"));
+            return Err(ToolError::refused(
+                TOOL,
+                "the saved plan is another file by now, so nobody can tell what it did",
+            ));
         }
         let (planned, _) = self.read_plan(folder, &copied.file).await?;
         Ok(plan::carried_out(&planned, &self.values(folder).await?))
@@ -137,14 +146,23 @@ impl Plans for Terraform {
         self.writable(asked.folder)?;
         let saved = self.looked_at(&asked).await?;
         if (saved.lineage.as_str(), saved.serial) != (asked.lineage, asked.serial) {
-            let cause = format!("the state is at serial {}, not at {}: look at the plan again", saved.serial, asked.serial);
+            let cause = format!(
+                "the state is at serial {}, not at {}: look at the plan again",
+                saved.serial, asked.serial
+            );
             return Err(ToolError::refused(TOOL, cause));
         }
         if saved.plan.touches() == 0 && saved.plan.outputs.is_empty() {
-            return Err(ToolError::refused(TOOL, format!("the saved plan {} changes nothing", asked.plan)));
+            return Err(ToolError::refused(
+                TOOL,
+                format!("the saved plan {} changes nothing", asked.plan),
+            ));
         }
         if !saved.plan.applyable {
-            return Err(ToolError::refused(TOOL, format!("Terraform says that {} cannot be applied", asked.plan)));
+            return Err(ToolError::refused(
+                TOOL,
+                format!("Terraform says that {} cannot be applied", asked.plan),
+            ));
         }
         Ok(DryRun {
             diff: saved.plan.lines(),
@@ -208,7 +226,10 @@ impl Acting for Applier {
         let file = copied.file.to_string_lossy();
         terraform
             .program
-            .deed(folder, &["apply", "-input=false", "-no-color", "-lock-timeout=30s", &file])
+            .deed(
+                folder,
+                &["apply", "-input=false", "-no-color", "-lock-timeout=30s", &file],
+            )
             .await?;
         // It is done whatever the next question brings: a serial that nobody could read is 0.
         let (lineage, serial) = terraform.standing(folder).await.unwrap_or_default();

@@ -48,7 +48,10 @@ pub struct Change {
 impl Plan {
     /// `1 to add, 2 to change, 0 to destroy`.
     pub fn summary(&self) -> String {
-        format!("{} to add, {} to change, {} to destroy", self.add, self.change, self.destroy)
+        format!(
+            "{} to add, {} to change, {} to destroy",
+            self.add, self.change, self.destroy
+        )
     }
 
     /// Changes that applying makes.
@@ -90,11 +93,18 @@ pub fn read(json: &Value, limit: usize) -> Result<Plan, String> {
         };
         entries.iter().map(|entry| change(entry, name)).collect()
     };
-    let acts = |change: &Change| change.actions.iter().any(|one| !matches!(one.as_str(), "no-op" | "read"));
+    let acts = |change: &Change| {
+        change
+            .actions
+            .iter()
+            .any(|one| !matches!(one.as_str(), "no-op" | "read"))
+    };
     let mut changes: Vec<Change> = listed("resource_changes")?.into_iter().filter(acts).collect();
     let mut drift: Vec<Change> = listed("resource_drift")?.into_iter().filter(acts).collect();
     let count = |action: &str| {
-        let of = changes.iter().filter(|change| change.actions.iter().any(|one| one == action));
+        let of = changes
+            .iter()
+            .filter(|change| change.actions.iter().any(|one| one == action));
         u32::try_from(of.count()).unwrap_or(u32::MAX)
     };
     let mut outputs: Vec<String> = json["output_changes"]
@@ -125,7 +135,9 @@ pub fn read(json: &Value, limit: usize) -> Result<Plan, String> {
 
 fn change(entry: &Value, list: &str) -> Result<Change, String> {
     let text = |value: &Value, name: &str| -> Result<String, String> {
-        let found = value[name].as_str().ok_or_else(|| format!("an entry of {list} has no {name}"))?;
+        let found = value[name]
+            .as_str()
+            .ok_or_else(|| format!("an entry of {list} has no {name}"))?;
         Ok(shown(found))
     };
     let actions = entry["change"]["actions"].as_array();
@@ -183,7 +195,11 @@ pub(super) fn carried_out(plan: &Value, state: &Value) -> bool {
     let changes = plan["resource_changes"].as_array().into_iter().flatten();
     let mut touched = 0;
     let fits = changes
-        .filter(|entry| entry["change"]["actions"].as_array().is_some_and(|actions| actions.iter().any(writes)))
+        .filter(|entry| {
+            entry["change"]["actions"]
+                .as_array()
+                .is_some_and(|actions| actions.iter().any(writes))
+        })
         .all(|entry| {
             touched += 1;
             let address = entry["address"].as_str().unwrap_or_default();
@@ -192,12 +208,18 @@ pub(super) fn carried_out(plan: &Value, state: &Value) -> bool {
                 None => !standing.contains_key(address),
                 Some(after) => standing.get(address).is_some_and(|values| {
                     let known = |(name, _): &(&String, &Value)| !unknown(&change["after_unknown"][name.as_str()]);
-                    after.iter().filter(known).all(|(name, value)| values.get(name) == Some(value))
+                    after
+                        .iter()
+                        .filter(known)
+                        .all(|(name, value)| values.get(name) == Some(value))
                 }),
             }
         });
     // A plan that changes outputs alone leaves nothing to see here; the state's serial has told that something was written.
-    fits && (touched > 0 || plan["output_changes"].as_object().is_some_and(|outputs| !outputs.is_empty()))
+    fits && (touched > 0
+        || plan["output_changes"]
+            .as_object()
+            .is_some_and(|outputs| !outputs.is_empty()))
 }
 
 fn writes(action: &Value) -> bool {
@@ -222,11 +244,26 @@ mod tests {
         let json: Value = serde_json::from_str(RECORDED).unwrap();
         let plan = read(&json, 500).unwrap();
         assert_eq!(plan.summary(), "0 to add, 1 to change, 0 to destroy");
-        assert_eq!((plan.drift.len(), plan.outputs.as_slice(), plan.applyable), (0, &["r".to_owned()][..], true));
+        assert_eq!(
+            (plan.drift.len(), plan.outputs.as_slice(), plan.applyable),
+            (0, &["r".to_owned()][..], true)
+        );
         let change = &plan.changes[0];
-        assert_eq!((change.address.as_str(), change.kind.as_str()), ("terraform_data.deploy", "terraform_data"));
-        assert_eq!((change.actions.as_slice(), change.attributes.as_slice()), (&["update".to_owned()][..], &["input".to_owned(), "output".to_owned()][..]));
-        assert_eq!(plan.lines(), "0 to add, 1 to change, 0 to destroy\nupdate terraform_data.deploy: input, output");
+        assert_eq!(
+            (change.address.as_str(), change.kind.as_str()),
+            ("terraform_data.deploy", "terraform_data")
+        );
+        assert_eq!(
+            (change.actions.as_slice(), change.attributes.as_slice()),
+            (
+                &["update".to_owned()][..],
+                &["input".to_owned(), "output".to_owned()][..]
+            )
+        );
+        assert_eq!(
+            plan.lines(),
+            "0 to add, 1 to change, 0 to destroy\nupdate terraform_data.deploy: input, output"
+        );
         assert!(!format!("{plan:?}").contains("checkout"), "values stay where they are");
     }
 
@@ -264,9 +301,7 @@ mod tests {
     #[test]
     fn carried_out_or_not() {
         let plan: Value = serde_json::from_str(RECORDED).unwrap();
-        let state = |values: Value| {
-            json!({"format_version": "1.0", "values": {"root_module": {"resources": [{"address": "terraform_data.deploy", "values": values}]}}})
-        };
+        let state = |values: Value| json!({"format_version": "1.0", "values": {"root_module": {"resources": [{"address": "terraform_data.deploy", "values": values}]}}});
         let id = "1868fe91-0eba-0e11-25b0-e180901b8732";
         let with = |replicas: u32| {
             json!({"id": id, "input": {"name": "checkout", "replicas": replicas},
@@ -276,7 +311,8 @@ mod tests {
         assert!(!carried_out(&plan, &state(with(9))));
         assert!(!carried_out(&plan, &json!({"format_version": "1.0"})));
         let mut destroys = plan.clone();
-        destroys["resource_changes"][0]["change"] = json!({"actions": ["delete"], "before": {}, "after": null, "after_unknown": {}});
+        destroys["resource_changes"][0]["change"] =
+            json!({"actions": ["delete"], "before": {}, "after": null, "after_unknown": {}});
         assert!(carried_out(&destroys, &json!({"format_version": "1.0"})));
         assert!(!carried_out(&destroys, &state(with(3))));
     }

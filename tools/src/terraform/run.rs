@@ -39,12 +39,18 @@ impl Program {
         if !settings.executable.is_absolute() {
             return Err(ToolError::refused(TOOL, "executable is no absolute path"));
         }
-        let handed = ALWAYS.into_iter().chain(settings.environment.iter().map(String::as_str));
+        let handed = ALWAYS
+            .into_iter()
+            .chain(settings.environment.iter().map(String::as_str));
         let mut environment: Vec<(OsString, OsString)> = handed
             .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
             .collect();
         // It asks nobody, and nobody for a newer version of itself.
-        for (name, value) in [("TF_IN_AUTOMATION", "1"), ("TF_INPUT", "0"), ("CHECKPOINT_DISABLE", "1")] {
+        for (name, value) in [
+            ("TF_IN_AUTOMATION", "1"),
+            ("TF_INPUT", "0"),
+            ("CHECKPOINT_DISABLE", "1"),
+        ] {
             environment.push((name.into(), value.into()));
         }
         Ok(Program {
@@ -57,14 +63,22 @@ impl Program {
     }
 
     /// Asks; `good`: exit codes that are answers.
-    pub async fn question(&self, folder: &TerraformFolder, arguments: &[&str], good: &[i32]) -> Result<Ended, ToolError> {
+    pub async fn question(
+        &self,
+        folder: &TerraformFolder,
+        arguments: &[&str],
+        good: &[i32],
+    ) -> Result<Ended, ToolError> {
         let ended = self.run(folder, arguments, self.timeout).await;
         let ended = ended.map_err(|failure| failure.of_a_question(TOOL))?;
         match good.contains(&ended.code) {
             true => Ok(ended),
             false => Err(ToolError::refused(
                 TOOL,
-                format!("{} of {} ended with {}: {}", arguments[0], folder.name, ended.code, ended.said),
+                format!(
+                    "{} of {} ended with {}: {}",
+                    arguments[0], folder.name, ended.code, ended.said
+                ),
             )),
         }
     }
@@ -106,7 +120,10 @@ impl Program {
             };
             let said = async { Ok(taken(stderr, SAID).await) };
             let (stdout, said) = tokio::try_join!(answer, said)?;
-            let status = child.wait().await.map_err(|fault| Failure::NoAnswer(fault.to_string()))?;
+            let status = child
+                .wait()
+                .await
+                .map_err(|fault| Failure::NoAnswer(fault.to_string()))?;
             let said = String::from_utf8_lossy(&said.bytes).into_owned();
             Ok(Ended {
                 code: status.code().unwrap_or(-1),

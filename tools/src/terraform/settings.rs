@@ -66,7 +66,9 @@ impl TerraformSettings {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if !self.executable.is_absolute() {
-            faults.push("executable is no absolute path: write where the program is, such as `/usr/bin/terraform`".to_owned());
+            faults.push(
+                "executable is no absolute path: write where the program is, such as `/usr/bin/terraform`".to_owned(),
+            );
         }
         if self.folders.is_empty() {
             faults.push("folders is empty: write the folders that may be looked at".to_owned());
@@ -75,10 +77,14 @@ impl TerraformSettings {
             let name = &folder.name;
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             if name.is_empty() || name.len() > 63 || !name.bytes().all(plain) {
-                faults.push(format!("folders holds the name `{name}`: small letters, digits and `-`, at most 63"));
+                faults.push(format!(
+                    "folders holds the name `{name}`: small letters, digits and `-`, at most 63"
+                ));
             }
             if self.folders[..place].iter().any(|other| other.name == *name) {
-                faults.push(format!("folders holds the name `{name}` twice: give each folder its own"));
+                faults.push(format!(
+                    "folders holds the name `{name}` twice: give each folder its own"
+                ));
             }
             for (key, path) in [("path", Some(&folder.path)), ("plans", folder.plans.as_ref())] {
                 if path.is_some_and(|path| !path.is_absolute()) {
@@ -91,7 +97,9 @@ impl TerraformSettings {
             !name.is_empty() && name.bytes().all(plain)
         };
         for name in self.environment.iter().filter(|name| !variable(name)) {
-            faults.push(format!("environment holds `{name}`, which is no name of a variable: write names, not values"));
+            faults.push(format!(
+                "environment holds `{name}`, which is no name of a variable: write names, not values"
+            ));
         }
         for (key, value) in [
             ("timeout_s", self.timeout_s),
@@ -124,8 +132,14 @@ mod tests {
             }
         };
         let shop = json!({"name": "shop", "path": "/srv/shop"});
-        check(json!({"executable": "/usr/bin/terraform", "folders": [shop], "environment": ["AWS_PROFILE"]}), &[]);
-        check(json!({"executable": "terraform", "folders": [shop]}), &["no absolute path"]);
+        check(
+            json!({"executable": "/usr/bin/terraform", "folders": [shop], "environment": ["AWS_PROFILE"]}),
+            &[],
+        );
+        check(
+            json!({"executable": "terraform", "folders": [shop]}),
+            &["no absolute path"],
+        );
         check(json!({"executable": "/t"}), &["folders is empty"]);
         check(
             json!({"executable": "/t", "folders": [shop, shop], "environment": ["A=b"], "timeout_s": 0}),

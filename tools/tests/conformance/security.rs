@@ -58,8 +58,15 @@ async fn alerts_come_by_pages_and_no_secret_with_them() {
     let dependencies = list(json!({"kind": "dependabot"})).await.unwrap();
     assert_eq!(dependencies["alerts"][0]["cve"], "CVE-2021-23337");
     assert_eq!(dependencies["alerts"][0]["fixed_in"], "4.17.21");
-    assert_eq!(list(json!({"kind": "code_scanning"})).await.unwrap()["alerts"], json!([]));
-    for refused_one in [json!({"limit": 0}), json!({"limit": 501}), json!({"repository": "shop/other"})] {
+    assert_eq!(
+        list(json!({"kind": "code_scanning"})).await.unwrap()["alerts"],
+        json!([])
+    );
+    for refused_one in [
+        json!({"limit": 0}),
+        json!({"limit": 501}),
+        json!({"repository": "shop/other"}),
+    ] {
         assert!(refused(&list(refused_one).await.unwrap_err()));
     }
     let one = json!({"repository": REPOSITORY, "kind": "secret_scanning", "number": 4});
@@ -69,10 +76,15 @@ async fn alerts_come_by_pages_and_no_secret_with_them() {
         assert_eq!(&one[name], value, "{one}");
     }
     for told in [&five, &all, &one] {
-        assert!(!told.to_string().contains(LEAKED.0) && !told.to_string().contains(LEAKED.1), "{told}");
+        assert!(
+            !told.to_string().contains(LEAKED.0) && !told.to_string().contains(LEAKED.1),
+            "{told}"
+        );
     }
     let asked = bench.world.state().requests.clone();
-    let of_secrets = asked.iter().filter(|seen| seen.uri.contains("secret-scanning") && !seen.uri.contains("locations"));
+    let of_secrets = asked
+        .iter()
+        .filter(|seen| seen.uri.contains("secret-scanning") && !seen.uri.contains("locations"));
     assert!(of_secrets.into_iter().all(|seen| seen.uri.contains("hide_secret=true")));
 }
 
@@ -85,12 +97,20 @@ async fn secrets_of_a_change_are_told_by_place_alone() {
         json!([{"detector": "github-token", "place": "src/part2.rs:11", "mask": "[redacted, 40 characters]"}])
     );
     assert_eq!((&found["files"], &found["unseen"]), (&json!(2), &json!(0)));
-    bench.world.state().loki.lines.push(line(json!({"app": "leaky"}), 1, &format!("sent {}", leaked())));
+    bench
+        .world
+        .state()
+        .loki
+        .lines
+        .push(line(json!({"app": "leaky"}), 1, &format!("sent {}", leaked())));
     let mut arguments = question("logs_search").1;
     arguments["service"] = "leaky".into();
     let lines = call(&bench.observe, "logs_search", arguments).await.unwrap();
     assert_eq!(lines["lines"][0]["secrets"][0]["detector"], "github-token");
     for told in [&found, &lines] {
-        assert!(!told.to_string().contains(LEAKED.0) && !told.to_string().contains(LEAKED.1), "{told}");
+        assert!(
+            !told.to_string().contains(LEAKED.0) && !told.to_string().contains(LEAKED.1),
+            "{told}"
+        );
     }
 }
