@@ -165,19 +165,19 @@ fn from_a_leaked_secret_to_the_evidence() {
     assert_eq!(api(&site, "/compliance/SOC2:CC9.9").0, 404);
 
     // The running one hands the pack out, and so does the log alone: the same bytes each time.
-    let file = |name: &str| site.aegis.folder.join(name).display().to_string();
-    let evidence = |name: &str| {
-        let (code, out, err) = site
-            .aegis
-            .run(&["compliance", "evidence", "SOC2:CC6.1", "--out", &file(name)]);
+    let folder = site.aegis.folder.clone();
+    let file = |name: &str| folder.join(name).display().to_string();
+    let evidence = |site: &Site, name: &str| {
+        let arguments = ["compliance", "evidence", "SOC2:CC6.1", "--out", &file(name)];
+        let (code, out, err) = site.aegis.run(&arguments);
         assert_eq!(code, 0, "{out}{err}");
         std::fs::read(file(name)).unwrap()
     };
-    let first = evidence("first.json");
+    let first = evidence(&site, "first.json");
     let (status, served) = http_get(site.aegis.gateway, "/api/v1/compliance/SOC2:CC6.1/evidence").unwrap();
     assert_eq!((status, served.as_bytes()), (200, first.as_slice()));
     site.aegis.program.as_mut().unwrap().terminate();
-    let stopped = [evidence("second.json"), evidence("third.json")];
+    let stopped = [evidence(&site, "second.json"), evidence(&site, "third.json")];
     assert_eq!(stopped[0], stopped[1]);
     let (code, out, err) = site.aegis.run(&["compliance", "verify", &file("third.json")]);
     assert_eq!(code, 0, "{out}{err}");
