@@ -31,7 +31,10 @@ pub async fn traced(request: Request, next: Next) -> Response {
             .with("http.response.status_code", u32::from(response.status().as_u16()));
         span.ended_at = WallClock.now();
         span.parent = caller.map(|caller| caller.span);
-        span.error = response.status().is_server_error().then(|| response.status().to_string());
+        span.error = response
+            .status()
+            .is_server_error()
+            .then(|| response.status().to_string());
         trace::record(span);
     }
     if let Ok(value) = HeaderValue::try_from(context.to_string()) {

@@ -27,18 +27,29 @@ pub fn root(incident: IncidentId) -> u64 {
 
 /// The record of `events.raw` (or `logs`) that `origin` names, as it bears on an incident.
 pub fn received(incident: IncidentId, origin: Origin) -> u64 {
-    span(format_args!("received/{incident}/{}/{}", origin.partition, origin.offset))
+    span(format_args!(
+        "received/{incident}/{}/{}",
+        origin.partition, origin.offset
+    ))
 }
 
 /// The signal that came of one element of a record.
 pub fn normalized(incident: IncidentId, origin: Origin) -> u64 {
-    let Origin { partition, offset, index } = origin;
+    let Origin {
+        partition,
+        offset,
+        index,
+    } = origin;
     span(format_args!("normalized/{incident}/{partition}/{offset}/{index}"))
 }
 
 /// What dedupe let through of it.
 pub fn deduped(incident: IncidentId, origin: Origin) -> u64 {
-    let Origin { partition, offset, index } = origin;
+    let Origin {
+        partition,
+        offset,
+        index,
+    } = origin;
     span(format_args!("deduped/{incident}/{partition}/{offset}/{index}"))
 }
 
@@ -87,7 +98,11 @@ mod tests {
     fn frozen_vectors() {
         // A trace that is told again after an upgrade must have the ids that it had.
         let incident = IncidentId(Uuid::from_u128(0x0198_f0c2_7a55_5b5e_9a55_3f1d_5a0a_6e11));
-        let origin = Origin { partition: 1, offset: 42, index: 3 };
+        let origin = Origin {
+            partition: 1,
+            offset: 42,
+            index: 3,
+        };
         assert_eq!(trace_id(incident), "0198f0c27a555b5e9a553f1d5a0a6e11");
         assert_eq!(format!("{:032x}", trace_of(incident)), trace_id(incident));
         let found = [
@@ -106,5 +121,16 @@ mod tests {
         assert_eq!(found, FROZEN);
     }
 
-    const FROZEN: [&str; 10] = ["", "", "", "", "", "", "", "", "", ""];
+    const FROZEN: [&str; 10] = [
+        "84ff1059d7312b40",
+        "0703e70b4296b071",
+        "fc60479eba40edd7",
+        "8d2af9608ea4e766",
+        "b49dbe7df4ba050f",
+        "cb706e66eaf8acc2",
+        "5d269460fa5f8f9b",
+        "af752e9fded13435",
+        "baa4ba2957a1f981",
+        "6d3db6aabebe0770",
+    ];
 }

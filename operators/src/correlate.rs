@@ -32,7 +32,9 @@ mod suspects;
 use std::collections::BTreeMap;
 
 use model::command::IncidentCommand;
-use model::{EpisodeId, Fact, IncidentId, Origin, Severity, SignalBatch, SignalKind, SignalRow, TransitionKind, topics};
+use model::{
+    EpisodeId, Fact, IncidentId, Origin, Severity, SignalBatch, SignalKind, SignalRow, TransitionKind, topics,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::human::HumanDuration;

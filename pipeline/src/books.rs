@@ -68,7 +68,11 @@ impl Sink for Books {
 
     async fn write(&mut self, _: &LogId, batches: &[SinkBatch]) -> Result<Vec<SinkReject>, SinkError> {
         for batch in batches {
-            for record in batch.records.iter().filter(|record| record.header(stream::progress::KIND_HEADER).is_none()) {
+            for record in batch
+                .records
+                .iter()
+                .filter(|record| record.header(stream::progress::KIND_HEADER).is_none())
+            {
                 metrics::counter!("aegis_conservation_checked_total").increment(1);
                 let read = serde_json::from_slice::<AccountingRecord>(&record.value);
                 let (fault, what) = match &read {

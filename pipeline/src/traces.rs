@@ -78,7 +78,9 @@ pub async fn run_aside(sink: Box<dyn Sink>, runtime: &Runtime, stop: Cancellatio
     };
     if let Err(error) = run_sink(sink, dead_letters(), aside, Mode::Live, stop.clone()).await {
         tracing::error!(sink = name, %error, "stopped; everything else goes on");
-        runtime.health.degraded(&format!("sink.{name}"), Some(error.to_string()));
+        runtime
+            .health
+            .degraded(&format!("sink.{name}"), Some(error.to_string()));
         stop.cancelled().await;
     }
 }

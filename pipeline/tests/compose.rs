@@ -341,10 +341,18 @@ fn aegis_does_not_feed_itself() {
     let collector = yaml("dashboards/compose/collector.yml");
     let port = |receiver: &str| {
         let endpoint = &collector["receivers"][receiver]["protocols"]["grpc"]["endpoint"];
-        endpoint.as_str().and_then(|at| at.rsplit_once(':')).expect("a port").1.to_owned()
+        endpoint
+            .as_str()
+            .and_then(|at| at.rsplit_once(':'))
+            .expect("a port")
+            .1
+            .to_owned()
     };
     let own = port("otlp/aegis");
-    assert!(aegis.contains(&format!("otlp_endpoint = \"http://collector:{own}\"")), "{aegis}");
+    assert!(
+        aegis.contains(&format!("otlp_endpoint = \"http://collector:{own}\"")),
+        "{aegis}"
+    );
     let names = |list: &Value| -> Vec<String> {
         let names = list.as_array().expect("a list").iter();
         names.map(|name| name.as_str().expect("a name").to_owned()).collect()
@@ -353,13 +361,25 @@ fn aegis_does_not_feed_itself() {
     for (name, pipeline) in collector["service"]["pipelines"].as_object().expect("pipelines") {
         if names(&pipeline["receivers"]).contains(&"otlp/aegis".to_owned()) {
             let exporters = names(&pipeline["exporters"]);
-            assert!(exporters.iter().all(|to| !to.contains("aegis")), "{name}: {exporters:?}");
+            assert!(
+                exporters.iter().all(|to| !to.contains("aegis")),
+                "{name}: {exporters:?}"
+            );
             carried.extend(exporters);
         }
     }
-    assert_eq!(carried, BTreeSet::from(["otlp_grpc/jaeger".to_owned(), "otlp_http/loki".to_owned()]));
-    let published = project["services"]["collector"]["ports"].as_array().into_iter().flatten();
-    assert!(published.clone().all(|port| port["published"] != own.as_str()), "nobody else comes in there");
+    assert_eq!(
+        carried,
+        BTreeSet::from(["otlp_grpc/jaeger".to_owned(), "otlp_http/loki".to_owned()])
+    );
+    let published = project["services"]["collector"]["ports"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    assert!(
+        published.clone().all(|port| port["published"] != own.as_str()),
+        "nobody else comes in there"
+    );
 }
 
 /// Qdrant's image has no program that asks over HTTP, so its check is bash: it believes an answer of 200 and nothing else.

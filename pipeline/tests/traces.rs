@@ -1,8 +1,8 @@
 //! Traces and log lines of the running product, received by a real OpenTelemetry collector; the alert rules' metrics, on the same program.
 
-mod support;
 #[path = "traces/collector.rs"]
 mod collector;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,9 @@ fn parents(spans: &BTreeMap<String, Span>) -> BTreeMap<String, BTreeSet<String>>
     for span in spans.values() {
         let above = match span.text("parentSpanId") {
             "" => String::new(),
-            id => spans.get(id).map_or_else(|| "?".to_owned(), |span| span.text("name").to_owned()),
+            id => spans
+                .get(id)
+                .map_or_else(|| "?".to_owned(), |span| span.text("name").to_owned()),
         };
         parents.entry(span.text("name").to_owned()).or_default().insert(above);
     }
@@ -44,7 +46,9 @@ fn parents(spans: &BTreeMap<String, Span>) -> BTreeMap<String, BTreeSet<String>>
 #[test]
 fn one_trace_from_the_webhook_to_the_notification_whatever_dies() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(collector) = Collector::start(&folder.path().join("collector")) else { return };
+    let Some(collector) = Collector::start(&folder.path().join("collector")) else {
+        return;
+    };
     let nobody = free_port();
     let extra = |url: &str| {
         format!(
@@ -64,11 +68,20 @@ fn one_trace_from_the_webhook_to_the_notification_whatever_dies() {
     let mut firing = site.firing();
     firing["alerts"][0]["annotations"]["description"] = json!(format!("password={SECRET} of the api-server"));
     firing["alerts"][0]["annotations"]["summary"] = json!(format!("High Memory Usage, token={SECRET}-title"));
-    let headers = format!("Content-Type: application/json\r\ntraceparent: {CALLER}\r\nAuthorization: Bearer {SECRET}-sender\r\n");
-    let sent = http(site.aegis.dispatcher, "POST", "/webhooks/alertmanager", &headers, &firing.to_string());
+    let headers =
+        format!("Content-Type: application/json\r\ntraceparent: {CALLER}\r\nAuthorization: Bearer {SECRET}-sender\r\n");
+    let sent = http(
+        site.aegis.dispatcher,
+        "POST",
+        "/webhooks/alertmanager",
+        &headers,
+        &firing.to_string(),
+    );
     assert!(sent.is_some_and(|(status, _)| (200..300).contains(&status)));
     let mut program = site.aegis.program.take().expect("started");
-    wait_for("death behind the first spans", PATIENCE, || (!program.running()).then_some(()));
+    wait_for("death behind the first spans", PATIENCE, || {
+        (!program.running()).then_some(())
+    });
     let first_life = program.log();
     site.aegis.set_env("AEGIS_TEST_FAILPOINT", None);
     site.aegis.start();
@@ -103,7 +116,9 @@ fn one_trace_from_the_webhook_to_the_notification_whatever_dies() {
         let now = parents(&spans);
         let whole = expected.iter().all(|(name, _)| now.contains_key(*name))
             && now.keys().any(|name| name.starts_with("tool "))
-            && spans.values().any(|span| span.attribute("aegis.event") == Some("closed"));
+            && spans
+                .values()
+                .any(|span| span.attribute("aegis.event") == Some("closed"));
         if now != found {
             eprintln!("{now:#?}");
             found = now;
@@ -114,29 +129,49 @@ fn one_trace_from_the_webhook_to_the_notification_whatever_dies() {
         let above: BTreeSet<String> = above.iter().map(|name| (*name).to_owned()).collect();
         assert_eq!(found[*name], above, "{name}");
     }
-    assert!(found.values().flatten().all(|above| above != "?"), "no span hangs in the air: {found:#?}");
+    assert!(
+        found.values().flatten().all(|above| above != "?"),
+        "no span hangs in the air: {found:#?}"
+    );
     let under: BTreeSet<&str> = found["notify"].iter().map(String::as_str).collect();
-    assert!(under.contains("incident opened") && under.contains("remediation proposed"), "{under:?}");
+    assert!(
+        under.contains("incident opened") && under.contains("remediation proposed"),
+        "{under:?}"
+    );
     for (name, above) in &found {
         if name.starts_with("tool ") {
-            assert!(above.iter().all(|above| above.starts_with("agent ")), "{name}: {above:?}");
+            assert!(
+                above.iter().all(|above| above.starts_with("agent ")),
+                "{name}: {above:?}"
+            );
         }
     }
     // What was sent before the death was sent again, as the same spans; nothing stands under two ids.
     let all = collector.heard.spans(&trace);
     assert!(all.len() > spans.len(), "something was told twice");
     // Of what is tried again (a step, a delivery) the second try took its own time.
-    let tried = |span: &&Span| ["agent", "tool", "deliver", "remediation"].iter().any(|what| span.text("name").starts_with(what));
+    let tried = |span: &&Span| {
+        ["agent", "tool", "deliver", "remediation"]
+            .iter()
+            .any(|what| span.text("name").starts_with(what))
+    };
     for span in all.iter().filter(|span| !tried(span)) {
         assert_eq!(spans[span.text("spanId")], *span, "what is told again is the same");
     }
     let mut things = BTreeSet::new();
     // An agent may ask the same twice.
     for span in spans.values().filter(|span| !span.text("name").starts_with("tool")) {
-        let thing = (span.text("name"), span.0["attributes"].to_string(), span.text("parentSpanId"));
+        let thing = (
+            span.text("name"),
+            span.0["attributes"].to_string(),
+            span.text("parentSpanId"),
+        );
         assert!(things.insert(thing), "under two ids: {span:?}");
     }
-    let received = spans.values().find(|span| span.text("name") == "receive alertmanager").unwrap();
+    let received = spans
+        .values()
+        .find(|span| span.text("name") == "receive alertmanager")
+        .unwrap();
     assert_eq!(received.0["links"][0]["traceId"], "0af7651916cd43dd8448eb211c80319c");
 
     // Others are told whose trace it is: the cluster by the agents and the executor, Slack by the notifier.
@@ -144,43 +179,74 @@ fn one_trace_from_the_webhook_to_the_notification_whatever_dies() {
     for system in [System::Kubernetes, System::Slack] {
         let asked = state.requests.iter().filter(|seen| seen.system == system);
         let told = asked.filter_map(|seen| seen.header("traceparent"));
-        assert!(told.clone().any(|header| header.starts_with(&format!("00-{trace}-"))), "{system:?}");
+        assert!(
+            told.clone().any(|header| header.starts_with(&format!("00-{trace}-"))),
+            "{system:?}"
+        );
     }
-    let patch = state.requests.iter().filter(|seen| seen.method == "PATCH" && !seen.uri.contains("dryRun"));
-    let attempted = spans.iter().find(|(_, span)| span.text("name") == "remediation attempted").unwrap().0;
+    let patch = state
+        .requests
+        .iter()
+        .filter(|seen| seen.method == "PATCH" && !seen.uri.contains("dryRun"));
+    let attempted = spans
+        .iter()
+        .find(|(_, span)| span.text("name") == "remediation attempted")
+        .unwrap()
+        .0;
     let header = format!("00-{trace}-{attempted}-01");
-    assert_eq!(patch.filter_map(|seen| seen.header("traceparent")).collect::<Vec<_>>(), [header]);
+    assert_eq!(
+        patch.filter_map(|seen| seen.header("traceparent")).collect::<Vec<_>>(),
+        [header]
+    );
     drop(state);
 
     // The command line and the API show it; a request to the API is a span of its caller's trace.
     let (code, out, _) = site.aegis.run(&["incidents", id, "--json"]);
-    assert_eq!((code, serde_json::from_str::<Value>(&out).unwrap()["trace_id"].as_str()), (0, Some(trace.as_str())));
+    assert_eq!(
+        (code, serde_json::from_str::<Value>(&out).unwrap()["trace_id"].as_str()),
+        (0, Some(trace.as_str()))
+    );
     let (_, out, _) = site.aegis.run(&["incidents", id]);
     assert!(out.contains(&trace), "{out}");
     let headers = format!("traceparent: {READER}\r\nAuthorization: Bearer api-{SECRET}-token-of-ann-00000000\r\n");
     let path = format!("/api/v1/incidents/{id}?q={SECRET}");
     let (status, body) = http(site.aegis.gateway, "GET", &path, &headers, "").expect("an answer");
     assert_eq!(status, 200, "{body}");
-    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["incident"]["trace_id"], trace.as_str());
+    assert_eq!(
+        serde_json::from_str::<Value>(&body).unwrap()["incident"]["trace_id"],
+        trace.as_str()
+    );
     let request = wait_for("the request's span", PATIENCE, || {
         collector.heard.spans("11111111111111111111111111111111").pop()
     });
     assert_eq!(request.text("name"), "GET /api/v1/incidents/{id}");
     assert_eq!(request.text("parentSpanId"), "2222222222222222");
     let stranger = format!("traceparent: {READER}\r\nAuthorization: Bearer wrong-{SECRET}\r\n");
-    assert_eq!(http(site.aegis.gateway, "GET", "/api/v1/incidents", &stranger, "").unwrap().0, 401);
+    assert_eq!(
+        http(site.aegis.gateway, "GET", "/api/v1/incidents", &stranger, "")
+            .unwrap()
+            .0,
+        401
+    );
 
     // Log lines: on standard error and at the collector, with the trace and the incident.
     wait_for("lines at the collector", PATIENCE, || {
         let logs = collector.heard.logs();
         let about = |text: &str, trace: &str| {
-            logs.iter().any(|line| line["body"]["stringValue"] == text && line["traceId"] == trace)
+            logs.iter()
+                .any(|line| line["body"]["stringValue"] == text && line["traceId"] == trace)
         };
-        let stranger = about("caller without a valid token refused", "11111111111111111111111111111111");
+        let stranger = about(
+            "caller without a valid token refused",
+            "11111111111111111111111111111111",
+        );
         (stranger && about("step ended", &trace) && about("notification sent", &trace)).then_some(())
     });
     let lines = site.aegis.program.as_ref().unwrap().log();
-    let line = lines.lines().find(|line| line.contains("notification sent")).expect("a line");
+    let line = lines
+        .lines()
+        .find(|line| line.contains("notification sent"))
+        .expect("a line");
     let line: Value = serde_json::from_str(line).expect("a line of JSON");
     assert_eq!((&line["trace_id"], &line["incident"]), (&json!(trace), &json!(id)));
     assert_eq!(line["span_id"].as_str().map(str::len), Some(16));
@@ -204,16 +270,26 @@ fn metrics_of_the_rules_are_there(site: &Site) {
     site.post("/webhooks/alertmanager", &large);
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards/compose/aegis.rules.yml");
     let rules = std::fs::read_to_string(rules).unwrap();
-    let rules: String = rules.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n");
+    let rules: String = rules
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .collect::<Vec<_>>()
+        .join("\n");
     let words = rules.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c)));
     // Recorded ones have a colon and come of the others.
-    let named: BTreeSet<&str> = words.filter(|word| word.starts_with("aegis_") && !word.contains(':')).collect();
+    let named: BTreeSet<&str> = words
+        .filter(|word| word.starts_with("aegis_") && !word.contains(':'))
+        .collect();
     assert!(named.len() > 12, "{named:?}");
     let mut missing = BTreeSet::new();
     let shown = || {
         let (_, text) = http_get(site.aegis.gateway, "/metrics")?;
         let shown: BTreeSet<&str> = text.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
-        missing = named.iter().filter(|name| !shown.contains(**name)).map(|name| (*name).to_owned()).collect();
+        missing = named
+            .iter()
+            .filter(|name| !shown.contains(**name))
+            .map(|name| (*name).to_owned())
+            .collect();
         missing.is_empty().then_some(())
     };
     let until = std::time::Instant::now() + PATIENCE;
@@ -236,7 +312,10 @@ fn metrics_of_the_rules_are_there(site: &Site) {
 fn incident(aegis: &Aegis, n: usize) -> String {
     let json = "Content-Type: application/json\r\n";
     let sent = http(aegis.dispatcher, "POST", "/webhooks/alertmanager", json, &alert(n));
-    assert!(sent.is_some_and(|(status, _)| (200..300).contains(&status)), "alert {n}");
+    assert!(
+        sent.is_some_and(|(status, _)| (200..300).contains(&status)),
+        "alert {n}"
+    );
     let query = format!("select id from incidents where service = 's{n}'");
     let id = wait_for(&format!("incident {n}"), PATIENCE, || aegis.sql(&query).pop());
     id["id"].as_str().unwrap().replace('-', "")
@@ -245,14 +324,19 @@ fn incident(aegis: &Aegis, n: usize) -> String {
 #[test]
 fn a_collector_that_is_gone_or_stands_still_holds_up_nobody() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut collector) = Collector::start(&folder.path().join("collector")) else { return };
+    let Some(mut collector) = Collector::start(&folder.path().join("collector")) else {
+        return;
+    };
     let short = "timeout = \"500ms\"\nretry_for = \"3s\"\nqueue = 64\n";
     let mut aegis = Aegis::new(folder.path(), &telemetry(&collector, short));
     aegis.start();
     let arrives = |collector: &Collector, trace: &str| {
         wait_for(&format!("trace {trace}"), PATIENCE, || {
             let spans = collector.heard.spans(trace);
-            spans.iter().any(|span| span.text("name") == "incident opened").then_some(())
+            spans
+                .iter()
+                .any(|span| span.text("name") == "incident opened")
+                .then_some(())
         });
     };
     let trace = incident(&aegis, 1);
@@ -267,7 +351,9 @@ fn a_collector_that_is_gone_or_stands_still_holds_up_nobody() {
         let dropped = "aegis_telemetry_dropped_total{signal=\"traces\",reason=\"undelivered\"}";
         let before = aegis.metric(dropped);
         incident(&aegis, n + 1);
-        wait_for(&format!("drops while it {outage}"), PATIENCE, || (aegis.metric(dropped) > before).then_some(()));
+        wait_for(&format!("drops while it {outage}"), PATIENCE, || {
+            (aegis.metric(dropped) > before).then_some(())
+        });
         // Everything else goes on, and says that it does.
         incident(&aegis, n + 2);
         let (status, said) = http_get(aegis.gateway, "/readyz").expect("an answer");

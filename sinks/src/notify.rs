@@ -181,7 +181,10 @@ impl Desk {
                 .under(notification(n.id))
                 .of_kind(SpanKind::Client)
                 .with("aegis.receiver", receiver)
-                .with("aegis.receiver.kind", format!("{:?}", self.outward.settings.kind).to_lowercase())
+                .with(
+                    "aegis.receiver.kind",
+                    format!("{:?}", self.outward.settings.kind).to_lowercase(),
+                )
                 .with("aegis.notification", n.id.to_string());
             span.ended_at = self.clock.now();
             span.error = outcome.clone().err();

@@ -90,7 +90,13 @@ impl TraceContext {
 /// As in the header.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
+        write!(
+            f,
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace,
+            self.span,
+            u8::from(self.sampled)
+        )
     }
 }
 
@@ -256,7 +262,10 @@ mod tests {
         let context = TraceContext::parse(TEXT).unwrap();
         assert_eq!(context.to_string(), TEXT);
         assert_eq!(context.trace_id(), "0af7651916cd43dd8448eb211c80319c");
-        assert_eq!((context.span_id().as_str(), context.sampled), ("b7ad6b7169203331", true));
+        assert_eq!(
+            (context.span_id().as_str(), context.sampled),
+            ("b7ad6b7169203331", true)
+        );
         // A later version may say more behind it.
         let later = "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-what-comes";
         assert!(!TraceContext::parse(later).unwrap().sampled);

@@ -288,11 +288,18 @@ impl<'a> Checks<'a> {
             self.component_fault("telemetry", fault);
         }
         let named = url_port(&telemetry.otlp_endpoint);
-        let door = self.config.listeners().into_iter().find(|(_, address)| Some(address.port()) == named);
+        let door = self
+            .config
+            .listeners()
+            .into_iter()
+            .find(|(_, address)| Some(address.port()) == named);
         if let (true, Some((key, address))) = (faults.is_empty(), door)
             && own_host(&telemetry.otlp_endpoint, address)
         {
-            let problem = format!("{} is our own door ({key}): what it says would make it say more", telemetry.otlp_endpoint);
+            let problem = format!(
+                "{} is our own door ({key}): what it says would make it say more",
+                telemetry.otlp_endpoint
+            );
             let help = Some("name a collector that does not send to Aegis what comes from Aegis".to_owned());
             self.fault("telemetry.otlp_endpoint", problem, help);
         }

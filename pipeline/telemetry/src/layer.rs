@@ -33,9 +33,7 @@ impl LogLayer {
     /// The layer, and what it fills: at most `capacity` records.
     pub fn bounded(capacity: usize, redact: Redact) -> (Self, LogQueue) {
         let (queue, waiting) = Queue::bounded("logs", capacity);
-        let provider = SdkLoggerProvider::builder()
-            .with_log_processor(ToQueue(queue))
-            .build();
+        let provider = SdkLoggerProvider::builder().with_log_processor(ToQueue(queue)).build();
         let logger = provider.logger(crate::otlp::SCOPE);
         (LogLayer { logger, redact }, LogQueue { waiting })
     }
@@ -45,7 +43,9 @@ impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let root = metadata.target().split("::").next().unwrap_or_default();
-        let ours = SENDERS.iter().any(|sender| root == *sender || root.starts_with("opentelemetry"));
+        let ours = SENDERS
+            .iter()
+            .any(|sender| root == *sender || root.starts_with("opentelemetry"));
         if *metadata.level() > Level::INFO || ours {
             return;
         }
@@ -65,7 +65,11 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         });
         record.add_attribute("target", metadata.target());
         if let Some(context) = trace::current() {
-            let flags = if context.sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
+            let flags = if context.sampled {
+                TraceFlags::SAMPLED
+            } else {
+                TraceFlags::NOT_SAMPLED
+            };
             record.set_trace_context(TraceId::from(context.trace), SpanId::from(context.span), Some(flags));
             if let Some(incident) = context.subject {
                 record.add_attribute("incident", incident.to_string());
@@ -175,7 +179,11 @@ mod tests {
     use super::*;
 
     fn redact(name: &str, value: &str) -> String {
-        if name == "token" { "[redacted]".to_owned() } else { value.replace("hunter2", "[redacted]") }
+        if name == "token" {
+            "[redacted]".to_owned()
+        } else {
+            value.replace("hunter2", "[redacted]")
+        }
     }
 
     #[derive(Clone, Default)]
@@ -227,18 +235,31 @@ mod tests {
         assert_eq!(lines[0]["span_id"], "0000000000000def");
         assert_eq!(lines[0]["incident"], "00000000-0000-0000-0000-000000000007");
         assert_eq!((&lines[0]["count"], &lines[0]["level"]), (&3.into(), &"INFO".into()));
-        assert!(lines.iter().any(|line| line["message"] == "of nothing" && line["trace_id"].is_null()));
+        assert!(
+            lines
+                .iter()
+                .any(|line| line["message"] == "of nothing" && line["trace_id"].is_null())
+        );
 
         let (first, scope) = queue.waiting.try_recv().unwrap();
         assert_eq!(scope.name(), "aegis");
         let text = format!("{first:?}");
         assert!(!text.contains("hunter2") && !text.contains("abcdef"), "{text}");
-        assert!(text.contains("the password is [redacted]") && text.contains("incident"), "{text}");
+        assert!(
+            text.contains("the password is [redacted]") && text.contains("incident"),
+            "{text}"
+        );
         let context = first.trace_context().unwrap();
-        assert_eq!((context.trace_id, context.span_id), (TraceId::from(0xabc_u128), SpanId::from(0xdef_u64)));
+        assert_eq!(
+            (context.trace_id, context.span_id),
+            (TraceId::from(0xabc_u128), SpanId::from(0xdef_u64))
+        );
         let (second, _) = queue.waiting.try_recv().unwrap();
         assert_eq!(second.severity_text(), Some("WARN"));
         assert!(second.trace_context().is_none());
-        assert!(queue.waiting.try_recv().is_err(), "nothing about the shipping itself, nothing below info");
+        assert!(
+            queue.waiting.try_recv().is_err(),
+            "nothing about the shipping itself, nothing below info"
+        );
     }
 }

@@ -6,7 +6,9 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind as Kind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
-use opentelemetry_otlp::{ExporterBuildError, LogExporter, RetryPolicy, SpanExporter, WithExportConfig as _, WithTonicConfig as _};
+use opentelemetry_otlp::{
+    ExporterBuildError, LogExporter, RetryPolicy, SpanExporter, WithExportConfig as _, WithTonicConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogRecord};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _, SpanLinks};
@@ -156,7 +158,10 @@ fn headers(settings: &TelemetrySettings) -> Result<MetadataMap, StartError> {
     }
     let mut headers = HeaderMap::new();
     for (name, value) in &settings.headers {
-        let both = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.expose()));
+        let both = (
+            HeaderName::try_from(name.as_str()),
+            HeaderValue::try_from(value.expose()),
+        );
         if let (Ok(name), Ok(mut value)) = both {
             value.set_sensitive(true);
             headers.insert(name, value);

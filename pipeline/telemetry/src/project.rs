@@ -77,10 +77,12 @@ impl Told {
     pub fn read(topic: &str, record: &Record) -> Option<Told> {
         let value = &record.value;
         match topic {
-            topics::INCIDENTS if record.header(topics::header::TYPE).is_some() => match serde_json::from_slice(value).ok()? {
-                StepEvent::Finished(result) => Some(Told::Step(result)),
-                _ => None,
-            },
+            topics::INCIDENTS if record.header(topics::header::TYPE).is_some() => {
+                match serde_json::from_slice(value).ok()? {
+                    StepEvent::Finished(result) => Some(Told::Step(result)),
+                    _ => None,
+                }
+            }
             topics::INCIDENTS => serde_json::from_slice(value).ok().map(Told::Incident),
             topics::REMEDIATIONS => serde_json::from_slice(value).ok().map(Told::Remediation),
             topics::NOTIFICATIONS => {
@@ -173,11 +175,18 @@ impl Projection {
         let (trace, at) = (trace::trace_of(id), Instant::from_datetime(event.observed_at));
         let mut spans = Vec::new();
         if matches!(event.fact, Fact::Opened { .. }) {
-            spans.push(of_opening(event, arrival.map_or(at, |arrival| arrival.received_at.min(at))));
+            spans.push(of_opening(
+                event,
+                arrival.map_or(at, |arrival| arrival.received_at.min(at)),
+            ));
         }
         let mut parent = trace::root(id);
         if let Some(origin) = event.origin {
-            let ids = [trace::received(id, origin), trace::normalized(id, origin), trace::deduped(id, origin)];
+            let ids = [
+                trace::received(id, origin),
+                trace::normalized(id, origin),
+                trace::deduped(id, origin),
+            ];
             if self.first(ids[0]) {
                 spans.push(of_arrival(event, origin, arrival).under(parent));
             }
@@ -240,7 +249,11 @@ fn of_arrival(event: &IncidentEvent, origin: Origin, arrival: Option<&Arrival>) 
         .with("aegis.verdict", arrival.verdict.as_str())
         .with("aegis.bytes", arrival.bytes);
     span.ended_at = arrival.stored_at.max(arrival.received_at);
-    span.links = arrival.caller.iter().map(|caller| (caller.trace, caller.span)).collect();
+    span.links = arrival
+        .caller
+        .iter()
+        .map(|caller| (caller.trace, caller.span))
+        .collect();
     span
 }
 
@@ -256,7 +269,9 @@ fn of_fact(event: &IncidentEvent, at: Instant) -> Span {
         .with("aegis.firing", incident.firing);
     let whole = |other: IncidentId| (trace::trace_of(other), trace::root(other));
     match &event.fact {
-        Fact::Opened { member } | Fact::SignalJoined { member } | Fact::MemberChanged { member } => of_member(span, member),
+        Fact::Opened { member } | Fact::SignalJoined { member } | Fact::MemberChanged { member } => {
+            of_member(span, member)
+        }
         Fact::Absorbed { other, .. } => {
             span.links.push(whole(*other));
             span
@@ -292,13 +307,18 @@ fn of_step(result: &StepResult) -> Vec<Span> {
     let (trace, id) = (trace::trace_of(incident), trace::step(result.id));
     let ended_at = Instant::from_datetime(result.at);
     let began = Instant(ended_at.0.saturating_sub(micros(result.duration_ms)));
-    let mut span = Span::at(trace, id, format!("agent {}", result.agent.as_str().replace('_', " ")), began)
-        .under(trace::fact(incident, 1))
-        .with("aegis.agent", result.agent.as_str())
-        .with("aegis.step", result.id.to_string())
-        .with("aegis.step.status", result.status.as_str())
-        .with("aegis.findings", result.output.findings.len() as u64)
-        .with("aegis.tokens", result.tokens_used);
+    let mut span = Span::at(
+        trace,
+        id,
+        format!("agent {}", result.agent.as_str().replace('_', " ")),
+        began,
+    )
+    .under(trace::fact(incident, 1))
+    .with("aegis.agent", result.agent.as_str())
+    .with("aegis.step", result.id.to_string())
+    .with("aegis.step.status", result.status.as_str())
+    .with("aegis.findings", result.output.findings.len() as u64)
+    .with("aegis.tokens", result.tokens_used);
     span.ended_at = ended_at;
     span.error = (result.status != StepStatus::Success).then(|| match result.error.as_str() {
         "" => result.status.as_str().to_owned(),
@@ -306,11 +326,16 @@ fn of_step(result: &StepResult) -> Vec<Span> {
     });
     let call = |(index, call): (usize, &ToolCall)| {
         let started = Instant(began.0.saturating_add(micros(call.after_ms.unwrap_or(0))));
-        let mut span = Span::at(trace, trace::tool_call(result.id, index), format!("tool {}", cut(&call.tool)), started)
-            .under(id)
-            .of_kind(SpanKind::Client)
-            .with("aegis.tool", cut(&call.tool))
-            .with("aegis.tool.arguments", cut(&call.arguments.to_string()));
+        let mut span = Span::at(
+            trace,
+            trace::tool_call(result.id, index),
+            format!("tool {}", cut(&call.tool)),
+            started,
+        )
+        .under(id)
+        .of_kind(SpanKind::Client)
+        .with("aegis.tool", cut(&call.tool))
+        .with("aegis.tool.arguments", cut(&call.arguments.to_string()));
         span.ended_at = Instant(started.0.saturating_add(micros(call.duration_ms)));
         span.error = call.outcome.as_ref().err().map(|why| cut(why));
         span
@@ -331,8 +356,13 @@ fn of_remediation(event: &RemediationEvent) -> Option<Span> {
     let name = event.fact.name();
     let id = trace::remediation(proposal, name, number);
     let at = Instant::from_datetime(event.at);
-    let span = Span::at(trace::trace_of(incident), id, format!("remediation {}", name.replace('_', " ")), at)
-        .with("aegis.remediation", proposal.to_string());
+    let span = Span::at(
+        trace::trace_of(incident),
+        id,
+        format!("remediation {}", name.replace('_', " ")),
+        at,
+    )
+    .with("aegis.remediation", proposal.to_string());
     let first = trace::remediation(proposal, "proposed", 0);
     Some(match &event.fact {
         RemediationFact::Proposed { proposal } => span
@@ -340,15 +370,14 @@ fn of_remediation(event: &RemediationEvent) -> Option<Span> {
             .with("aegis.action", cut(&proposal.action.to_string()))
             .with("aegis.by", proposal.proposed_by.as_str()),
         RemediationFact::Decided { policy, .. } => span.under(first).with("aegis.policy", cut(policy)),
-        RemediationFact::Denied { by, .. }
-        | RemediationFact::Approve { by, .. }
-        | RemediationFact::Deny { by, .. } => span.under(first).with("aegis.by", by.as_str()),
-        RemediationFact::Attempted { .. } => span.under(first).of_kind(SpanKind::Client),
-        RemediationFact::Checked { health, note, .. } => {
-            span.under(first)
-                .with("aegis.health", format!("{health:?}").to_lowercase())
-                .with("aegis.note", cut(note))
+        RemediationFact::Denied { by, .. } | RemediationFact::Approve { by, .. } | RemediationFact::Deny { by, .. } => {
+            span.under(first).with("aegis.by", by.as_str())
         }
+        RemediationFact::Attempted { .. } => span.under(first).of_kind(SpanKind::Client),
+        RemediationFact::Checked { health, note, .. } => span
+            .under(first)
+            .with("aegis.health", format!("{health:?}").to_lowercase())
+            .with("aegis.note", cut(note)),
         RemediationFact::Failed { cause } => Span {
             error: Some(cut(cause)),
             ..span.under(first)

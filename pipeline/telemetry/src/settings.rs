@@ -170,7 +170,10 @@ mod tests {
             ..TelemetrySettings::default()
         };
         let faults = settings.faults().join("\n");
-        assert!(faults.contains("authorization") && faults.contains("\"a b\"") && faults.contains("sample"), "{faults}");
+        assert!(
+            faults.contains("authorization") && faults.contains("\"a b\"") && faults.contains("sample"),
+            "{faults}"
+        );
         assert!(!faults.contains("hunter2") && !format!("{settings:?}").contains("hunter2"));
     }
 

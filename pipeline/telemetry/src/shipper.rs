@@ -161,7 +161,11 @@ pub async fn send<T: Sync, E: Export<T>>(
         };
         metrics::counter!("aegis_telemetry_failures_total", "signal" => signal).increment(1);
         if !told {
-            tracing::warn!(signal, problem, "the collector does not take what it is sent: trying again");
+            tracing::warn!(
+                signal,
+                problem,
+                "the collector does not take what it is sent: trying again"
+            );
             told = true;
         }
         if Instant::now() + pause >= until {
@@ -274,8 +278,7 @@ mod tests {
             stop.cancel();
             let running = Shipper::new("traces", waiting, collector.clone(), PACE).run(stop);
             timeout(PATIENCE, running).await.expect("it ends");
-            let taken = collector.taken.lock().unwrap().len();
-            taken
+            collector.taken.lock().unwrap().len()
         };
         assert_eq!(ended(0).await, 1_500);
         assert_eq!(ended(u32::MAX).await, 0);
@@ -292,6 +295,9 @@ mod tests {
         let sent = send("traces", collector.as_ref(), &[1], pace, &stop);
         assert_eq!(timeout(PATIENCE, sent).await, Ok(Sent::GivenUp));
         stop.cancel();
-        assert_eq!(send("traces", collector.as_ref(), &[1], pace, &stop).await, Sent::Stopped);
+        assert_eq!(
+            send("traces", collector.as_ref(), &[1], pace, &stop).await,
+            Sent::Stopped
+        );
     }
 }

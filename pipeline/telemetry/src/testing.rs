@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use model::investigation::{Agent, StepEvent, StepOutput, StepResult, StepStatus, ToolCall};
 use model::{
-    CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Notification, Origin, RawEvent, Severity, SignalId,
-    Status, ids, topics,
+    CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Notification, Origin, RawEvent,
+    Severity, SignalId, Status, ids, topics,
 };
 use stream::time::Instant;
 use stream::{Offset, Record};
@@ -18,7 +18,11 @@ pub fn id() -> IncidentId {
 }
 
 pub fn origin(offset: u64, index: u32) -> Origin {
-    Origin { partition: 2, offset, index }
+    Origin {
+        partition: 2,
+        offset,
+        index,
+    }
 }
 
 pub fn record(offset: u64, value: &impl serde::Serialize, headers: &[(&str, &str)]) -> Record {
@@ -112,9 +116,16 @@ pub fn step(status: StepStatus) -> StepEvent {
         incident_id: id(),
         agent: Agent::LogAnalyst,
         status,
-        error: if status == StepStatus::Success { String::new() } else { "no answer".into() },
+        error: if status == StepStatus::Success {
+            String::new()
+        } else {
+            "no answer".into()
+        },
         output: StepOutput::default(),
-        tool_calls: vec![call("loki.query", Ok("12 lines".into())), call("kubernetes.pods", Err("away".into()))],
+        tool_calls: vec![
+            call("loki.query", Ok("12 lines".into())),
+            call("kubernetes.pods", Err("away".into())),
+        ],
         tokens_used: 0,
         duration_ms: 100,
         at: Instant(AT + 5_000_000).to_datetime(),
@@ -143,14 +154,33 @@ pub fn notification(revision: u64, remediation: Option<uuid::Uuid>) -> Notificat
 
 /// The incident's records, by topic.
 pub fn story() -> Vec<(&'static str, Record)> {
-    let opened = fact(1, Fact::Opened { member: member("memory") }, Some(origin(7, 0)));
-    let joined = fact(2, Fact::SignalJoined { member: member("latency") }, Some(origin(7, 1)));
+    let opened = fact(
+        1,
+        Fact::Opened {
+            member: member("memory"),
+        },
+        Some(origin(7, 0)),
+    );
+    let joined = fact(
+        2,
+        Fact::SignalJoined {
+            member: member("latency"),
+        },
+        Some(origin(7, 1)),
+    );
     let acknowledged = fact(3, Fact::Acknowledged { by: "agent".into() }, None);
     vec![
         (topics::INCIDENTS, record(0, &opened, &[])),
         (topics::INCIDENTS, record(1, &joined, &[])),
         (topics::INCIDENTS, record(2, &acknowledged, &[])),
-        (topics::INCIDENTS, record(3, &step(StepStatus::Success), &[(topics::header::TYPE, topics::header::STEP)])),
+        (
+            topics::INCIDENTS,
+            record(
+                3,
+                &step(StepStatus::Success),
+                &[(topics::header::TYPE, topics::header::STEP)],
+            ),
+        ),
         (topics::NOTIFICATIONS, record(0, &notification(1, None), &[])),
     ]
 }

@@ -151,7 +151,11 @@ impl<E: Export<Span>, P: Positions> Sink for Traces<E, P> {
     }
 
     fn topics(&self) -> Vec<Topic> {
-        vec![topics::INCIDENTS.into(), topics::REMEDIATIONS.into(), topics::NOTIFICATIONS.into()]
+        vec![
+            topics::INCIDENTS.into(),
+            topics::REMEDIATIONS.into(),
+            topics::NOTIFICATIONS.into(),
+        ]
     }
 
     async fn position(&mut self, log: &LogId, partition: &TopicPartition) -> Result<Option<Offset>, SinkError> {
@@ -173,7 +177,10 @@ impl<E: Export<Span>, P: Positions> Sink for Traces<E, P> {
             });
         }
         failpoint::hit("traces.sent");
-        self.parts.positions.advance(NAME, log, batches, &self.unwritten).await?;
+        self.parts
+            .positions
+            .advance(NAME, log, batches, &self.unwritten)
+            .await?;
         for batch in batches {
             self.unwritten.remove(&batch.partition);
         }

@@ -15,7 +15,11 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn shown(name: &str, value: &str) -> String {
-    if name.ends_with("password") { "[redacted]".to_owned() } else { value.to_owned() }
+    if name.ends_with("password") {
+        "[redacted]".to_owned()
+    } else {
+        value.to_owned()
+    }
 }
 
 fn export(port: u16) -> SpanExport {
@@ -73,7 +77,12 @@ async fn who_hangs_is_given_up_in_time() {
         ..TelemetrySettings::default()
     };
     let export = SpanExport::new(&settings, shown).unwrap();
-    assert!(timeout(PATIENCE, export.export(&[span()])).await.expect("an end").is_err());
+    assert!(
+        timeout(PATIENCE, export.export(&[span()]))
+            .await
+            .expect("an end")
+            .is_err()
+    );
 }
 
 /// What an HTTP server is posted.
@@ -93,7 +102,9 @@ fn heard() -> (u16, Arc<Mutex<String>>) {
                     let whole = heard.trim_end().ends_with('}');
                     drop(heard);
                     if whole {
-                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}");
+                        let _ = stream.write_all(
+                            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
+                        );
                     }
                 }
             });
@@ -115,7 +126,11 @@ impl Drop for Running {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_collector_takes_a_span_as_it_is_meant() {
     let Ok(collector) = std::env::var("AEGIS_TEST_COLLECTOR_BIN") else {
-        assert_ne!(std::env::var("AEGIS_TEST_REQUIRE").as_deref(), Ok("1"), "AEGIS_TEST_COLLECTOR_BIN is not set: run `make test`");
+        assert_ne!(
+            std::env::var("AEGIS_TEST_REQUIRE").as_deref(),
+            Ok("1"),
+            "AEGIS_TEST_COLLECTOR_BIN is not set: run `make test`"
+        );
         eprintln!("not run: AEGIS_TEST_COLLECTOR_BIN is not set (see scripts/test-services.sh)");
         return;
     };
@@ -131,7 +146,11 @@ async fn a_real_collector_takes_a_span_as_it_is_meant() {
     std::fs::write(&file, config).unwrap();
     let log = std::fs::File::create(folder.path().join("collector.log")).unwrap();
     let mut command = std::process::Command::new(collector);
-    command.arg("--config").arg(&file).stdout(log.try_clone().unwrap()).stderr(log);
+    command
+        .arg("--config")
+        .arg(&file)
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
     let _running = Running(command.spawn().expect("the collector starts"));
     let export = export(grpc);
     let sent = async {
@@ -140,7 +159,10 @@ async fn a_real_collector_takes_a_span_as_it_is_meant() {
         }
     };
     if timeout(PATIENCE, sent).await.is_err() {
-        panic!("{}", std::fs::read_to_string(folder.path().join("collector.log")).unwrap_or_default());
+        panic!(
+            "{}",
+            std::fs::read_to_string(folder.path().join("collector.log")).unwrap_or_default()
+        );
     }
     let text = heard.lock().unwrap().clone();
     for expected in [

@@ -14,13 +14,20 @@ fn read(path: &str) -> String {
 
 /// What stands behind `word` on its lines.
 fn named<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
-    text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix(word)).map(str::trim).collect()
+    text.lines()
+        .filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix(word))
+        .map(str::trim)
+        .collect()
 }
 
 #[test]
 fn promtool_agrees_with_every_case() {
     let Ok(promtool) = std::env::var("AEGIS_TEST_PROMTOOL_BIN") else {
-        assert_ne!(std::env::var("AEGIS_TEST_REQUIRE").as_deref(), Ok("1"), "AEGIS_TEST_PROMTOOL_BIN is not set: run `make test`");
+        assert_ne!(
+            std::env::var("AEGIS_TEST_REQUIRE").as_deref(),
+            Ok("1"),
+            "AEGIS_TEST_PROMTOOL_BIN is not set: run `make test`"
+        );
         eprintln!("not run: AEGIS_TEST_PROMTOOL_BIN is not set (see scripts/test-services.sh)");
         return;
     };
@@ -37,7 +44,10 @@ fn promtool_agrees_with_every_case() {
 
 #[test]
 fn every_alert_has_a_good_case_a_bad_case_and_a_runbook() {
-    let (rules, cases) = (read("dashboards/compose/aegis.rules.yml"), read("dashboards/compose/aegis.rules.test.yml"));
+    let (rules, cases) = (
+        read("dashboards/compose/aegis.rules.yml"),
+        read("dashboards/compose/aegis.rules.test.yml"),
+    );
     let alerts: BTreeSet<&str> = named(&rules, "alert: ").into_iter().collect();
     assert!(alerts.len() > 10, "{alerts:?}");
     let mut tested: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();

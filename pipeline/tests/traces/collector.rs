@@ -24,7 +24,9 @@ impl Span {
     pub fn attribute(&self, name: &str) -> Option<&str> {
         let attributes = self.0["attributes"].as_array()?;
         let found = attributes.iter().find(|one| one["key"] == name)?;
-        found["value"]["stringValue"].as_str().or(found["value"]["intValue"].as_str())
+        found["value"]["stringValue"]
+            .as_str()
+            .or(found["value"]["intValue"].as_str())
     }
 }
 
@@ -41,7 +43,9 @@ impl Heard {
             let scopes = list(&read, outer).into_iter().flat_map(|one| list(&one, scope));
             scopes.flat_map(|one| list(&one, inner)).collect()
         };
-        heard.1.extend(nested("resourceSpans", "scopeSpans", "spans").into_iter().map(Span));
+        heard
+            .1
+            .extend(nested("resourceSpans", "scopeSpans", "spans").into_iter().map(Span));
         heard.2.extend(nested("resourceLogs", "scopeLogs", "logRecords"));
     }
 
@@ -53,7 +57,12 @@ impl Heard {
     /// In the order in which they came; one that came twice stands here twice.
     pub fn spans(&self, trace: &str) -> Vec<Span> {
         let heard = self.0.lock().unwrap();
-        heard.1.iter().filter(|span| span.text("traceId") == trace).cloned().collect()
+        heard
+            .1
+            .iter()
+            .filter(|span| span.text("traceId") == trace)
+            .cloned()
+            .collect()
     }
 
     /// One of each id.
@@ -80,7 +89,11 @@ impl Collector {
     /// `None` without the program.
     pub fn start(folder: &Path) -> Option<Self> {
         let program = PathBuf::from(required("AEGIS_TEST_COLLECTOR_BIN")?);
-        let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let serving = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let heard = Heard::default();
         let taken = async |State(heard): State<Heard>, body: String| {
             heard.take(&body);

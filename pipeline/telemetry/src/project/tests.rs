@@ -30,7 +30,10 @@ fn spans(projection: &mut Projection, topic: &str, record: &Record) -> Vec<Span>
 }
 
 fn told(projection: &mut Projection) -> Vec<Span> {
-    story().iter().flat_map(|(topic, record)| spans(projection, topic, record)).collect()
+    story()
+        .iter()
+        .flat_map(|(topic, record)| spans(projection, topic, record))
+        .collect()
 }
 
 /// Each span with the name of the one above it.
@@ -40,7 +43,10 @@ fn tree(spans: &[Span]) -> Vec<(String, String)> {
         None => "",
         Some(parent) => names.get(&parent).copied().unwrap_or("?"),
     };
-    spans.iter().map(|span| (span.name.to_string(), above(span).to_owned())).collect()
+    spans
+        .iter()
+        .map(|span| (span.name.to_string(), above(span).to_owned()))
+        .collect()
 }
 
 #[test]
@@ -61,11 +67,21 @@ fn one_tree_of_one_incident() {
         ("tool kubernetes.pods", "agent log analyst"),
         ("notify", "incident opened"),
     ];
-    assert_eq!(tree(&spans), expected.map(|(name, above)| (name.to_owned(), above.to_owned())));
-    assert!(spans.iter().all(|span| span.trace == id().0.as_u128() && span.ended_at >= span.started_at));
+    assert_eq!(
+        tree(&spans),
+        expected.map(|(name, above)| (name.to_owned(), above.to_owned()))
+    );
+    assert!(
+        spans
+            .iter()
+            .all(|span| span.trace == id().0.as_u128() && span.ended_at >= span.started_at)
+    );
     let received = spans.iter().find(|span| span.name == "receive alertmanager").unwrap();
     let caller = TraceContext::parse(CALLER).unwrap();
-    assert_eq!((&received.links, received.kind), (&vec![(caller.trace, caller.span)], SpanKind::Server));
+    assert_eq!(
+        (&received.links, received.kind),
+        (&vec![(caller.trace, caller.span)], SpanKind::Server)
+    );
     assert_eq!(received.started_at, Instant(AT));
     let step = spans.iter().find(|span| span.name.starts_with("agent")).unwrap();
     assert_eq!(step.ended_at.since(step.started_at).as_millis(), 100);
@@ -82,7 +98,16 @@ fn told_again_it_is_the_same() {
     told(&mut projection);
     let again = told(&mut projection);
     let names: Vec<&str> = again.iter().map(|span| span.name.as_ref()).collect();
-    assert_eq!(names, ["incident", "incident opened", "incident signal joined", "incident acknowledged", "notify"]);
+    assert_eq!(
+        names,
+        [
+            "incident",
+            "incident opened",
+            "incident signal joined",
+            "incident acknowledged",
+            "notify"
+        ]
+    );
 }
 
 #[test]
@@ -102,24 +127,50 @@ fn a_remediation_is_one_branch() {
     let mut projection = everything();
     let mut all = Vec::new();
     for fact in [
-        RemediationFact::Approve { by: "human:ann".into(), plan_hash: "x".into() },
-        RemediationFact::Denied { by: "human:ann".into(), reason: "no".into() },
+        RemediationFact::Approve {
+            by: "human:ann".into(),
+            plan_hash: "x".into(),
+        },
+        RemediationFact::Denied {
+            by: "human:ann".into(),
+            reason: "no".into(),
+        },
         RemediationFact::Expired,
-        RemediationFact::Failed { cause: "refused, password=hunter2secret".into() },
+        RemediationFact::Failed {
+            cause: "refused, password=hunter2secret".into(),
+        },
     ] {
-        all.extend(spans(&mut projection, topics::REMEDIATIONS, &record(0, &about(fact), &[])));
+        all.extend(spans(
+            &mut projection,
+            topics::REMEDIATIONS,
+            &record(0, &about(fact), &[]),
+        ));
     }
     let first = model::trace::remediation(proposal, "proposed", 0);
     assert!(all.iter().all(|span| span.parent == Some(first)));
     assert!(all[3].error.is_some() && all[..3].iter().all(|span| span.error.is_none()));
     let nothing = [
-        RemediationFact::StopSwitch { on: true, by: "human:ann".into() },
-        RemediationFact::Forged { kind: "granted".into(), offset: 1, why: "no signature".into() },
+        RemediationFact::StopSwitch {
+            on: true,
+            by: "human:ann".into(),
+        },
+        RemediationFact::Forged {
+            kind: "granted".into(),
+            offset: 1,
+            why: "no signature".into(),
+        },
     ];
     for fact in nothing {
-        assert_eq!(spans(&mut projection, topics::REMEDIATIONS, &record(0, &about(fact), &[])), []);
+        assert_eq!(
+            spans(&mut projection, topics::REMEDIATIONS, &record(0, &about(fact), &[])),
+            []
+        );
     }
-    let told = spans(&mut projection, topics::NOTIFICATIONS, &record(0, &notification(4, Some(proposal)), &[]));
+    let told = spans(
+        &mut projection,
+        topics::NOTIFICATIONS,
+        &record(0, &notification(4, Some(proposal)), &[]),
+    );
     assert_eq!(told[0].parent, Some(first));
 }
 
@@ -128,17 +179,32 @@ fn incidents_that_become_one_name_each_other() {
     let other = IncidentId(ids::derived("other"));
     let mut projection = everything();
     for fact_of in [Fact::Merged { into: other }, Fact::Absorbed { other, members: vec![] }] {
-        let spans = spans(&mut projection, topics::INCIDENTS, &record(0, &fact(5, fact_of, None), &[]));
+        let spans = spans(
+            &mut projection,
+            topics::INCIDENTS,
+            &record(0, &fact(5, fact_of, None), &[]),
+        );
         assert_eq!(spans[0].links, [(other.0.as_u128(), model::trace::root(other))]);
     }
 }
 
 #[test]
 fn rubbish_tells_nothing_and_texts_are_cut() {
-    for topic in [topics::INCIDENTS, topics::REMEDIATIONS, topics::NOTIFICATIONS, topics::SIGNALS] {
+    for topic in [
+        topics::INCIDENTS,
+        topics::REMEDIATIONS,
+        topics::NOTIFICATIONS,
+        topics::SIGNALS,
+    ] {
         assert_eq!(Told::read(topic, &record(0, &"rubbish", &[])), None);
     }
-    let mut long = fact(1, Fact::Opened { member: member(&"é".repeat(5_000)) }, None);
+    let mut long = fact(
+        1,
+        Fact::Opened {
+            member: member(&"é".repeat(5_000)),
+        },
+        None,
+    );
     long.incident.title = "x".repeat(1 << 20);
     let spans = spans(&mut everything(), topics::INCIDENTS, &record(0, &long, &[]));
     for span in spans {
@@ -155,7 +221,10 @@ fn canaries_and_what_is_not_sampled_are_left_out() {
     canary.incident.environment = incident::CANARY.into();
     let told = Told::read(topics::INCIDENTS, &record(0, &canary, &[])).unwrap();
     assert!(!everything().wants(&told));
-    let none = crate::TelemetrySettings { sample: 0.0, ..crate::TelemetrySettings::default() };
+    let none = crate::TelemetrySettings {
+        sample: 0.0,
+        ..crate::TelemetrySettings::default()
+    };
     let (topic, record) = &story()[0];
     let told = Told::read(topic, record).unwrap();
     assert!(!Projection::new(none.sampling()).wants(&told) && everything().wants(&told));

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use stream::log::memory::MemoryLog;
+use stream::time::Instant;
 use stream::time::ManualClock;
 use stream::{NewRecord, TopicSpec};
-use stream::time::Instant;
 
 use super::*;
 use crate::testing::*;
@@ -111,20 +111,38 @@ fn id() -> LogId {
 #[tokio::test]
 async fn told_again_after_a_crash_it_is_the_same_trace() {
     let (collector, kept) = (Arc::new(Collector::default()), Kept::default());
-    sink(&collector, &kept, AT, false).await.write(&id(), &batches()).await.unwrap();
+    sink(&collector, &kept, AT, false)
+        .await
+        .write(&id(), &batches())
+        .await
+        .unwrap();
     let first = collector.taken.lock().unwrap().split_off(0);
-    assert_eq!(first.iter().filter(|span| span.name == "receive alertmanager").count(), 1);
+    assert_eq!(
+        first.iter().filter(|span| span.name == "receive alertmanager").count(),
+        1
+    );
     assert_eq!(kept.0.lock().unwrap().len(), 2);
     // It died before its position was kept.
-    sink(&collector, &Kept::default(), AT, false).await.write(&id(), &batches()).await.unwrap();
+    sink(&collector, &Kept::default(), AT, false)
+        .await
+        .write(&id(), &batches())
+        .await
+        .unwrap();
     assert_eq!(*collector.taken.lock().unwrap(), first);
 }
 
 #[tokio::test]
 async fn a_collector_that_is_away_costs_spans_and_holds_nobody() {
-    let away = Arc::new(Collector { away: true, ..Collector::default() });
+    let away = Arc::new(Collector {
+        away: true,
+        ..Collector::default()
+    });
     let kept = Kept::default();
-    sink(&away, &kept, AT, false).await.write(&id(), &batches()).await.unwrap();
+    sink(&away, &kept, AT, false)
+        .await
+        .write(&id(), &batches())
+        .await
+        .unwrap();
     assert_eq!(kept.0.lock().unwrap().len(), 2, "given up, and passed");
     // At the end of the process they stay in the log.
     let kept = Kept::default();
@@ -132,7 +150,11 @@ async fn a_collector_that_is_away_costs_spans_and_holds_nobody() {
     assert!(matches!(ended, Err(SinkError::Unavailable { .. })) && kept.0.lock().unwrap().is_empty());
     // Unless the collector takes them.
     let well = Arc::new(Collector::default());
-    sink(&well, &kept, AT, true).await.write(&id(), &batches()).await.unwrap();
+    sink(&well, &kept, AT, true)
+        .await
+        .write(&id(), &batches())
+        .await
+        .unwrap();
     assert!(!well.taken.lock().unwrap().is_empty() && kept.0.lock().unwrap().len() == 2);
 }
 
@@ -140,7 +162,11 @@ async fn a_collector_that_is_away_costs_spans_and_holds_nobody() {
 async fn what_is_old_forged_or_rubbish_is_passed() {
     let (collector, kept) = (Arc::new(Collector::default()), Kept::default());
     let later = AT + 2 * 3_600_000_000;
-    sink(&collector, &kept, later, false).await.write(&id(), &batches()).await.unwrap();
+    sink(&collector, &kept, later, false)
+        .await
+        .write(&id(), &batches())
+        .await
+        .unwrap();
     let mut forged = batches();
     for record in forged.iter_mut().flat_map(|batch| &mut batch.records) {
         match record.offset.0 % 2 {
@@ -148,7 +174,11 @@ async fn what_is_old_forged_or_rubbish_is_passed() {
             _ => record.headers.push(("forged".into(), "1".into())),
         }
     }
-    sink(&collector, &kept, AT, false).await.write(&id(), &forged).await.unwrap();
+    sink(&collector, &kept, AT, false)
+        .await
+        .write(&id(), &forged)
+        .await
+        .unwrap();
     assert_eq!(*collector.taken.lock().unwrap(), []);
     assert_eq!(kept.0.lock().unwrap().len(), 2);
 }
