@@ -121,5 +121,16 @@ mod tests {
         assert_eq!(found, FROZEN);
     }
 
-    const FROZEN: [&str; 10] = ["", "", "", "", "", "", "", "", "", ""];
+    const FROZEN: [&str; 10] = [
+        "84ff1059d7312b40",
+        "0703e70b4296b071",
+        "fc60479eba40edd7",
+        "8d2af9608ea4e766",
+        "b49dbe7df4ba050f",
+        "cb706e66eaf8acc2",
+        "5d269460fa5f8f9b",
+        "af752e9fded13435",
+        "baa4ba2957a1f981",
+        "6d3db6aabebe0770",
+    ];
 }

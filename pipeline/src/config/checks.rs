@@ -405,5 +405,5 @@ fn own_host(endpoint: &str, listener: SocketAddr) -> bool {
     let host = endpoint.split_once("://").and_then(|(_, rest)| rest.rsplit_once(':'));
     let host = host.map_or("", |(host, _)| host).trim_matches(['[', ']']);
     let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    local || host.parse() == Ok(listener.ip())
+    local || host.parse::<std::net::IpAddr>() == Ok(listener.ip())
 }

@@ -220,12 +220,12 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(json).with(layer);
         tracing::subscriber::with_default(subscriber, || {
             let work = async {
-                tracing::info!(token = "abcdef", count = 3u64, "the password is hunter2");
-                tracing::debug!("not shipped");
+                tracing::info!(target: "gateway", token = "abcdef", count = 3u64, "the password is hunter2");
+                tracing::debug!(target: "gateway", "not shipped");
             };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(trace::within(CONTEXT, work));
-            tracing::warn!("of nothing");
+            tracing::warn!(target: "gateway", "of nothing");
             tracing::warn!(target: "telemetry::shipper", "the collector is away");
             tracing::warn!(target: "opentelemetry-otlp", "the collector is away");
         });

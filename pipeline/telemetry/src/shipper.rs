@@ -278,8 +278,7 @@ mod tests {
             stop.cancel();
             let running = Shipper::new("traces", waiting, collector.clone(), PACE).run(stop);
             timeout(PATIENCE, running).await.expect("it ends");
-            let taken = collector.taken.lock().unwrap().len();
-            taken
+            collector.taken.lock().unwrap().len()
         };
         assert_eq!(ended(0).await, 1_500);
         assert_eq!(ended(u32::MAX).await, 0);
