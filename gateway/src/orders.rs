@@ -42,6 +42,7 @@ pub struct Suggestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Proposed {
     /// Of the remediation.
+    #[schemars(with = "String")]
     pub id: Uuid,
     pub plan_hash: String,
     /// What would change, as the system that it is about says.

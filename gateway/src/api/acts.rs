@@ -50,6 +50,7 @@ pub struct ProposeBody {
     /// Why, for whoever is to grant it.
     pub reason: String,
     /// The same key with the same action is the same proposal: for whoever sends it again because no answer came.
+    #[schemars(with = "Option<String>")]
     pub key: Option<Uuid>,
 }
 
