@@ -57,16 +57,16 @@ struct Open {
 }
 
 struct Shard {
-    shard: Engine,
+    shard: Guarded,
     /// Held while points are written and flushed.
     writing: Mutex<()>,
 }
 
 /// The engine's own end flushes, and panics where it cannot (a folder that was deleted, a full disk). In the middle of another panic that
 /// would end the process, so it ends here: flushed first, and left where it is if that fails.
-struct Engine(Option<EdgeShard>);
+struct Guarded(Option<EdgeShard>);
 
-impl Engine {
+impl Guarded {
     fn get(&self) -> Result<&EdgeShard, StoreError> {
         let ended = || StoreError::Unavailable("the engine has ended".to_owned());
         self.0.as_ref().ok_or_else(ended)
@@ -85,7 +85,7 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for Guarded {
     fn drop(&mut self) {
         let flushed = !std::thread::panicking() && self.flush().is_ok();
         let Some(shard) = self.0.take() else { return };
@@ -162,7 +162,7 @@ impl Root {
         if wal_bytes(&folder) > MOST_WAL {
             copy(&folder)?;
         }
-        let shard = Engine(Some(EdgeShard::load(&folder, None).map_err(failed)?));
+        let shard = Guarded(Some(EdgeShard::load(&folder, None).map_err(failed)?));
         let shard = Arc::new(Shard {
             shard,
             writing: Mutex::new(()),
@@ -249,7 +249,7 @@ fn make(folder: &Path, dimensions: usize) -> Result<(), StoreError> {
     fs::rename(&fresh, folder).map_err(away)
 }
 
-fn create(folder: &Path, dimensions: usize) -> Result<Engine, StoreError> {
+fn create(folder: &Path, dimensions: usize) -> Result<Guarded, StoreError> {
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(away)?;
     }
@@ -261,7 +261,7 @@ fn create(folder: &Path, dimensions: usize) -> Result<Engine, StoreError> {
             ..WalOptions::default()
         })
         .build();
-    let shard = Engine(Some(EdgeShard::new(folder, config).map_err(failed)?));
+    let shard = Guarded(Some(EdgeShard::new(folder, config).map_err(failed)?));
     for field in ["kind", "tenant"] {
         let index = CreateIndex {
             field_name: path(field)?,
@@ -278,7 +278,7 @@ fn create(folder: &Path, dimensions: usize) -> Result<Engine, StoreError> {
 fn copy(folder: &Path) -> Result<(), StoreError> {
     let (fresh, old) = (folder.with_extension("new"), folder.with_extension("old"));
     {
-        let from = Engine(Some(EdgeShard::load(folder, None).map_err(failed)?));
+        let from = Guarded(Some(EdgeShard::load(folder, None).map_err(failed)?));
         let into = create(&fresh, from.size()?)?;
         let mut offset = None;
         loop {
