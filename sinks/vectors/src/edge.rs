@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,9 +57,43 @@ struct Open {
 }
 
 struct Shard {
-    shard: EdgeShard,
+    shard: Guarded,
     /// Held while points are written and flushed.
     writing: Mutex<()>,
+}
+
+/// The engine's own end flushes, and panics where it cannot (a folder that was deleted, a full disk). In the middle of another panic that
+/// would end the process, so it ends here: flushed first, and left where it is if that fails.
+struct Guarded(Option<EdgeShard>);
+
+impl Guarded {
+    fn get(&self) -> Result<&EdgeShard, StoreError> {
+        let ended = || StoreError::Unavailable("the engine has ended".to_owned());
+        self.0.as_ref().ok_or_else(ended)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        let shard = self.get()?;
+        catch_unwind(AssertUnwindSafe(|| shard.flush()))
+            .map_err(|_| StoreError::Unavailable("the engine cannot write to its folder".to_owned()))
+    }
+
+    /// Numbers of a vector.
+    fn size(&self) -> Result<usize, StoreError> {
+        let config = self.get()?.config();
+        Ok(config.vectors.get("").map_or(0, |vector| vector.size))
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let flushed = !std::thread::panicking() && self.flush().is_ok();
+        let Some(shard) = self.0.take() else { return };
+        match flushed {
+            true => drop(catch_unwind(AssertUnwindSafe(move || drop(shard)))),
+            false => std::mem::forget(shard),
+        }
+    }
 }
 
 impl EdgeStore {
@@ -103,7 +138,10 @@ impl Root {
 
     /// The collection, opened if it is there.
     fn shard(&self, collection: &str) -> Result<Arc<Shard>, StoreError> {
-        let mut open = self.opened();
+        self.shard_in(&mut self.opened(), collection)
+    }
+
+    fn shard_in(&self, open: &mut Open, collection: &str) -> Result<Arc<Shard>, StoreError> {
         let folder = self.folder.join(collection);
         if let Some(shard) = open.shards.get(collection) {
             if folder.is_dir() {
@@ -112,7 +150,7 @@ impl Root {
             // Somebody deleted it.
             open.shards.remove(collection);
         }
-        self.own(&mut open)?;
+        self.own(open)?;
         let old = self.folder.join(format!("{collection}.old"));
         if !folder.is_dir() && old.is_dir() {
             // A copy ended between its two renames.
@@ -124,7 +162,7 @@ impl Root {
         if wal_bytes(&folder) > MOST_WAL {
             copy(&folder)?;
         }
-        let shard = EdgeShard::load(&folder, None).map_err(failed)?;
+        let shard = Guarded(Some(EdgeShard::load(&folder, None).map_err(failed)?));
         let shard = Arc::new(Shard {
             shard,
             writing: Mutex::new(()),
@@ -154,21 +192,21 @@ impl Root {
     }
 
     fn ensure(&self, collection: &str, dimensions: usize) -> Result<(), StoreError> {
-        let shard = match self.shard(collection) {
+        // Held to the end: of two that make it at once, one makes it.
+        let mut open = self.opened();
+        let shard = match self.shard_in(&mut open, collection) {
             Err(StoreError::NoCollection(_)) => {
-                let folder = self.folder.join(collection);
-                make(&folder, dimensions)?;
-                self.shard(collection)?
+                make(&self.folder.join(collection), dimensions)?;
+                self.shard_in(&mut open, collection)?
             }
             other => other?,
         };
-        let size = shard.shard.config().vectors.get("").map(|vector| vector.size);
-        if size == Some(dimensions) {
+        let size = shard.shard.size()?;
+        if size == dimensions {
             return Ok(());
         }
         Err(StoreError::Refused(format!(
-            "collection {collection} holds vectors of {} numbers, and {dimensions} are asked for",
-            size.unwrap_or_default()
+            "collection {collection} holds vectors of {size} numbers, and {dimensions} are asked for"
         )))
     }
 }
@@ -178,14 +216,13 @@ impl Shard {
     fn write(&self, operations: impl Iterator<Item = UpdateOperation>) -> Result<(), StoreError> {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         for operation in operations {
-            self.shard.update(operation).map_err(failed)?;
+            self.shard.get()?.update(operation).map_err(failed)?;
         }
-        self.shard.flush();
-        Ok(())
+        self.shard.flush()
     }
 
     fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
-        let size = self.shard.config().vectors.get("").map_or(0, |vector| vector.size);
+        let size = self.shard.size()?;
         if let Some(odd) = points.iter().find(|point| point.vector.len() != size) {
             let length = odd.vector.len();
             return Err(StoreError::Refused(format!(
@@ -212,7 +249,7 @@ fn make(folder: &Path, dimensions: usize) -> Result<(), StoreError> {
     fs::rename(&fresh, folder).map_err(away)
 }
 
-fn create(folder: &Path, dimensions: usize) -> Result<EdgeShard, StoreError> {
+fn create(folder: &Path, dimensions: usize) -> Result<Guarded, StoreError> {
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(away)?;
     }
@@ -224,16 +261,16 @@ fn create(folder: &Path, dimensions: usize) -> Result<EdgeShard, StoreError> {
             ..WalOptions::default()
         })
         .build();
-    let shard = EdgeShard::new(folder, config).map_err(failed)?;
+    let shard = Guarded(Some(EdgeShard::new(folder, config).map_err(failed)?));
     for field in ["kind", "tenant"] {
         let index = CreateIndex {
             field_name: path(field)?,
             field_schema: Some(PayloadFieldSchema::FieldType(PayloadSchemaType::Keyword)),
         };
         let operation = UpdateOperation::FieldIndexOperation(FieldIndexOperations::CreateIndex(index));
-        shard.update(operation).map_err(failed)?;
+        shard.get()?.update(operation).map_err(failed)?;
     }
-    shard.flush();
+    shard.flush()?;
     Ok(shard)
 }
 
@@ -241,9 +278,8 @@ fn create(folder: &Path, dimensions: usize) -> Result<EdgeShard, StoreError> {
 fn copy(folder: &Path) -> Result<(), StoreError> {
     let (fresh, old) = (folder.with_extension("new"), folder.with_extension("old"));
     {
-        let from = EdgeShard::load(folder, None).map_err(failed)?;
-        let size = from.config().vectors.get("").map_or(0, |vector| vector.size);
-        let into = create(&fresh, size)?;
+        let from = Guarded(Some(EdgeShard::load(folder, None).map_err(failed)?));
+        let into = create(&fresh, from.size()?)?;
         let mut offset = None;
         loop {
             let request = ScrollRequest {
@@ -254,7 +290,7 @@ fn copy(folder: &Path) -> Result<(), StoreError> {
                 with_vector: WithVector::Bool(true),
                 order_by: None,
             };
-            let (records, next) = from.scroll(request).map_err(failed)?;
+            let (records, next) = from.get()?.scroll(request).map_err(failed)?;
             let points: Vec<PointStructPersisted> = records
                 .into_iter()
                 .filter_map(|record| match record.vector {
@@ -265,13 +301,13 @@ fn copy(folder: &Path) -> Result<(), StoreError> {
                     _ => None,
                 })
                 .collect();
-            into.update(upsert(points)).map_err(failed)?;
+            into.get()?.update(upsert(points)).map_err(failed)?;
             match next {
                 Some(next) => offset = Some(next),
                 None => break,
             }
         }
-        into.flush();
+        into.flush()?;
     }
     if old.exists() {
         fs::remove_dir_all(&old).map_err(away)?;
@@ -346,7 +382,7 @@ impl VectorStore for EdgeStore {
         let ids: Vec<PointId> = ids.iter().map(|id| PointId::Uuid(*id)).collect();
         self.run(collection, move |root, name| {
             let shard = root.shard(name)?;
-            let records = shard.shard.retrieve(&ids, None, None).map_err(failed)?;
+            let records = shard.shard.get()?.retrieve(&ids, None, None).map_err(failed)?;
             let found = records.into_iter().filter_map(|record| {
                 Some(Found {
                     id: uuid(record.id)?,
@@ -368,7 +404,7 @@ impl VectorStore for EdgeStore {
         let (vector, filter) = (vector.to_vec(), filter_of(filter)?);
         self.run(collection, move |root, name| {
             let shard = root.shard(name)?;
-            let size = shard.shard.config().vectors.get("").map_or(0, |vector| vector.size);
+            let size = shard.shard.size()?;
             if vector.len() != size {
                 let problem = format!("the question has {} numbers, not {size}", vector.len());
                 return Err(StoreError::Refused(problem));
@@ -388,7 +424,7 @@ impl VectorStore for EdgeStore {
                 with_vector: WithVector::Bool(false),
                 with_payload: WithPayloadInterface::Bool(true),
             };
-            let points = shard.shard.query(request).map_err(failed)?;
+            let points = shard.shard.get()?.query(request).map_err(failed)?;
             let hits = points.into_iter().filter_map(|point| {
                 Some(Hit {
                     id: uuid(point.id)?,
@@ -406,7 +442,12 @@ impl VectorStore for EdgeStore {
         self.run(collection, move |root, name| {
             let shard = root.shard(name)?;
             let request = CountRequest { filter, exact: true };
-            shard.shard.count(request).map(|count| count as u64).map_err(failed)
+            shard
+                .shard
+                .get()?
+                .count(request)
+                .map(|count| count as u64)
+                .map_err(failed)
         })
         .await
     }
