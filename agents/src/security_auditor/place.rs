@@ -7,6 +7,7 @@ use serde_json::Value;
 use tools::observe::Revision;
 
 use crate::gather::{Asked, Gather, Miss};
+use crate::subject::kubernetes_name;
 use crate::text;
 
 /// Digits of a commit that tell it from another; fewer are read as a number.
@@ -34,7 +35,14 @@ pub enum Runs {
 
 /// The one workload that is called like the service.
 pub async fn running(service: &str, namespace: Option<&str>, tools: &mut Gather<'_>) -> Asked<Running> {
-    let found = tools.find(namespace, service).await?;
+    // A label is anybody's text: what is no name is not asked with.
+    if !kubernetes_name(service) || !namespace.is_none_or(kubernetes_name) {
+        return Err(Miss::Absent(
+            "service or namespace of the incident is no name that Kubernetes knows".to_owned(),
+        ));
+    }
+    let mut found = tools.find(namespace, service).await?;
+    found.retain(|workload| kubernetes_name(&workload.name) && kubernetes_name(&workload.namespace));
     let [workload] = found.as_slice() else {
         let told = match found.len() {
             0 => format!("no workload is called {}", text::line(service, 80)),

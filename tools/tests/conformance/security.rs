@@ -32,8 +32,6 @@ pub fn scanners(state: &mut world::State) {
     let alerts = &mut state.github.alerts;
     alerts.insert(format!("{REPOSITORY}/secret-scanning"), secrets.collect());
     alerts.insert(format!("{REPOSITORY}/dependabot"), vec![dependabot]);
-    let patch = format!("@@ -1,2 +10,3 @@ fn main\n a\n+let token = \"{}\";\n b", leaked());
-    state.github.patches.insert("src/part2.rs".to_owned(), patch);
 }
 
 #[tokio::test]
@@ -91,6 +89,13 @@ async fn alerts_come_by_pages_and_no_secret_with_them() {
 #[tokio::test]
 async fn secrets_of_a_change_are_told_by_place_alone() {
     let bench = filled().await;
+    let patch = format!("@@ -1,2 +10,3 @@ fn main\n a\n+let token = \"{}\";\n b", leaked());
+    bench
+        .world
+        .state()
+        .github
+        .patches
+        .insert("src/part2.rs".to_owned(), patch);
     let found = ask(&bench, "github_secrets_in_change").await.unwrap();
     assert_eq!(
         found["sightings"],
