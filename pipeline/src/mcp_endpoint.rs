@@ -14,7 +14,7 @@ use mcp::{Audit, Desk, Limits, McpServer, Runbooks};
 use sql::Recent;
 
 use crate::orders::LogOrders;
-use crate::reads::StoreReads;
+use crate::reads::CachedReads;
 use crate::world::World;
 
 pub use beside::Beside;
@@ -30,7 +30,7 @@ pub fn calls_path(data_dir: &Path) -> PathBuf {
 /// Listens. `recent`: the newest signals, where somebody reads them.
 pub async fn open(
     world: &World,
-    reads: Arc<StoreReads>,
+    reads: Arc<CachedReads>,
     orders: LogOrders,
     readiness: Readiness,
     recent: Option<Recent>,
@@ -46,11 +46,7 @@ pub async fn open(
         overview: Arc::new(Standings::new(world, readiness)),
         // A further family of observing tools is one more line.
         observing: vec![Arc::new(Beside::new(world.observe.clone()))],
-        proposals: Arc::new(LogProposals {
-            orders,
-            observe: world.observe.clone(),
-            good_for: config.agents.proposal_ttl.get(),
-        }),
+        proposals: Arc::new(LogProposals { orders }),
         runbooks: Runbooks::new(settings.runbooks.clone(), settings.max_runbook.0),
         audit: Arc::new(audit),
         limits: Limits::new(settings.requests_per_minute, settings.max_calls),

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use gateway::{OrderError, Orders, Proposed, Suggestion};
 use model::command::{IncidentCommand, Order};
 use model::investigation::{RunOrder, RunVerb, StepEvent};
-use model::proposal::Proposal;
 use model::remediation::{RemediationEvent, RemediationFact, RemediationStatus};
 use model::signing::{Message, Signer};
 use model::{IncidentId, Proposal, ids, topics};
@@ -111,16 +110,6 @@ impl LogOrders {
         Ok(row)
     }
 
-    /// Puts a proposal before the gate. The same one again counts once.
-    pub(crate) async fn propose(&self, proposal: &Proposal) -> Result<(), OrderError> {
-        let fact = RemediationFact::Proposed {
-            proposal: Box::new(proposal.clone()),
-        };
-        let event = RemediationEvent::new(proposal.id, proposal.incident_id, proposal.proposed_at, fact);
-        self.append(topics::REMEDIATIONS, &proposal.key(), None, None, &event)
-            .await
-    }
-
     async fn remediation(&self, row: &RemediationRow, fact: RemediationFact) -> Result<(), OrderError> {
         let at = self.clock.now().to_datetime();
         let event = RemediationEvent::new(row.id, IncidentId(row.incident_id), at, fact);
@@ -167,7 +156,13 @@ impl Orders for LogOrders {
 
     async fn propose(&self, incident: IncidentId, what: Suggestion, by: &str) -> Result<Proposed, OrderError> {
         let row = self.incident(incident).await?;
-        self.write_proposal(&row, what, by).await
+        let proposal = self.write_proposal(&row, what, by).await?;
+        Ok(Proposed {
+            id: proposal.id,
+            plan_hash: proposal.plan_hash,
+            dry_run: proposal.dry_run,
+            expires_at: proposal.expires_at,
+        })
     }
 
     async fn approve(&self, remediation: Uuid, plan_hash: &str, by: &str) -> Result<(), OrderError> {

@@ -1,30 +1,21 @@
 //! Proposals of people and of the models that they let in: tried dry here, then on the log as the crew's are. The gate holds them against
 //! the policy; no rule grants them, and their proposer cannot (`model::approval`).
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use gateway::OrderError;
+use gateway::{OrderError, Suggestion};
 use mcp::{ProposalRequest, Proposals, Proposed};
 use model::remediation::RemediationStatus;
-use model::{IncidentId, Proposal, ids};
+use model::{IncidentId, ids};
 use sinks::sql::{RemediationRow, ResponseFilter};
-use tools::ToolError;
-use tools::observe::{DryRun, Observe};
 use uuid::Uuid;
 
 use crate::orders::LogOrders;
 
 /// Remediations of one incident that are looked at.
 const LOOKED_AT: u32 = 500;
-/// Longest dry run that is kept, in characters.
-const DIFF: usize = 4_000;
 
 pub struct LogProposals {
     pub orders: LogOrders,
-    pub observe: Observe,
-    /// How long a proposal waits for a person.
-    pub good_for: Duration,
 }
 
 #[async_trait]
@@ -36,45 +27,9 @@ impl Proposals for LogProposals {
             reason,
         } = request;
         let row = self.orders.incident(incident).await?;
-        if let Some(into) = row.merged_into {
-            return Err(OrderError::Conflict(format!(
-                "the incident lives on in {into}: propose it there"
-            )));
-        }
-        if row.status == "resolved" {
-            return Err(OrderError::Conflict("the incident is resolved".to_owned()));
-        }
-        let plan_hash = action.plan_hash();
-        let run = self.attempt(incident, &plan_hash, by).await?;
-        let cluster = self.observe.cluster.as_deref().ok_or_else(|| {
-            OrderError::Conflict("it cannot be tried dry: no cluster is configured (tools.kubernetes)".to_owned())
-        })?;
-        let DryRun {
-            diff,
-            inverse,
-            blast_radius,
-            target,
-        } = cluster.dry_run(&action).await.map_err(not_tried)?;
-        let now = self.orders.clock.now().to_datetime();
-        let good_for = chrono::TimeDelta::from_std(self.good_for).unwrap_or(chrono::TimeDelta::MAX);
-        let proposal = Proposal {
-            id: Proposal::id_of(incident, run, &plan_hash),
-            incident_id: incident,
-            tenant: row.tenant,
-            environment: row.environment,
-            plan_hash,
-            reason: tools::redact::redact(&reason),
-            citations: Vec::new(),
-            dry_run: tools::redact::shorten(&diff, DIFF),
-            inverse: inverse.filter(|inverse| inverse.target() == action.target()),
-            blast_radius,
-            target,
-            proposed_by: by.to_owned(),
-            proposed_at: now,
-            expires_at: now.checked_add_signed(good_for).unwrap_or(now),
-            action,
-        };
-        self.orders.propose(&proposal).await?;
+        let key = self.attempt(incident, &action.plan_hash(), by).await?;
+        let what = Suggestion { action, reason, key };
+        let proposal = self.orders.write_proposal(&row, what, by).await?;
         Ok(Proposed {
             id: proposal.id,
             plan_hash: proposal.plan_hash,
@@ -110,13 +65,5 @@ impl LogProposals {
             )));
         }
         Ok(ids::derived(&format!("mcp/{by}/{}", same.len())))
-    }
-}
-
-fn not_tried(error: ToolError) -> OrderError {
-    let words = format!("it could not be tried dry, so it was not proposed: {error}");
-    match error {
-        ToolError::Absent { .. } | ToolError::Refused { .. } => OrderError::Conflict(words),
-        ToolError::DidNotHappen { .. } | ToolError::MayHaveHappened { .. } => OrderError::Unavailable(words),
     }
 }

@@ -1,11 +1,10 @@
-//! What a person proposes: tried dry, and written down as a proposal that the gate judges like an agent's.
+//! What a person, or a model that they let in, proposes: tried dry, and written down as a proposal that the gate judges like an agent's.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use gateway::{OrderError, Proposed, Suggestion};
+use gateway::{OrderError, Suggestion};
 use model::approval::pods_touched;
-use model::proposal::Proposal;
 use model::remediation::{RemediationEvent, RemediationFact};
-use model::{Action, IncidentId, topics};
+use model::{Action, IncidentId, Proposal, topics};
 use sinks::sql::IncidentRow;
 use tools::ToolError;
 use tools::observe::DryRun;
@@ -14,14 +13,24 @@ use super::LogOrders;
 
 /// How long it can be granted: somebody is there who proposes it, and may look for another who grants it.
 const TTL: TimeDelta = TimeDelta::hours(4);
+/// Longest dry run that is kept, in characters.
+const DIFF: usize = 4_000;
 
 impl LogOrders {
-    pub(super) async fn write_proposal(
+    /// Puts it before the gate. What has the same key, plan and incident is the same proposal, and counts once.
+    pub(crate) async fn write_proposal(
         &self,
         row: &IncidentRow,
         what: Suggestion,
         by: &str,
-    ) -> Result<Proposed, OrderError> {
+    ) -> Result<Proposal, OrderError> {
+        if let Some(into) = row.merged_into {
+            let why = format!("the incident lives on in {into}: propose it there");
+            return Err(OrderError::Conflict(why));
+        }
+        if row.status == "resolved" {
+            return Err(OrderError::Conflict("the incident is resolved".to_owned()));
+        }
         let run = self.observe.dry_run(&what.action).await.map_err(refused)?;
         let at = self.clock.now().to_datetime();
         let proposal = proposal(row, what, run, by, at);
@@ -31,12 +40,7 @@ impl LogOrders {
         let event = RemediationEvent::new(proposal.id, proposal.incident_id, at, fact);
         self.append(topics::REMEDIATIONS, &proposal.key(), None, None, &event)
             .await?;
-        Ok(Proposed {
-            id: proposal.id,
-            plan_hash: proposal.plan_hash,
-            dry_run: proposal.dry_run,
-            expires_at: proposal.expires_at,
-        })
+        Ok(proposal)
     }
 }
 
@@ -53,9 +57,9 @@ fn proposal(row: &IncidentRow, what: Suggestion, run: DryRun, by: &str, at: Date
         tenant: row.tenant.clone(),
         environment: row.environment.clone(),
         plan_hash,
-        reason,
+        reason: tools::redact::redact(&reason),
         citations: Vec::new(),
-        dry_run: run.diff,
+        dry_run: tools::redact::shorten(&run.diff, DIFF),
         inverse: run.inverse.filter(same_place),
         blast_radius,
         target: run.target,
