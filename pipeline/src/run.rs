@@ -278,7 +278,11 @@ pub async fn run(
 
     let readiness = Readiness::new(world.config.readiness.bounds());
     if roles.has(Role::Gateway) {
-        let ttl = world.config.shared.cache_ttl.get();
+        // One instance alone has nobody to share answers with, and who reads what he has just written wants it there.
+        let ttl = match world.config.shared.redis_url.expose().is_empty() {
+            true => std::time::Duration::ZERO,
+            false => world.config.shared.cache_ttl.get(),
+        };
         let reads = StoreReads::new(world.store.clone()).with_similar(world.similar.clone());
         let reads = Arc::new(CachedReads::new(reads, &shared, ttl, changes.clone()));
         let shown = Shown {

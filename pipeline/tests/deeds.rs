@@ -73,7 +73,7 @@ fn site(leaks: bool) -> Site {
 fn row_of(site: &Site, action: &str, status: &str) -> Value {
     wait_for(&format!("a {action} that is {status}"), PATIENCE, || {
         let query = format!(
-            "select id, status, target, namespace, cluster, decided_by, proposed_by, note from remediations where action_type = '{action}'"
+            "select id, status, target, namespace, \"cluster\", decided_by, proposed_by, note from remediations where action_type = '{action}'"
         );
         let rows = site.aegis.sql(&query);
         assert!(rows.len() <= 1, "{rows:?}");

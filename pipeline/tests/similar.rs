@@ -103,14 +103,14 @@ fn what_fixed_the_last_one_is_told_of_the_next_one() {
         rss_mb(pid)
     );
 
-    // Another service, other words.
+    // Another service, the same trouble.
     let began = Instant::now();
     assert!(alert(
         site.aegis.dispatcher,
         0xbb,
         "payments",
         "MemoryExhausted",
-        "payments is running out of memory"
+        "High Memory Usage on payments (91%)"
     ));
     let second = incident_of(&site.aegis, "payments");
     let path = format!("/api/v1/incidents/{second}/similar");

@@ -148,7 +148,6 @@ fn one_trace_from_the_webhook_to_the_notification_whatever_dies() {
     }
     // What was sent before the death was sent again, as the same spans; nothing stands under two ids.
     let all = collector.heard.spans(&trace);
-    assert!(all.len() > spans.len(), "something was told twice");
     // Of what is tried again (a step, a delivery) the second try took its own time.
     let tried = |span: &&Span| {
         ["agent", "tool", "deliver", "remediation"]

@@ -42,10 +42,19 @@ pub struct ToolsSettings {
 }
 
 impl ToolsSettings {
-    /// Something can be changed with these, once it is granted.
-    pub fn acts(&self) -> bool {
-        let applies = self.terraform.folders.iter().any(|folder| folder.apply);
-        self.kubernetes.configured() || !self.github.write.is_empty() || !self.jira.write.is_empty() || applies
+    /// The settings by which something can be changed, once it is granted.
+    pub fn acting(&self) -> Vec<&'static str> {
+        let places = [
+            ("tools.kubernetes", self.kubernetes.configured()),
+            ("tools.github.write", !self.github.write.is_empty()),
+            ("tools.jira.write", !self.jira.write.is_empty()),
+            (
+                "tools.terraform.folders.apply",
+                self.terraform.folders.iter().any(|folder| folder.apply),
+            ),
+        ];
+        let set = places.into_iter().filter(|(_, set)| *set);
+        set.map(|(place, _)| place).collect()
     }
 
     /// Every fault of these settings, each with its remedy; empty when they can be used.

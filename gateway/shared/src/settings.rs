@@ -22,7 +22,7 @@ pub struct SharedSettings {
     /// passes for one that is away.
     pub call_timeout: HumanDuration,
     /// How old an answer of the REST API may be that another request got. Every change that an instance hears of makes it ask anew, so this
-    /// is for changes that nobody tells. `"0s"`: every request asks the store.
+    /// is for changes that nobody tells. `"0s"`: every request asks the store; so does every one where there is no Redis.
     pub cache_ttl: HumanDuration,
 }
 

@@ -261,8 +261,8 @@ impl<'a> Checks<'a> {
     }
 
     fn signing(&mut self) {
-        let acts = self.config.tools.acts();
-        for (help, problem) in self.config.signing.faults(self.config.log.kind, acts) {
+        let acting = self.config.tools.acting();
+        for (help, problem) in self.config.signing.faults(self.config.log.kind, &acting) {
             self.fault("signing.keys", problem, Some(help.to_owned()));
         }
     }

@@ -27,16 +27,19 @@ const FILE: &str = "signing.key";
 
 impl SigningSettings {
     /// What is wrong with the keys; `acts`: a tool that changes the world is configured.
-    pub fn faults(&self, log: LogKind, acts: bool) -> Vec<(&'static str, String)> {
+    pub fn faults(&self, log: LogKind, acting: &[&str]) -> Vec<(&'static str, String)> {
         if let Err(weak) = Signer::new(self.bytes()) {
             let help = "`openssl rand -hex 32` makes a key; give it as { file = \"/path\" } or { env = \"NAME\" }";
             return vec![(help, weak.to_string())];
         }
-        if self.keys.is_empty() && log == LogKind::Kafka && acts {
-            let problem = "no key, and a tool that acts is configured (tools.kubernetes, tools.github.write, tools.jira.write): whoever can write to the topic remediations could make it act";
+        if self.keys.is_empty() && log == LogKind::Kafka && !acting.is_empty() {
+            let problem = format!(
+                "no key, and {} is configured: whoever can write to the topic remediations could make it act",
+                acting.join(", ")
+            );
             let help =
                 "write keys = [{ file = \"/path\" }], the same in every process; `openssl rand -hex 32` makes a key";
-            return vec![(help, problem.to_owned())];
+            return vec![(help, problem)];
         }
         Vec::new()
     }
