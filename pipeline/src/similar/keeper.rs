@@ -54,7 +54,9 @@ pub async fn keep(similar: Similar, runtime: Runtime, layout: Layout, stop: Canc
             }
             Err(error) => Some(error.to_string()),
         };
-        let Some(problem) = ended else { continue };
+        let Some(problem) = ended.filter(|_| !stop.is_cancelled()) else {
+            continue;
+        };
         tracing::error!(problem, "the vectors are not kept up: trying again");
         backlog.trouble(Reads::Incidents.name(), Some(problem));
         tokio::select! {

@@ -19,7 +19,7 @@ use crate::texts::{Kind, alert_id, incident_text, text_of, texts_of};
 const CANDIDATES: usize = 5;
 /// Fewest candidates. Fewer: features cannot bring up what the vectors put a little lower.
 const LEAST_CANDIDATES: usize = 24;
-/// Cosine below which nothing is called similar. Higher: other words for the same thing are missed (0.29 to 0.75 with the model inside the
+/// Cosine below which no incident is called similar to another; who searches by words sees the nearest, with their scores. Higher: other words for the same thing are missed (0.29 to 0.75 with the model inside the
 /// binary); lower: more that is unrelated is told (up to 0.47).
 const LEAST_COSINE: f32 = 0.4;
 
@@ -121,7 +121,7 @@ impl Engine {
         };
         let hits: Vec<_> = hits
             .into_iter()
-            .filter(|hit| Some(hit.id) != subject.id && hit.score >= LEAST_COSINE)
+            .filter(|hit| subject.id.is_none_or(|own| hit.id != own && hit.score >= LEAST_COSINE))
             .collect();
         let keys = hits.iter().flat_map(|hit| texts_of(&hit.payload, "alerts"));
         let alerts = self.alerts(keys.chain(subject.alerts.iter().cloned())).await?;
