@@ -268,6 +268,7 @@ fn incident(fact: Fact, key: &str, minutes: i64) -> (IncidentEvent, Vec<u8>) {
         fact,
         at: at(minutes),
         observed_at: at(minutes),
+        origin: None,
     };
     let bytes = serde_json::to_vec(&event).unwrap();
     (event, bytes)

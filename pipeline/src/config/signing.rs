@@ -105,15 +105,15 @@ mod tests {
             keys: keys.iter().map(|key| Secret::from(*key)).collect(),
         };
         let good = "0123456789abcdef0123456789abcdef";
-        let check = |settings: &SigningSettings, log, acts, faults: usize| {
-            let found = settings.faults(log, acts);
+        let check = |settings: &SigningSettings, log, acting: &[&str], faults: usize| {
+            let found = settings.faults(log, acting);
             assert_eq!(found.len(), faults, "{found:?}");
             assert!(!format!("{found:?}").contains("hunter2"));
         };
-        check(&keys(&[]), LogKind::Embedded, true, 0);
-        check(&keys(&[]), LogKind::Kafka, false, 0);
-        check(&keys(&[]), LogKind::Kafka, true, 1);
-        check(&keys(&[good]), LogKind::Kafka, true, 0);
-        check(&keys(&[good, "hunter2"]), LogKind::Embedded, false, 1);
+        check(&keys(&[]), LogKind::Embedded, &["tools.kubernetes"], 0);
+        check(&keys(&[]), LogKind::Kafka, &[], 0);
+        check(&keys(&[]), LogKind::Kafka, &["tools.kubernetes"], 1);
+        check(&keys(&[good]), LogKind::Kafka, &["tools.kubernetes"], 0);
+        check(&keys(&[good, "hunter2"]), LogKind::Embedded, &[], 1);
     }
 }

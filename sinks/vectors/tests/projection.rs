@@ -221,6 +221,7 @@ fn event(id: u128, revision: u64, title: &str, service: &str, minute: i64, fact:
         fact,
         at: at(minute),
         observed_at: at(minute),
+        origin: None,
     }
 }
 

@@ -169,6 +169,7 @@ fn incident(n: u128) -> IncidentDetail {
     IncidentDetail {
         incident: IncidentView {
             id: IncidentId(id(n)),
+            trace_id: String::new(),
             canonical_key: CanonicalKey(id(n)),
             revision: 2,
             tenant: "default".to_owned(),
