@@ -60,6 +60,7 @@ impl Instance {
             letters: orders.clone(),
             sessions,
             changes: changes.clone(),
+            compliance: Arc::new(Nothing),
         };
         let stop = CancellationToken::new();
         let (running, closing) = (changes.clone(), stop.clone());
