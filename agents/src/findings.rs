@@ -46,10 +46,7 @@ pub fn began_after(finding: &Finding, at: DateTime<Utc>) -> bool {
         FindingKind::Impact
         | FindingKind::TrafficBeforeSymptom
         | FindingKind::RecentChange
-        | FindingKind::UnhealthyPods
-        | FindingKind::SecurityAlert
-        | FindingKind::SecretExposed
-        | FindingKind::Drift => false,
+        | FindingKind::UnhealthyPods => false,
     }
 }
 

@@ -1,11 +1,9 @@
-//! Looks, while everything runs, at what others may do to the topics of a broker: add partitions; and at the Redis that is shared.
+//! Looks, while everything runs, at what others may do to the topics of a broker: add partitions.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use shared::Shared;
-use stream::health::Health;
 use stream::{Ingress, Log, LogError};
 use tokio_util::sync::CancellationToken;
 
@@ -40,16 +38,6 @@ pub async fn partitions(log: Arc<dyn Log>, layout: Layout, stop: CancellationTok
         }
     }
     Ok(())
-}
-
-/// Says under `degraded` of `/readyz` when Redis is away, until `stop`. Nobody is unready for it.
-pub async fn redis(shared: Shared, health: Health, stop: CancellationToken) {
-    loop {
-        health.degraded("redis", shared.probe().await);
-        if !pause(&stop).await {
-            return;
-        }
-    }
 }
 
 /// False when it is time to stop.

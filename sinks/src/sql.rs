@@ -14,7 +14,6 @@
 //! | file | what |
 //! |---|---|
 //! | `rows` | a record's rows (pure) |
-//! | `making` | the rows of a large write, made on another thread |
 //! | `response` | rows of the crew's steps and of remediations (pure) |
 //! | `value` | what a cell may hold, and how hostile text is cleaned |
 //! | `tables` | columns and conflict rules |
@@ -23,7 +22,6 @@
 //! | `copy` | rows by binary COPY, on PostgreSQL |
 //! | `rollups` | counts by minute, hour and day, where the database does not keep them |
 //! | `timescale` | hypertables, compression and continuous aggregates, where the extension is installed |
-//! | `fences` | jobs that one of several instances does |
 //! | `rebuild` | tables filled anew from the log, and put in place |
 //! | `retention` | forgets what is older than the settings say |
 //! | `reads` | typed queries for the command line and the API |
@@ -31,8 +29,6 @@
 mod copy;
 mod deliveries;
 mod error;
-mod fences;
-mod making;
 mod positions;
 mod postgres;
 mod reads;
@@ -53,17 +49,16 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
-use model::Signer;
+use model::signing::{self, Message, Signer, Verdict};
 use model::topics;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::log::Topic;
 use stream::secret::Secret;
-use stream::{LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
+use stream::{LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
 
 pub use deliveries::{Button, Held, Thread};
 pub use error::StoreError;
-pub use fences::Fence;
 pub use reads::{Counts, EventRow, IncidentDetail, IncidentFilter, IncidentRow, MemberRow};
 pub use rebuild::Shadow;
 pub use retention::{Forgotten, RetentionSettings};
@@ -71,7 +66,6 @@ pub use store::Store;
 pub(crate) use value::clamp_micros;
 pub use workers::{ExecutionRow, LetterRow, RemediationRow, ResponseFilter};
 
-use making::{Making, believed};
 use rollups::{Deltas, Of};
 use rows::Changes;
 use store::Tx;
@@ -156,34 +150,39 @@ impl SqlSink {
         SqlSink { signer, ..self }
     }
 
+    fn believed(&self, from: &TopicPartition, record: &Record) -> bool {
+        let step = *from.topic == *topics::INCIDENTS && record.header(topics::header::TYPE).is_some();
+        if !step && *from.topic != *topics::REMEDIATIONS {
+            return true;
+        }
+        let message = Message {
+            topic: &from.topic,
+            key: record.key.as_deref().unwrap_or_default(),
+            value: &record.value,
+        };
+        let header = record.header(signing::HEADER).map(|header| &**header);
+        !matches!(self.signer.check(message, header), Verdict::Forged(_))
+    }
+
     /// Everything in one go, unless some record cannot be read: then nothing, and those are named. `Refused` means that the
     /// store did not like some row; nothing was written.
     async fn write_together(&self, log: &LogId, batches: &[SinkBatch]) -> Result<Written, SinkError> {
-        let mut making = Making::start(&self.signer, batches);
-        let (mut tx, mut deltas, mut rejects) = (None, Deltas::default(), Vec::new());
-        while let Some(made) = making.next().await {
-            let changes = match made {
-                Ok(changes) if rejects.is_empty() => changes,
-                Ok(_) => continue,
-                Err(unread) => {
-                    rejects.extend(unread);
-                    continue;
-                }
-            };
-            let tx = match &mut tx {
-                Some(tx) => tx,
-                begun => begun.insert(self.begin(log, batches).await?),
-            };
-            match apply(tx, changes, &mut deltas).await {
-                Ok(()) => {}
-                Err(StoreError::Refused { .. }) => return Ok(Written::Refused),
-                Err(e) => return Err(e.of(Self::NAME)),
+        let mut changes = Changes::default();
+        let mut rejects = Vec::new();
+        for batch in batches {
+            for record in batch
+                .records
+                .iter()
+                .filter(|record| self.believed(&batch.partition, record))
+            {
+                rejects.extend(changes.add(&batch.partition, record).err());
             }
         }
-        let Some(mut tx) = tx.filter(|_| rejects.is_empty()) else {
+        if !rejects.is_empty() {
             return Ok(Written::Done(rejects));
-        };
-        match deltas.write(&mut tx).await {
+        }
+        let mut tx = self.begin(log, batches).await?;
+        match apply(&mut tx, changes).await {
             Ok(()) => tx.commit().await.map_err(|e| e.of(Self::NAME))?,
             Err(StoreError::Refused { .. }) => return Ok(Written::Refused),
             Err(e) => return Err(e.of(Self::NAME)),
@@ -199,7 +198,7 @@ impl SqlSink {
             for record in batch
                 .records
                 .iter()
-                .filter(|record| believed(&self.signer, &batch.partition, record))
+                .filter(|record| self.believed(&batch.partition, record))
             {
                 let mut changes = Changes::default();
                 if let Err(reject) = changes.add(&batch.partition, record) {
@@ -287,10 +286,10 @@ impl Sink for SqlSink {
     }
 }
 
-/// Writes the rows; what they add to the rollups is gathered in `deltas`.
-async fn apply(tx: &mut Tx, changes: Changes, deltas: &mut Deltas) -> Result<(), StoreError> {
+async fn apply(tx: &mut Tx, changes: Changes) -> Result<(), StoreError> {
     let writes = changes.into_writes();
-    let counted = writes.is_counted() && deltas.kept(tx).await?;
+    let counted = writes.is_counted() && tx.keeps_rollups().await?;
+    let mut deltas = Deltas::default();
     for incident in writes.emptied {
         let args = [Value::Uuid(incident.0)];
         tx.execute(
@@ -327,13 +326,16 @@ async fn apply(tx: &mut Tx, changes: Changes, deltas: &mut Deltas) -> Result<(),
         tx.execute("incidents", response::PLACEHOLDER, &placeholder).await?;
     }
     for row in writes.executions {
-        response::step(tx, row, deltas).await?;
+        response::step(tx, row, &mut deltas).await?;
     }
     for row in writes.remediations {
-        response::propose(tx, row, deltas).await?;
+        response::propose(tx, row, &mut deltas).await?;
     }
     for moved in writes.moved {
-        response::move_on(tx, moved, deltas).await?;
+        response::move_on(tx, moved, &mut deltas).await?;
+    }
+    if counted {
+        deltas.write(tx).await?;
     }
     Ok(())
 }
@@ -342,12 +344,7 @@ async fn apply(tx: &mut Tx, changes: Changes, deltas: &mut Deltas) -> Result<(),
 async fn apply_or_undo(tx: &mut Tx, changes: Changes) -> Result<Result<(), String>, StoreError> {
     let doing = "isolating a refused row";
     tx.execute(doing, "SAVEPOINT record", &[]).await?;
-    let mut deltas = Deltas::default();
-    let applied = match apply(tx, changes, &mut deltas).await {
-        Ok(()) => deltas.write(tx).await,
-        refused => refused,
-    };
-    match applied {
+    match apply(tx, changes).await {
         Ok(()) => {
             tx.execute(doing, "RELEASE SAVEPOINT record", &[]).await?;
             Ok(Ok(()))

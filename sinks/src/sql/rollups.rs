@@ -208,8 +208,6 @@ type Place = (i64, Vec<Option<String>>);
 /// What a transaction adds to the rollups.
 #[derive(Debug, Default)]
 pub struct Deltas {
-    /// Whether the rollups are tables here; `None` before it was asked.
-    kept: Option<bool>,
     /// Groups by their place as bytes: a row that adds to one that is there allocates nothing.
     by: BTreeMap<Of, HashMap<Vec<u8>, (Place, Vec<i64>)>>,
     /// The place at hand, as bytes.
@@ -217,14 +215,6 @@ pub struct Deltas {
 }
 
 impl Deltas {
-    /// Whether what is added here is written. Asked once in a transaction.
-    pub async fn kept(&mut self, tx: &mut Tx) -> Result<bool, StoreError> {
-        if self.kept.is_none() {
-            self.kept = Some(tx.keeps_rollups().await?);
-        }
-        Ok(self.kept == Some(true))
-    }
-
     /// Adds `sums` to the group `keys` in the buckets of `at`; with `sign` -1 it takes them out.
     pub fn add(&mut self, of: Of, at: &Value, keys: &[&Value], sums: &[i64], sign: i64) {
         let Value::Time(at) = at else { return };
@@ -275,11 +265,8 @@ impl Deltas {
         }
     }
 
-    /// Adds everything, in one order for everybody; nothing where the database keeps the rollups itself.
+    /// Adds everything, in one order for everybody.
     pub async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
-        if self.kept != Some(true) {
-            return Ok(());
-        }
         for (rollup, tables) in ROLLUPS.iter().zip(TABLES.iter()) {
             let Some(minutes) = self.by.get(&rollup.of) else {
                 continue;

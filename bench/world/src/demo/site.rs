@@ -268,8 +268,6 @@ listen = "{dispatcher}"
 secrets = ["{HOOK_SECRET}"]
 [sql]
 listen = "127.0.0.1:0"
-[mcp]
-listen = "127.0.0.1:0"
 [gateway]
 listen = "{gateway}"
 [tools.prometheus]
