@@ -205,11 +205,13 @@ static TABLES: LazyLock<Vec<[[Table; 2]; 3]>> = LazyLock::new(|| {
 /// The start of the minute, in microseconds, and the group.
 type Place = (i64, Vec<Option<String>>);
 
+/// Sums by the place as bytes: a row that adds to a group that is there allocates nothing.
+type Groups = HashMap<Vec<u8>, (Place, Vec<i64>)>;
+
 /// What a transaction adds to the rollups.
 #[derive(Debug, Default)]
 pub struct Deltas {
-    /// Groups by their place as bytes: a row that adds to one that is there allocates nothing.
-    by: BTreeMap<Of, HashMap<Vec<u8>, (Place, Vec<i64>)>>,
+    by: BTreeMap<Of, Groups>,
     /// The place at hand, as bytes.
     place: Vec<u8>,
 }
