@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -44,7 +43,7 @@ fn prometheus(program: &str, folder: &Path, target: &str) -> (Server, String) {
     });
     // JSON is YAML.
     std::fs::write(folder.join("prometheus.yml"), config.to_string()).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = world::free_port().unwrap();
     let log = std::fs::File::create(folder.join("prometheus.log")).unwrap();
     let child = Command::new(program)
         .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))

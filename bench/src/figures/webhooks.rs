@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use world::demo::{Process, free_addresses};
+use world::demo::Process;
+use world::free_addresses;
 
 use crate::measure::{cpu_by_thread, cpu_time, quantile, rounded};
 use bodies::Kind;

@@ -22,7 +22,7 @@ mod story;
 
 pub use checks::{Check, checks};
 pub use look::Look;
-pub use programs::{Process, Programs, free_addresses};
+pub use programs::{Process, Programs};
 pub use site::{Options, Policy, Site};
 pub use stages::{Stage, over, stages};
 pub use story::{Story, Trouble};

@@ -28,6 +28,7 @@ pub mod github;
 pub mod jira;
 pub mod kubernetes;
 pub mod loki;
+mod ports;
 pub mod prometheus;
 pub mod real;
 pub mod scenario;
@@ -43,6 +44,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use faults::{Fault, FaultKind, System};
+pub use ports::{free_addresses, free_port};
 pub use scenario::Scenario;
 
 /// Everything that the stand-ins know.

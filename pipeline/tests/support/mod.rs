@@ -6,7 +6,6 @@ pub mod alerts;
 pub mod server;
 pub mod site;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,12 +27,9 @@ pub fn required(name: &str) -> Option<String> {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port for a program that must be told its own.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .expect("loopback has a free port")
-        .port()
+    world::free_port().expect("loopback has a free port")
 }
 
 /// A program, killed when dropped.

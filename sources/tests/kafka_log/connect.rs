@@ -113,11 +113,7 @@ async fn a_certificate_of_an_unknown_authority_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_broker_is_unavailable_in_bounded_time() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = world::free_port().unwrap();
     let settings = KafkaSettings {
         bootstrap_servers: vec![format!("127.0.0.1:{port}")],
         connect_timeout_ms: 2_000,

@@ -1,7 +1,6 @@
 //! The programs of a site, and the processes that are made of them.
 
 use std::fs::OpenOptions;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -104,17 +103,4 @@ pub async fn run(mut command: Command) -> anyhow::Result<String> {
         bail!("it ended with {}:\n{out}{err}", output.status);
     }
     Ok(out)
-}
-
-/// `N` addresses of loopback that nobody listened on a moment ago.
-pub fn free_addresses<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
-    let mut listeners = Vec::new();
-    for _ in 0..N {
-        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
-    }
-    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
-    for (address, listener) in addresses.iter_mut().zip(&listeners) {
-        *address = listener.local_addr()?;
-    }
-    Ok(addresses)
 }

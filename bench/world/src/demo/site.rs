@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::look::Look;
 use super::past;
-use super::programs::{Process, Programs, free_addresses, run};
+use super::programs::{Process, Programs, run};
 use super::story::{NAMESPACE, REPOSITORY, Story};
 use crate::real::{ACTS, Mirror, RealCluster};
-use crate::{Running, Scenario, World, client};
+use crate::{Running, Scenario, World, client, free_addresses};
 
 /// Longest until a program answers.
 const PATIENCE: Duration = Duration::from_secs(60);
