@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The servers the tests talk to: Apache Kafka, PostgreSQL and TimescaleDB, started on free ports of loopback; and the
-# paths of Prometheus, Alertmanager and the pushgateway, which the tests start themselves, and of what checks docker-compose.yml.
+# The servers the tests talk to: Apache Kafka, PostgreSQL, TimescaleDB and Redis, started on free ports of loopback; and the
+# paths of Prometheus, Alertmanager and the pushgateway, which the tests start themselves, of what checks docker-compose.yml, of MCP clients, and of ONNX Runtime with a model.
 #
 #   test-services.sh up      installs what is missing, starts, waits until both serve; a second `up` does nothing
 #   test-services.sh env     prints the variables to export:  eval "$(scripts/test-services.sh env)"
@@ -22,6 +22,7 @@ down() {
     "$here/services/kafka.sh" stop "$root/kafka"
     "$here/services/postgres.sh" stop "$root/postgres"
     "$here/services/timescale.sh" stop "$root/timescale"
+    "$here/services/redis.sh" stop "$root/redis"
     # Only a folder that `up` made is deleted, whatever the state file says.
     case "$root" in */aegis-services.*) rm -rf "$root" ;; esac
     rm -f "$state/root" "$state/env"
@@ -34,9 +35,10 @@ alive() {
     (
         # shellcheck disable=SC1091
         . "$state/env"
-        local postgres=${AEGIS_TEST_POSTGRES#*@} timescale=${AEGIS_TEST_TIMESCALE#*@}
-        postgres=${postgres%/*} timescale=${timescale%/*}
-        port_open "${AEGIS_TEST_KAFKA##*:}" && port_open "${postgres##*:}" && port_open "${timescale##*:}"
+        local postgres=${AEGIS_TEST_POSTGRES#*@} timescale=${AEGIS_TEST_TIMESCALE#*@} redis=${AEGIS_TEST_REDIS#*@}
+        postgres=${postgres%/*} timescale=${timescale%/*} redis=${redis%/*}
+        port_open "${AEGIS_TEST_KAFKA##*:}" && port_open "${postgres##*:}" && port_open "${timescale##*:}" &&
+            port_open "${redis##*:}"
     )
 }
 
@@ -51,9 +53,13 @@ up() {
     "$here/services/kafka.sh" install
     "$here/services/postgres.sh" install
     "$here/services/timescale.sh" install
+    "$here/services/redis.sh" install
     "$here/services/prometheus.sh" install
     "$here/services/samples.sh" install
     "$here/services/compose.sh" install
+    "$here/services/mcp.sh" install
+    "$here/services/terraform.sh" install
+    "$here/services/models.sh" install
 
     root=$(mktemp -d "${TMPDIR:-/tmp}/aegis-services.XXXXXX")
     # PostgreSQL runs as another user when this runs as root, and has to get through.
@@ -64,9 +70,13 @@ up() {
         "$here/services/kafka.sh" start "$root/kafka" 9>&- &&
             "$here/services/postgres.sh" start "$root/postgres" 9>&- &&
             "$here/services/timescale.sh" start "$root/timescale" 9>&- &&
+            "$here/services/redis.sh" start "$root/redis" 9>&- &&
             "$here/services/prometheus.sh" env &&
             "$here/services/samples.sh" env &&
-            "$here/services/compose.sh" env
+            "$here/services/compose.sh" env &&
+            "$here/services/mcp.sh" env &&
+            "$here/services/terraform.sh" env &&
+            "$here/services/models.sh" env
     } >"$state/env.new"; then
         rm -f "$state/env.new"
         down

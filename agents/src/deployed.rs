@@ -44,36 +44,51 @@ pub struct Brought {
 
 /// Asks about the nearest suspect that the code host can know; `None` where there is none, or no code host that knows the service.
 pub async fn gather(evidence: &Evidence, tools: &mut Gather<'_>) -> Option<Deployed> {
-    let subject = Subject::of(evidence);
-    let repository = tools.repository_of(subject.service?)?;
-    let suspect = evidence.suspects.iter().find(|suspect| suspect.source == SOURCE)?;
+    let suspect = nearest(evidence)?.signal;
+    let (repository, pair) = pair(evidence, tools).await?;
     Some(Deployed {
-        suspect: suspect.signal,
-        brought: brought(suspect, &repository, &evidence.incident.environment, tools).await,
+        suspect,
+        brought: brought(&repository, pair, tools).await,
     })
 }
 
-async fn brought(
-    suspect: &Suspect,
-    repository: &str,
-    environment: &str,
-    tools: &mut Gather<'_>,
-) -> Asked<Result<Brought, String>> {
+/// The repository, and the suspected deployment with the one that ran before it; the text says why there are none.
+pub async fn pair(evidence: &Evidence, tools: &mut Gather<'_>) -> Option<(String, Asked<Result<Pair, String>>)> {
+    let subject = Subject::of(evidence);
+    let repository = tools.repository_of(subject.service?)?;
+    let suspect = nearest(evidence)?;
+    let environment = &evidence.incident.environment;
     let query = Deployments {
-        repository: repository.to_owned(),
-        environment: Some(environment.to_owned()).filter(|name| !name.is_empty()),
+        repository: repository.clone(),
+        environment: Some(environment.clone()).filter(|name| !name.is_empty()),
         limit: LOOKED_AT,
         states: true,
     };
-    let listed = tools.deployments(&query).await?;
-    let (deployment, before) = match pick(suspect, &listed) {
+    let picked = |listed: Vec<Deployment>| pick(suspect, &listed).map(|(one, before)| (one.clone(), before.clone()));
+    let found = tools.deployments(&query).await.map(picked);
+    Some((repository, found))
+}
+
+/// A deployment, and the one that ran before it.
+pub type Pair = (Deployment, Deployment);
+
+fn nearest(evidence: &Evidence) -> Option<&Suspect> {
+    evidence.suspects.iter().find(|suspect| suspect.source == SOURCE)
+}
+
+async fn brought(
+    repository: &str,
+    pair: Asked<Result<Pair, String>>,
+    tools: &mut Gather<'_>,
+) -> Asked<Result<Brought, String>> {
+    let (deployment, before) = match pair? {
         Ok(found) => found,
         Err(why) => return Ok(Err(why)),
     };
     let comparison = tools.compare(repository, &before.commit, &deployment.commit).await?;
     Ok(Ok(Brought {
-        deployment: deployment.clone(),
-        before: before.clone(),
+        deployment,
+        before,
         comparison,
     }))
 }

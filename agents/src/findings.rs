@@ -46,7 +46,10 @@ pub fn began_after(finding: &Finding, at: DateTime<Utc>) -> bool {
         FindingKind::Impact
         | FindingKind::TrafficBeforeSymptom
         | FindingKind::RecentChange
-        | FindingKind::UnhealthyPods => false,
+        | FindingKind::UnhealthyPods
+        | FindingKind::SecurityAlert
+        | FindingKind::SecretExposed
+        | FindingKind::Drift => false,
     }
 }
 

@@ -1,14 +1,14 @@
 //! Fixer: proposes at most one action, or says why none.
 //!
-//! What it may name in an action comes from two places alone: the workload that the cluster itself lists for the service of the
-//! alert's structured labels, and numbers that the cluster reports (revisions, replicas). No text of a log line, a title, an annotation or a
+//! What it may name in an action comes from few places alone: the workload that the cluster itself lists for the service of the
+//! alert's structured labels, the repository of the settings that is called like that service, and numbers that the cluster and the code
+//! host report (revisions, replicas, runs). No text of a log line, a title, an annotation or a
 //! change reaches an action or its reason.
 //!
 //! Log lines are written by whoever can reach the service, so they move nothing alone: each rule asks for a witness in the metrics
 //! or in the cluster ([`plan`] has the rules in their order).
 
 use chrono::{DateTime, Utc};
-use model::approval::pods_touched;
 use model::evidence::Citation;
 use model::investigation::{Evidence, StepOutput, StepRequest};
 use model::proposal::TargetState;
@@ -17,17 +17,17 @@ use model::{Action, Proposal, Workload};
 use tools::observe::{DryRun, Pod, Revision};
 
 mod plan;
+mod rerun;
 
 use crate::gather::{Asked, Gather};
 use crate::measure::span;
 use crate::pods::{self, Health, RECENT};
+use crate::proposed::{Planned, proposal};
 use crate::settings::AgentSettings;
 use crate::subject::Subject;
 use crate::text;
-pub use plan::{Planned, plan};
-
-/// Longest dry run that a proposal carries, in characters.
-const DIFF_LIMIT: usize = 4_000;
+pub use plan::plan;
+pub use rerun::Runs;
 
 /// The target as the cluster shows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,9 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     pub seen: Asked<Seen>,
-    /// Of the action that [`plan`] chose, if it chose one.
+    /// Runs of workflows that failed lately; `None` where nothing may be run again, or the cluster has a remedy.
+    pub runs: Option<Asked<Runs>>,
+    /// Of the action that was chosen, if one was.
     pub dry_run: Option<Asked<DryRun>>,
     pub now: DateTime<Utc>,
 }
@@ -54,15 +56,19 @@ pub async fn gather(
     now: DateTime<Utc>,
 ) -> Facts {
     let seen = look(evidence, tools).await;
-    let dry_run = match seen
-        .as_ref()
-        .ok()
-        .and_then(|seen| plan(evidence, seen, settings, now).ok())
-    {
-        Some(planned) => Some(tools.dry_run(&planned.action).await),
-        None => None,
+    let mut facts = Facts {
+        seen,
+        runs: None,
+        dry_run: None,
+        now,
     };
-    Facts { seen, dry_run, now }
+    if planned(evidence, &facts, settings).is_err() {
+        facts.runs = rerun::gather(evidence, tools).await;
+    }
+    if let Ok(planned) = planned(evidence, &facts, settings) {
+        facts.dry_run = Some(tools.dry_run(&planned.action).await);
+    }
+    facts
 }
 
 async fn look(evidence: &Evidence, tools: &mut Gather<'_>) -> Asked<Seen> {
@@ -103,48 +109,36 @@ pub fn decide(request: &StepRequest, facts: &Facts, settings: &AgentSettings) ->
 
 fn propose(request: &StepRequest, facts: &Facts, settings: &AgentSettings) -> Result<Proposal, String> {
     let evidence = &request.evidence;
-    let seen = facts
-        .seen
-        .as_ref()
-        .map_err(|miss| format!("its target is not known: {miss}"))?;
-    let planned = plan(evidence, seen, settings, facts.now)?;
+    let planned = planned(evidence, facts, settings)?;
     refuse_repeat(evidence, &planned.action)?;
     let run = match &facts.dry_run {
         Some(Ok(run)) => run,
         Some(Err(miss)) => return Err(format!("it could not be tried dry: {miss}")),
         None => return Err("it was not tried dry".to_owned()),
     };
-    if run.target.uid != seen.state.uid {
+    let seen = facts.seen.as_ref().ok().filter(|_| planned.action.workload().is_some());
+    if seen.is_some_and(|seen| run.target.uid != seen.state.uid) {
         return Err("its target was replaced while it was looked at".to_owned());
     }
-    let mut blast_radius = run.blast_radius;
-    // The narrower count of two could let a plan through a budget that it does not fit.
-    blast_radius.pods = blast_radius.pods.max(pods_touched(&planned.action, &run.target));
-    blast_radius.workloads = blast_radius.workloads.max(1);
-    let same_target = |inverse: &Action| inverse.target() == planned.action.target();
-    let inverse = run.inverse.clone().filter(same_target);
-    let undo = match &inverse {
-        Some(inverse) => format!("To take it back: {inverse}."),
-        None => "Nothing takes it back.".to_owned(),
+    let ttl = span(settings.proposal_ttl.get());
+    Ok(proposal(request, planned, run, ("agent:fixer", facts.now, ttl)))
+}
+
+/// At the cluster first; where nothing is to be done there, a deployment that failed may be run again.
+fn planned(evidence: &Evidence, facts: &Facts, settings: &AgentSettings) -> Result<Planned, String> {
+    let at_cluster = match &facts.seen {
+        Ok(seen) => plan(evidence, seen, settings, facts.now),
+        Err(miss) => Err(format!("its target is not known: {miss}")),
     };
-    let plan_hash = planned.action.plan_hash();
-    Ok(Proposal {
-        id: Proposal::id_of(evidence.incident.id, request.run, &plan_hash),
-        incident_id: evidence.incident.id,
-        tenant: evidence.incident.tenant.clone(),
-        environment: evidence.incident.environment.clone(),
-        plan_hash,
-        reason: format!("{} {undo}", planned.reason),
-        citations: planned.citations,
-        dry_run: text::block(&run.diff, DIFF_LIMIT),
-        inverse,
-        blast_radius,
-        target: run.target.clone(),
-        proposed_by: "agent:fixer".to_owned(),
-        proposed_at: facts.now,
-        expires_at: facts.now + span(settings.proposal_ttl.get()),
-        action: planned.action,
-    })
+    let (why, runs) = match (at_cluster, &facts.runs) {
+        (Ok(planned), _) => return Ok(planned),
+        (Err(why), None) => return Err(why),
+        (Err(why), Some(runs)) => (why, runs),
+    };
+    let runs = runs
+        .as_ref()
+        .map_err(|miss| format!("{why}; which deployments failed is not known: {miss}"))?;
+    rerun::plan(evidence, runs, settings, facts.now).map_err(|also| format!("{why}; {also}"))
 }
 
 /// An action that was carried out, or that a human turned down, is not proposed again for the same incident.

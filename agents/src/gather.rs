@@ -8,16 +8,20 @@ use std::future::Future;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use model::action::{GITHUB, JIRA};
 use model::investigation::ToolCall;
 use model::proposal::TargetState;
 use model::{Action, Workload};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tools::ToolError;
+use tools::github::security::{Change, ChangeSecrets, OneAlert, SecurityAlert};
 use tools::observe::{
-    Comparison, Deployment, Deployments, DryRun, LogAnswer, LogQuery, Observe, Pod, Revision, Series, TicketAnswer,
-    TicketQuery,
+    Comparison, Deployment, Deployments, DryRun, FollowUps, LogAnswer, LogQuery, MetricRule, Observe, Pod, Revision,
+    RuleAnswer, RuleKind, RuleQuery, RunQuery, Series, TargetAnswer, TargetQuery, TicketAnswer, TicketQuery,
+    WorkflowRun,
 };
+use tools::terraform::{Drift, Folder};
 
 use crate::text;
 
@@ -45,11 +49,14 @@ const LOGS: &str = "the log store";
 const CLUSTER: &str = "the cluster";
 const CODE: &str = "the code host";
 const TICKETS: &str = "the ticket system";
+const SECURITY: &str = "the code host's scanners";
+const TERRAFORM: &str = "Terraform";
 
 /// The tools of one step and what became of them.
 pub struct Gather<'a> {
     tools: &'a Observe,
     call_timeout: Duration,
+    began: Instant,
     until: Instant,
     calls: Vec<ToolCall>,
     unreachable: BTreeSet<&'static str>,
@@ -63,6 +70,7 @@ impl<'a> Gather<'a> {
         Gather {
             tools,
             call_timeout,
+            began: Instant::now(),
             until,
             calls: Vec::new(),
             unreachable: BTreeSet::new(),
@@ -157,22 +165,22 @@ impl<'a> Gather<'a> {
     pub async fn state(&mut self, action: &Action) -> Asked<TargetState> {
         let tool = self.tools.cluster.clone().ok_or_else(|| absent(CLUSTER))?;
         let told = |state: &TargetState| format!("{} of {} pods ready", state.ready, state.replicas);
-        self.ask(
-            CLUSTER,
-            "kubernetes_get_workload",
-            place(action.target()),
-            tool.state(action),
-            told,
-        )
-        .await
+        let target = action.workload().map(place).unwrap_or_default();
+        self.ask(CLUSTER, "kubernetes_get_workload", target, tool.state(action), told)
+            .await
     }
 
     pub async fn dry_run(&mut self, action: &Action) -> Asked<DryRun> {
-        let tool = self.tools.cluster.clone().ok_or_else(|| absent(CLUSTER))?;
+        let (system, name) = match action.place().system.as_str() {
+            GITHUB => (CODE, "github_dry_run"),
+            JIRA => (TICKETS, "jira_dry_run"),
+            _ if self.tools.cluster.is_none() => return Err(absent(CLUSTER)),
+            _ => (CLUSTER, "kubernetes_dry_run"),
+        };
+        let tools = self.tools;
         let arguments = serde_json::to_value(action).unwrap_or_default();
         let told = |run: &DryRun| format!("would touch {} pods", run.blast_radius.pods);
-        self.ask(CLUSTER, "kubernetes_dry_run", arguments, tool.dry_run(action), told)
-            .await
+        self.ask(system, name, arguments, tools.dry_run(action), told).await
     }
 
     /// The repository of a service, where a code host is configured that has one.
@@ -197,6 +205,51 @@ impl<'a> Gather<'a> {
         self.ask(CODE, "github_compare", arguments, call, told).await
     }
 
+    /// Whether actions in this repository may be proposed.
+    pub fn writable(&self, repository: &str) -> bool {
+        self.tools.code.as_ref().is_some_and(|code| code.writable(repository))
+    }
+
+    pub async fn runs(&mut self, query: &RunQuery) -> Asked<Vec<WorkflowRun>> {
+        let tool = self.tools.code.clone().ok_or_else(|| absent(CODE))?;
+        let arguments = serde_json::to_value(query).unwrap_or_default();
+        let told = |found: &Vec<WorkflowRun>| format!("{} runs", found.len());
+        self.ask(CODE, "github_runs", arguments, tool.runs(query), told).await
+    }
+
+    /// The rules of the metric store that make the alert of this name.
+    pub async fn alert_rules(&mut self, name: &str) -> Asked<Vec<MetricRule>> {
+        let tool = self.tools.metrics.clone().ok_or_else(|| absent(METRICS))?;
+        let query = RuleQuery {
+            name: Some(name.to_owned()),
+            kind: Some(RuleKind::Alerting),
+        };
+        let arguments = serde_json::to_value(&query).unwrap_or_default();
+        let told = |found: &RuleAnswer| format!("{} rules", found.rules.len());
+        let answer = self
+            .ask(METRICS, "prometheus_rules", arguments, tool.rules(&query), told)
+            .await;
+        answer.map(|answer| answer.rules)
+    }
+
+    /// What the metric store scrapes under the job of this name and does not reach.
+    pub async fn broken_targets(&mut self, job: &str) -> Asked<TargetAnswer> {
+        let tool = self.tools.metrics.clone().ok_or_else(|| absent(METRICS))?;
+        let query = TargetQuery {
+            job: Some(job.to_owned()),
+            broken: true,
+        };
+        let arguments = serde_json::to_value(&query).unwrap_or_default();
+        let told = |answer: &TargetAnswer| format!("{} targets answer, {} do not", answer.up, answer.down);
+        self.ask(METRICS, "prometheus_targets", arguments, tool.targets(&query), told)
+            .await
+    }
+
+    /// Where what is to be done after an incident is proposed to be written, if anywhere.
+    pub fn follow_ups(&self) -> Option<FollowUps> {
+        self.tools.tickets.as_ref()?.follow_ups()
+    }
+
     /// Whether there is somebody to ask for tickets.
     pub fn has_tickets(&self) -> bool {
         self.tools.tickets.is_some()
@@ -208,6 +261,54 @@ impl<'a> Gather<'a> {
         let told = |found: &TicketAnswer| format!("{} tickets", found.tickets.len());
         self.ask(TICKETS, "jira_search", arguments, tool.search(query), told)
             .await
+    }
+
+    pub async fn security_alert(&mut self, one: &OneAlert) -> Asked<SecurityAlert> {
+        let tool = self.tools.security.clone().ok_or_else(|| absent(SECURITY))?;
+        if !tool.knows(&one.repository) {
+            return Err(Miss::Absent(format!(
+                "{SECURITY} may not be asked about {}",
+                one.repository
+            )));
+        }
+        let arguments = serde_json::to_value(one).unwrap_or_default();
+        let told = |alert: &SecurityAlert| format!("alert {} is {}", alert.number, text::line(&alert.state, 40));
+        let call = tool.alert(one);
+        self.ask(SECURITY, "github_security_alert", arguments, call, told).await
+    }
+
+    pub async fn secrets_in_change(&mut self, change: &Change) -> Asked<ChangeSecrets> {
+        let tool = self.tools.security.clone().ok_or_else(|| absent(SECURITY))?;
+        let arguments = serde_json::to_value(change).unwrap_or_default();
+        let told = |found: &ChangeSecrets| format!("{} files, {} sightings", found.files, found.sightings.len());
+        let call = tool.secrets_in_change(change);
+        self.ask(SECURITY, "github_secrets_in_change", arguments, call, told)
+            .await
+    }
+
+    /// The folders of Terraform that describe an environment.
+    pub fn folders(&self, environment: &str) -> Vec<Folder> {
+        let tool = self.tools.infrastructure.as_ref();
+        let all = tool.map(|tool| tool.folders()).unwrap_or_default();
+        let of = |folder: &Folder| folder.environment.is_empty() || folder.environment == environment;
+        all.into_iter().filter(of).collect()
+    }
+
+    /// Takes what is left of the step's time: the providers are asked.
+    pub async fn drift(&mut self, folder: &str) -> Asked<Drift> {
+        let tool = self.tools.infrastructure.clone().ok_or_else(|| absent(TERRAFORM))?;
+        let told = |drift: &Drift| match drift.clean {
+            true => "clean".to_owned(),
+            false => drift.plan.summary(),
+        };
+        let left = self.until.saturating_duration_since(Instant::now());
+        let usual = std::mem::replace(&mut self.call_timeout, left);
+        let call = tool.drift(folder);
+        let answer = self
+            .ask(TERRAFORM, "terraform_drift", json!({ "folder": folder }), call, told)
+            .await;
+        self.call_timeout = usual;
+        answer
     }
 
     async fn ask<T>(
@@ -223,7 +324,7 @@ impl<'a> Gather<'a> {
                 "{system} was not asked again: it did not answer before"
             )));
         }
-        let started = Instant::now();
+        let started = Instant::now().max(self.began);
         let limit = self.call_timeout.min(self.until.saturating_duration_since(started));
         if limit.is_zero() {
             return Err(Miss::TimedOut(format!(
@@ -254,6 +355,7 @@ impl<'a> Gather<'a> {
                 Err(miss) => Err(miss.to_string()),
             },
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            after_ms: u64::try_from((started - self.began).as_millis()).ok(),
         });
         answer
     }

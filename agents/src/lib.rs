@@ -12,6 +12,8 @@
 //! ever comes from it: see [`subject`] and [`fixer`].
 
 pub mod change_point;
+pub mod compliance;
+pub mod compliance_checker;
 pub mod deployed;
 pub mod expression;
 pub mod findings;
@@ -23,13 +25,16 @@ pub mod measure;
 pub mod metric_correlator;
 pub mod pods;
 pub mod postmortem;
+pub mod proposed;
 pub mod reasoner;
 mod run;
+pub mod security_auditor;
 pub mod settings;
 pub mod subject;
 pub mod symptom;
 pub mod text;
 pub mod triage;
+pub mod unmeasured;
 
 pub use run::run;
 pub use settings::AgentSettings;

@@ -163,6 +163,7 @@ mod tests {
             at: at(s),
             level: Some("error".into()),
             text: text.into(),
+            secrets: Vec::new(),
         };
         let groups = group(&[
             line(9, "OutOfMemoryError in /api/reports after 12 s"),

@@ -9,6 +9,7 @@ use model::remediation::{RemediationStatus, Standing};
 use tools::observe::{Ticket, TicketAnswer, TicketQuery};
 
 mod cause;
+pub mod follow_up;
 
 use crate::findings::{bad_level, collect, of_kind, time};
 use crate::gather::{Asked, Gather};
@@ -33,6 +34,8 @@ const TICKETS: u32 = 5;
 pub struct Facts {
     /// Open tickets about the service; `None` where there is nobody to ask, or no service.
     pub tickets: Option<Asked<TicketAnswer>>,
+    /// What is to be done afterwards, as it would be written down; `None` where nothing is, or nowhere to write it.
+    pub follow_up: Option<follow_up::FollowUp>,
     pub at: DateTime<Utc>,
 }
 
@@ -49,7 +52,15 @@ pub async fn gather(evidence: &Evidence, tools: &mut Gather<'_>, now: DateTime<U
             Some(tools.tickets(&query).await)
         }
     };
-    Facts { tickets, at: now }
+    let follow_up = match (&tickets, tools.follow_ups()) {
+        (Some(Ok(answer)), Some(place)) => follow_up::gather(evidence, answer, &place, tools).await,
+        _ => None,
+    };
+    Facts {
+        tickets,
+        follow_up,
+        at: now,
+    }
 }
 
 pub fn decide(evidence: &Evidence, facts: &Facts) -> StepOutput {
@@ -151,7 +162,12 @@ fn timeline(evidence: &Evidence, report: &mut Report) -> Vec<Moment> {
             FindingKind::MetricChange => Some(("onset", "The symptom's metric began to rise")),
             FindingKind::OutOfMemory => Some(("first_at", "First log line that says memory ran out")),
             FindingKind::ErrorLines => Some(("first_at", "First error line")),
-            FindingKind::Impact | FindingKind::RecentChange | FindingKind::UnhealthyPods => None,
+            FindingKind::Impact
+            | FindingKind::RecentChange
+            | FindingKind::UnhealthyPods
+            | FindingKind::SecurityAlert
+            | FindingKind::SecretExposed
+            | FindingKind::Drift => None,
         };
         if let Some((at, text)) = moment.and_then(|(field, text)| Some((time(finding, field)?, text))) {
             moments.push((at, text.to_owned(), finding.citations.clone()));

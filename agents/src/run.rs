@@ -8,7 +8,7 @@ use tools::observe::Observe;
 use crate::gather::Gather;
 use crate::reasoner::Reasoner;
 use crate::settings::AgentSettings;
-use crate::{fixer, log_analyst, metric_correlator, postmortem, triage};
+use crate::{compliance_checker, fixer, log_analyst, metric_correlator, postmortem, security_auditor, triage};
 
 /// Share of the step's time in which tools are asked, so that what they answered can still be told.
 const GATHERING: f64 = 0.9;
@@ -80,13 +80,23 @@ async fn step(
             let facts = metric_correlator::gather(evidence, tools, settings, now).await;
             metric_correlator::decide(evidence, &facts, settings)
         }
+        Agent::SecurityAuditor => {
+            let facts = security_auditor::gather(evidence, tools, settings, now).await;
+            security_auditor::decide(evidence, &facts)
+        }
+        Agent::ComplianceChecker => {
+            let facts = compliance_checker::gather(evidence, tools).await;
+            compliance_checker::decide(&facts, now)
+        }
         Agent::Fixer => {
             let facts = fixer::gather(evidence, tools, settings, now).await;
             fixer::decide(request, &facts, settings)
         }
         Agent::PostmortemWriter => {
             let facts = postmortem::gather(evidence, tools, now).await;
-            postmortem::decide(evidence, &facts)
+            let mut output = postmortem::decide(evidence, &facts);
+            postmortem::follow_up::propose(request, &facts, &mut output);
+            output
         }
     }
 }

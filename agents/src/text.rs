@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::{Map, Value};
+use tools::redact::redact;
 
 /// Longest text that is looked at, in characters: a line of megabytes must not cost megabytes of matching.
 const LOOKED_AT: usize = 4_000;
@@ -13,7 +14,7 @@ static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)").expect("a constant pattern")
 });
 
-/// The tools redact before anybody sees an answer; this holds for what they missed and for titles, which come from no tool.
+/// Shorter values than the tools' own list of detectors hides, which is asked as well: titles come from no tool.
 static SECRET: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r#"(?i)\b((?:[a-z_-]*(?:password|passwd|secret|token|api[_-]?key))["']?\s*[=:]\s*["']?|bearer\s+)[^\s"',;&]+"#,
@@ -49,7 +50,7 @@ fn clean(text: &str, keep: impl Fn(char) -> Option<char>) -> String {
         .chars()
         .filter_map(|c| keep(c).or_else(|| (!c.is_control() && !invisible(c)).then_some(c)))
         .collect();
-    SECRET.replace_all(&visible, "${1}[redacted]").into_owned()
+    redact(&SECRET.replace_all(&visible, "${1}[redacted]"))
 }
 
 /// Zero-width characters, direction marks and tags: they make a reader see another text than a program reads.
@@ -78,7 +79,11 @@ mod tests {
         check("\x1b[31mred\x1b[0m \x1b]0;title\x07done", "red done");
         check("safe\u{202e}gnp.exe\u{200b}", "safegnp.exe");
         check("password=hunter2 next", "password=[redacted] next");
-        check(r#"{"api_key": "abc", "a": 1}"#, r#"{"api_key": "[redacted]", "a": 1}"#);
+        check(r#"{"api_key": "abc", "a": 1}"#, r#"{"api_key": [redacted], "a": 1}"#);
+        check(
+            "pushed ghp_0123456789abcdefghijABCDEFGHIJ456789 by kim",
+            "pushed [redacted] by kim",
+        );
         check("Authorization: Bearer abc.def", "Authorization: Bearer [redacted]");
         check(&"x".repeat(100), &format!("{}…", "x".repeat(59)));
         assert_eq!(block("a\r\nb\x07", 60), "a\nb");

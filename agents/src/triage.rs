@@ -15,6 +15,7 @@ use crate::settings::AgentSettings;
 use crate::subject::Subject;
 use crate::symptom::Symptom;
 use crate::text::map;
+use crate::unmeasured;
 
 /// Where the alert's name names no symptom: is it there, and does it fail?
 const GENERAL: &[Symptom] = &[Symptom::Availability, Symptom::Errors];
@@ -23,6 +24,8 @@ const GENERAL: &[Symptom] = &[Symptom::Availability, Symptom::Errors];
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     pub levels: Vec<(Symptom, Asked<Option<Level>>)>,
+    /// Why no series was found, as far as the metric store can say.
+    pub unmeasured: Vec<String>,
 }
 
 pub async fn gather(
@@ -39,7 +42,11 @@ pub async fn gather(
         let level = measure::level(tools, expressions, settings, &subject, now).await;
         levels.push((*symptom, level));
     }
-    Facts { levels }
+    let unmeasured = match levels.iter().all(|(_, level)| matches!(level, Ok(None))) {
+        true => unmeasured::why(evidence, tools).await,
+        false => Vec::new(),
+    };
+    Facts { levels, unmeasured }
 }
 
 pub fn decide(evidence: &Evidence, facts: &Facts, settings: &AgentSettings) -> StepOutput {
@@ -60,6 +67,7 @@ pub fn decide(evidence: &Evidence, facts: &Facts, settings: &AgentSettings) -> S
             Err(miss) => output.unknown.push(format!("the {}: {miss}", symptom.level_name())),
         }
     }
+    output.unknown.extend(facts.unmeasured.iter().cloned());
     output.triage = Some(verdict(evidence, worst));
     output
 }

@@ -4,9 +4,12 @@ mod support;
 
 mod agent_steps {
     mod broken_tools;
+    mod compliance;
     mod decisions;
+    mod deeds;
     mod hostile;
     mod model;
     mod neighbours;
+    mod security;
     mod story;
 }

@@ -1,9 +1,12 @@
 //! `/api/v1`: incidents, runs, remediations, dead letters; and orders about them.
 
 pub mod acts;
+pub mod changes;
+mod compliance;
 pub mod letters;
 mod looks;
 mod query;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +24,7 @@ use uuid::Uuid;
 
 use crate::problem::Problem;
 use crate::reads::{IncidentReads, IncidentView, Page, ReadError};
+use crate::sessions::SessionDesk;
 use crate::{Shown, openapi};
 
 /// How long a read of the store may take. Higher: a stuck store holds more requests.
@@ -38,14 +42,19 @@ struct IncidentList {
     more: bool,
 }
 
-pub fn routes(shown: &Shown) -> Router {
+pub fn routes(shown: &Shown, desk: SessionDesk) -> Router {
     Router::new()
         .route("/incidents", get(list))
         .route("/incidents/{id}", get(one))
+        .route("/incidents/{id}/similar", get(similar))
+        .route("/similar", get(similar_to))
         .with_state(shown.incidents.clone())
         .merge(looks::routes(shown.responses.clone()))
         .merge(acts::routes(shown.orders.clone()))
         .merge(letters::routes(shown.letters.clone()))
+        .merge(sessions::routes(desk.clone()))
+        .merge(changes::routes(desk))
+        .merge(compliance::routes(shown.compliance.clone()))
         .route("/openapi.json", get(async || Json(openapi::document())))
 }
 
@@ -73,6 +82,23 @@ async fn one(State(reads): State<Reads>, Path(id): Path<String>) -> Result<Respo
     let found = in_time(reads.incident(IncidentId(parsed))).await?;
     let missing = || Problem::new(StatusCode::NOT_FOUND, format!("there is no incident {parsed}"));
     found.map(|incident| Json(incident).into_response()).ok_or_else(missing)
+}
+
+async fn similar(
+    State(reads): State<Reads>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let parsed = Uuid::parse_str(&id).map_err(|_| Problem::bad("id", format!("{id:?} is not a UUID")))?;
+    let limit = query::similar(query.as_deref().unwrap_or_default())?;
+    let found = in_time(reads.similar(IncidentId(parsed), limit)).await?;
+    let missing = || Problem::new(StatusCode::NOT_FOUND, format!("there is no incident {parsed}"));
+    found.map(|answer| Json(answer).into_response()).ok_or_else(missing)
+}
+
+async fn similar_to(State(reads): State<Reads>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let (text, limit) = query::similar_to(query.as_deref().unwrap_or_default())?;
+    Ok(Json(in_time(reads.similar_to(&text, limit)).await?).into_response())
 }
 
 async fn in_time<T>(read: impl Future<Output = Result<T, ReadError>>) -> Result<T, Problem> {

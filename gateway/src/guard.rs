@@ -1,87 +1,96 @@
-//! Tokens: compared in constant time, as digests, so that neither content nor length leaks.
-
-use std::sync::Arc;
+//! Who asks: by a bearer token ([`crate::tokens`]), or by the cookie of a session ([`crate::sessions`]). A token comes before a cookie.
 
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::problem::Problem;
 use crate::roles::{Caller, Role};
+use crate::sessions::{Presented, SessionDesk, Signed};
 use crate::settings::GatewaySettings;
+use crate::tokens::{Bearer, Tokens};
 
-/// Knows who may what. Without any token everybody may read, and nobody may do more.
+/// Knows who may what.
 #[derive(Clone)]
 pub struct Guard {
-    known: Arc<[([u8; 32], Caller)]>,
+    tokens: Tokens,
+    desk: SessionDesk,
+}
+
+/// Who was let in, and by what.
+enum Admitted {
+    /// Where no token is needed.
+    Anybody,
+    Token(Caller, Presented),
+    Session(Caller, Signed),
 }
 
 impl Guard {
-    pub fn new(settings: &GatewaySettings) -> Self {
-        let readers = settings.read_tokens.iter().map(|token| {
-            let caller = Caller {
-                name: None,
-                role: Role::Viewer,
-            };
-            (digest(token.expose().as_bytes()), caller)
-        });
-        let named = settings.tokens.iter().map(|(name, token)| {
-            let caller = Caller {
-                name: Some(name.clone()),
-                role: token.role,
-            };
-            (digest(token.token.expose().as_bytes()), caller)
-        });
-        Guard {
-            known: readers.chain(named).collect(),
+    pub fn new(settings: &GatewaySettings, desk: SessionDesk) -> Self {
+        let tokens = Tokens::new(settings);
+        Guard { tokens, desk }
+    }
+
+    /// `Ok(None)`: nobody we know.
+    async fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Admitted>, Problem> {
+        match self.tokens.bearer(headers) {
+            Bearer::NotNeeded => Ok(Some(Admitted::Anybody)),
+            Bearer::None => self.by_session(method, headers).await,
+            Bearer::Known(caller, token) => Ok(Some(Admitted::Token(caller, Presented(token)))),
+            Bearer::Wrong => Ok(None),
         }
     }
 
-    fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (first, second) = (values.next(), values.next());
-        let anybody = || Caller {
-            name: None,
-            role: Role::Viewer,
+    async fn by_session(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Admitted>, Problem> {
+        let Some(secret) = self.desk.carried(headers) else {
+            return Ok(None);
         };
-        let value = match (first, second) {
-            (None, None) if self.known.is_empty() => return Some(anybody()),
-            (Some(value), None) => value,
-            _ => return None,
+        let Some(signed) = self.desk.find(&secret).await? else {
+            return Ok(None);
         };
-        // A token that opens nothing does not keep anybody from what is open.
-        if self.known.is_empty() {
-            return Some(anybody());
-        }
-        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
-        let sent = digest(token.trim_ascii());
-        // Every token is compared, whichever matches.
-        let mut found = None;
-        for (token, caller) in self.known.iter() {
-            if bool::from(token.ct_eq(&sent)) {
-                found = Some(caller);
-            }
-        }
-        found.filter(|_| scheme.eq_ignore_ascii_case(b"bearer ")).cloned()
+        // The token that opened it must still be there, and says what it may now.
+        let caller = self.tokens.find(|token, caller| {
+            caller.name.as_deref() == Some(signed.session.user.as_str())
+                && SessionDesk::opened_with(&secret, &signed, token)
+        });
+        let Some(caller) = caller else {
+            return Ok(None);
+        };
+        SessionDesk::same_site(&signed, method, headers)?;
+        Ok(Some(Admitted::Session(caller.clone(), signed)))
     }
 }
 
 /// The middleware of guarded routes: lets in whoever is known, and says who it is.
 pub async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    match guard.caller(request.headers()) {
-        Some(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+    let admitted = match guard.admit(request.method(), request.headers()).await {
+        Ok(admitted) => admitted,
+        Err(problem) => return problem.into_response(),
+    };
+    let caller = match admitted {
+        Some(Admitted::Anybody) => Caller {
+            name: None,
+            role: Role::Viewer,
+        },
+        Some(Admitted::Token(caller, token)) => {
+            request.extensions_mut().insert(token);
+            caller
+        }
+        Some(Admitted::Session(caller, signed)) => {
+            request.extensions_mut().insert(signed);
+            caller
         }
         None => {
-            tracing::warn!(path = request.uri().path(), "caller without a valid token refused");
-            Problem::new(StatusCode::UNAUTHORIZED, "").into_response()
+            tracing::warn!(
+                path = request.uri().path(),
+                "caller without a valid token or session refused"
+            );
+            return Problem::new(StatusCode::UNAUTHORIZED, "").into_response();
         }
-    }
+    };
+    request.extensions_mut().insert(caller);
+    next.run(request).await
 }
 
 /// The middleware of routes that need a role: who is not known gets 401, who may not gets 403, both without a word more.
@@ -104,8 +113,4 @@ pub async fn require(State(least): State<Role>, request: Request, next: Next) ->
         }
         None => Problem::new(StatusCode::UNAUTHORIZED, "").into_response(),
     }
-}
-
-fn digest(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
 }

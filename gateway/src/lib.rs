@@ -6,15 +6,22 @@
 //!   GET /readyz                   200, or 503 with what fails and why
 //!   GET /api/v1/incidents         ?status= &severity= &service= &limit= &offset=
 //!   GET /api/v1/incidents/{id}    with members and events
+//!   GET /api/v1/changes           ?after= &wait=: answers when something changed
+//!   /api/v1/sessions              sign in, look, sign out
+//!   GET /api/v1/compliance        controls; /{control} records, /{control}/evidence the pack
+//!   GET /api/v1/incidents/{id}/similar   past incidents like it, what they share and what fixed them
+//!   GET /api/v1/similar           ?text= &limit=
 //!   GET /api/v1/openapi.json      every route below /api/v1, with its role, in OpenAPI 3.1
 //! ```
 //!
-//! It changes nothing itself: an order is a record on the log ([`Orders`]), and needs a named token with a [`Role`]. Tokens
+//! It changes nothing itself: an order is a record on the log ([`Orders`]), and needs a named token with a [`Role`], or a session that one opened. Both
 //! guard `/api` alone: probes and scrapers carry none, and the other paths show counts and
 //! stage names, no alert. Errors are `application/problem+json`. It knows no store: whoever has one implements
 //! [`IncidentReads`]. Plain HTTP/1.1; TLS and limits on strangers' connections are a reverse proxy's business.
 
 mod api;
+mod changes;
+mod compliance;
 mod guard;
 mod letters;
 mod openapi;
@@ -24,7 +31,11 @@ mod readiness;
 mod reads;
 mod responses;
 mod roles;
+mod sessions;
 mod settings;
+mod similar;
+mod tokens;
+mod traced;
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
@@ -45,15 +56,22 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use guard::Guard;
 use problem::Problem;
+use sessions::SessionDesk;
+use shared::Sessions;
 
+pub use changes::{Changes, Woken};
+pub use compliance::{ComplianceReads, ControlView};
 pub use letters::{LetterPlace, Letters};
 pub use openapi::document as openapi;
-pub use orders::{OrderError, Orders};
+pub use orders::{OrderError, Orders, Proposed, Suggestion};
 pub use readiness::{Failing, Readiness, ReadinessBounds, Report};
 pub use reads::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
 pub use responses::{LetterView, RemediationView, ResponseFilter, ResponseReads, StepView};
-pub use roles::{ApiToken, Role};
-pub use settings::GatewaySettings;
+pub use roles::{ApiToken, Caller, Role};
+pub use sessions::{CSRF_HEADER, OwnSession, SessionView};
+pub use settings::{GatewaySettings, SessionSettings};
+pub use similar::{Fix, MatchedFeature, SimilarAnswer, SimilarIncident};
+pub use tokens::Tokens;
 
 /// How often histograms are folded when nobody scrapes. Higher: samples pile up in memory between folds.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -69,6 +87,10 @@ pub struct Shown {
     pub responses: Arc<dyn ResponseReads>,
     pub orders: Arc<dyn Orders>,
     pub letters: Arc<dyn Letters>,
+    pub sessions: Arc<dyn Sessions>,
+    /// Somebody must run it.
+    pub changes: Arc<Changes>,
+    pub compliance: Arc<dyn ComplianceReads>,
 }
 
 /// Why the gateway cannot start.
@@ -147,8 +169,10 @@ pub fn router(settings: &GatewaySettings, shown: Shown) -> Result<Router, Gatewa
     if !faults.is_empty() {
         return Err(GatewayError::Settings(faults));
     }
-    let guard = Guard::new(settings);
-    let api = api::routes(&shown).layer(middleware::from_fn_with_state(guard, guard::admit));
+    let desk = SessionDesk::new(settings, shown.sessions.clone(), shown.changes.clone());
+    let guard = Guard::new(settings, desk.clone());
+    let api = api::routes(&shown, desk).layer(middleware::from_fn_with_state(guard, guard::admit));
+    let api = api.layer(middleware::from_fn(traced::traced));
     let routes = Router::new()
         .route("/metrics", get(metrics_text).with_state(shown.metrics))
         .route("/healthz", get(async || Json(serde_json::json!({"status": "ok"}))))

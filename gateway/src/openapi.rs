@@ -5,10 +5,15 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::api::acts::{ApproveBody, DenyBody, ResolveBody, RunBody, StopBody};
+use crate::api::acts::{ApproveBody, DenyBody, ProposeBody, ResolveBody, RunBody, StopBody};
+use crate::api::changes::ChangesView;
 use crate::api::letters::DropBody;
+use crate::compliance::ControlView;
+use crate::orders::Proposed;
 use crate::responses::{LetterView, RemediationView, StepView};
 use crate::roles::Role;
+use crate::sessions::{OwnSession, SessionView};
+use crate::similar::SimilarAnswer;
 
 /// One operation.
 struct Operation {
@@ -65,6 +70,24 @@ const OPERATIONS: &[Operation] = &[
         answer: object,
     },
     Operation {
+        method: "get",
+        path: "/incidents/{id}/similar",
+        summary: "Past incidents like it, what they share, and what fixed them",
+        role: Role::Viewer,
+        query: &["limit"],
+        body: None,
+        answer: of::<SimilarAnswer>,
+    },
+    Operation {
+        method: "get",
+        path: "/similar",
+        summary: "Past incidents like a text",
+        role: Role::Viewer,
+        query: &["text", "limit"],
+        body: None,
+        answer: of::<SimilarAnswer>,
+    },
+    Operation {
         method: "post",
         path: "/incidents/{id}/acknowledge",
         summary: "Says that somebody works on it",
@@ -90,6 +113,15 @@ const OPERATIONS: &[Operation] = &[
         query: &[],
         body: Some(of::<RunBody>),
         answer: object,
+    },
+    Operation {
+        method: "post",
+        path: "/incidents/{id}/propose",
+        summary: "Tries an action dry and proposes it; who proposes does not grant",
+        role: Role::Responder,
+        query: &[],
+        body: Some(of::<ProposeBody>),
+        answer: of::<Proposed>,
     },
     Operation {
         method: "get",
@@ -156,6 +188,36 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "get",
+        path: "/compliance",
+        summary: "Controls, and how many facts kept or broke the policies that serve them",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: |generator| {
+            let items = of::<ControlView>(generator);
+            json!({ "type": "object", "required": ["controls"], "properties": { "controls": { "type": "array", "items": items } } })
+        },
+    },
+    Operation {
+        method: "get",
+        path: "/compliance/{control}",
+        summary: "What the policies said about a control, newest first",
+        role: Role::Viewer,
+        query: &["limit", "offset"],
+        body: None,
+        answer: object,
+    },
+    Operation {
+        method: "get",
+        path: "/compliance/{control}/evidence",
+        summary: "The evidence pack of a control: the same bytes for the same log",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: object,
+    },
+    Operation {
+        method: "get",
         path: "/dead-letters",
         summary: "What was refused, newest first",
         role: Role::Viewer,
@@ -190,6 +252,72 @@ const OPERATIONS: &[Operation] = &[
         body: Some(of::<DropBody>),
         answer: object,
     },
+    Operation {
+        method: "get",
+        path: "/changes",
+        summary: "Answers when something changed since the mark `after`, or when `wait` seconds (at most 60) are over",
+        role: Role::Viewer,
+        query: &["after", "wait"],
+        body: None,
+        answer: of::<ChangesView>,
+    },
+    Operation {
+        method: "post",
+        path: "/sessions",
+        summary: "Signs in: a named bearer token opens a session, whose cookie is set",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: of::<OwnSession>,
+    },
+    Operation {
+        method: "get",
+        path: "/sessions",
+        summary: "One's own sessions, oldest first; an admin may name another user",
+        role: Role::Viewer,
+        query: &["user"],
+        body: None,
+        answer: |generator| {
+            let sessions = json!({ "type": "array", "items": of::<SessionView>(generator) });
+            json!({ "type": "object", "required": ["sessions"], "properties": { "sessions": sessions } })
+        },
+    },
+    Operation {
+        method: "delete",
+        path: "/sessions",
+        summary: "Ends all of one's own sessions, on every instance; an admin may name another user",
+        role: Role::Viewer,
+        query: &["user"],
+        body: None,
+        answer: object,
+    },
+    Operation {
+        method: "get",
+        path: "/sessions/current",
+        summary: "The session of this request, with the value for X-Aegis-Csrf",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: of::<OwnSession>,
+    },
+    Operation {
+        method: "delete",
+        path: "/sessions/current",
+        summary: "Signs out",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: object,
+    },
+    Operation {
+        method: "delete",
+        path: "/sessions/{session}",
+        summary: "Ends one of one's own sessions; an admin anybody's",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: object,
+    },
 ];
 
 /// The document.
@@ -213,11 +341,17 @@ pub fn document() -> Value {
                 stands in the incident, the run or the remediation.",
         },
         "servers": [{ "url": "/api/v1" }],
-        "security": [{ "bearer": [] }],
+        "security": [{ "bearer": [] }, { "session": [] }],
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer" },
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": "aegis_session",
+                    "description": "Beyond loopback __Host-aegis_session. What changes something needs the header X-Aegis-Csrf as well.",
+                },
+            },
             "responses": { "Problem": {
                 "description": "RFC 9457; without a detail for whoever may not know it",
                 "content": { "application/problem+json": { "schema": { "type": "object", "properties": {
@@ -244,27 +378,37 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
             parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
         }
     }
+    if operation.path.contains("{session}") {
+        let schema = json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" });
+        parameters.push(json!({ "name": "session", "in": "path", "required": true, "schema": schema }));
+    }
     for name in operation.query {
-        let kind = if matches!(*name, "limit" | "offset") {
+        let kind = if matches!(*name, "limit" | "offset" | "wait") {
             "integer"
         } else {
             "string"
         };
         parameters.push(json!({ "name": name, "in": "query", "schema": { "type": kind } }));
     }
-    let (code, meaning) = if operation.method == "post" {
-        ("202", "Accepted")
-    } else {
-        ("200", "Found")
+    let (code, meaning) = match (operation.method, operation.path) {
+        ("post", "/sessions") => ("201", "Signed in"),
+        ("post", _) => ("202", "Accepted"),
+        ("delete", "/sessions") => ("200", "Ended"),
+        ("delete", _) => ("204", "Ended"),
+        _ => ("200", "Found"),
     };
-    let answer = (operation.answer)(generator);
+    let mut answer = json!({ "description": meaning });
+    if code != "204" {
+        let schema = (operation.answer)(generator);
+        answer["content"] = json!({ "application/json": { "schema": schema } });
+    }
     let mut described = json!({
         "summary": operation.summary,
         "description": format!("Role: {}", operation.role.as_str()),
         "x-role": operation.role.as_str(),
         "parameters": parameters,
         "responses": {
-            code: { "description": meaning, "content": { "application/json": { "schema": answer } } },
+            code: answer,
             "default": { "$ref": "#/components/responses/Problem" },
         },
     });

@@ -5,6 +5,8 @@ use chrono::{DateTime, Utc};
 use model::{CanonicalKey, IncidentId, Member, Severity, Status};
 use serde::{Deserialize, Serialize};
 
+use crate::similar::SimilarAnswer;
+
 /// Reads incidents. The pipeline implements it over the store that it writes.
 #[async_trait]
 pub trait IncidentReads: Send + Sync + 'static {
@@ -13,14 +15,33 @@ pub trait IncidentReads: Send + Sync + 'static {
 
     /// One incident, `None` if there is none of this id.
     async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, ReadError>;
+
+    /// At most `limit` past incidents like this one, best first; `None` if there is no incident of this id. Whoever keeps no vectors has
+    /// none to show.
+    async fn similar(&self, _id: IncidentId, _limit: u32) -> Result<Option<SimilarAnswer>, ReadError> {
+        Err(ReadError::Unavailable(NO_VECTORS.to_owned()))
+    }
+
+    /// At most `limit` past incidents like a text, best first.
+    async fn similar_to(&self, _text: &str, _limit: u32) -> Result<SimilarAnswer, ReadError> {
+        Err(ReadError::Unavailable(NO_VECTORS.to_owned()))
+    }
 }
 
-/// All given conditions must hold; values are compared for equality.
+const NO_VECTORS: &str = "no vectors are kept here (vectors.enabled)";
+
+/// All given conditions must hold; values are compared for equality where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IncidentFilter {
     pub status: Option<Status>,
     pub severity: Option<Severity>,
     pub service: Option<String>,
+    /// Words that title, service or root cause hold, in any case.
+    pub text: Option<String>,
+    /// Not before this, by `created_at`.
+    pub since: Option<DateTime<Utc>>,
+    /// Before this, by `created_at`.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// A cut of a list.
@@ -45,6 +66,8 @@ pub enum ReadError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IncidentView {
     pub id: IncidentId,
+    /// Its trace, 32 hex digits, where traces are kept.
+    pub trace_id: String,
     pub canonical_key: CanonicalKey,
     pub revision: u64,
     pub tenant: String,

@@ -16,7 +16,7 @@ pub struct StepView {
     pub id: Uuid,
     #[schemars(with = "String", extend("format" = "uuid"))]
     pub incident_id: Uuid,
-    /// `triage`, `log_analyst`, `metric_correlator`, `fixer`, `postmortem_writer`.
+    /// `triage`, `log_analyst`, `metric_correlator`, `security_auditor`, `compliance_checker`, `fixer`, `postmortem_writer`.
     pub agent: String,
     #[schemars(with = "String", extend("format" = "uuid"))]
     pub run: Uuid,

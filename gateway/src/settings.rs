@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use stream::human::HumanDuration;
 use stream::secret::Secret;
 
 use crate::roles::ApiToken;
@@ -21,6 +22,27 @@ pub struct GatewaySettings {
     /// Tokens with a name and a role, `[gateway.tokens.NAME]`: what is ordered with one is ordered by `human:NAME`. Whoever orders
     /// anything needs one, on loopback too.
     pub tokens: BTreeMap<String, ApiToken>,
+    /// Sign-in with a named token, for browsers.
+    pub sessions: SessionSettings,
+}
+
+/// How long who signed in stays so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionSettings {
+    /// After this time without a request a session is over.
+    pub idle: HumanDuration,
+    /// After this time it is over in any case.
+    pub absolute: HumanDuration,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        SessionSettings {
+            idle: HumanDuration::from_secs(12 * 3_600),
+            absolute: HumanDuration::from_secs(7 * 86_400),
+        }
+    }
 }
 
 impl Default for GatewaySettings {
@@ -29,6 +51,7 @@ impl Default for GatewaySettings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000),
             read_tokens: Vec::new(),
             tokens: BTreeMap::new(),
+            sessions: SessionSettings::default(),
         }
     }
 }
@@ -53,6 +76,12 @@ impl GatewaySettings {
                 faults.push(format!(
                     "tokens.{name:?}: a name is made of letters, digits, -, _, . and @"
                 ));
+            }
+        }
+        let year = std::time::Duration::from_secs(366 * 86_400);
+        for (key, span) in [("idle", self.sessions.idle), ("absolute", self.sessions.absolute)] {
+            if span.get() < std::time::Duration::from_secs(1) || span.get() > year {
+                faults.push(format!("sessions.{key}: it is {span}: write from \"1s\" to \"366d\""));
             }
         }
         if self.read_tokens.is_empty() && self.tokens.is_empty() && !self.listen.ip().is_loopback() {

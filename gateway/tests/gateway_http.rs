@@ -11,8 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use gateway::{
-    EventView, Gateway, GatewayError, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView,
-    Page, ReadError, Readiness, ReadinessBounds, Shown, router,
+    Changes, EventView, Gateway, GatewayError, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads,
+    IncidentView, Page, ReadError, Readiness, ReadinessBounds, Shown, router,
 };
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -64,6 +64,7 @@ fn incident(number: u32, status: Status, severity: Severity, service: &str) -> I
     let at = chrono::DateTime::from_timestamp(1_795_423_707 + i64::from(number), 0).unwrap();
     let incident = IncidentView {
         id: IncidentId(Uuid::from_u128(number.into())),
+        trace_id: format!("{number:032x}"),
         canonical_key: CanonicalKey(Uuid::from_u128(1000 + u128::from(number))),
         revision: 1,
         tenant: "default".into(),
@@ -120,6 +121,9 @@ fn shown(incidents: Memory) -> Shown {
         responses: Arc::new(acts::Nothing),
         orders: Arc::new(acts::Notebook::default()),
         letters: Arc::new(acts::Notebook::default()),
+        sessions: shared::Shared::in_process().sessions,
+        changes: Changes::new(shared::Shared::in_process().pubsub),
+        compliance: Arc::new(acts::Nothing),
     }
 }
 

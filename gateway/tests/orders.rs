@@ -11,8 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use gateway::{
-    ApiToken, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError, Readiness,
-    ReadinessBounds, Role, Shown, openapi, router,
+    ApiToken, Changes, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError,
+    Readiness, ReadinessBounds, Role, Shown, openapi, router,
 };
 use http_body_util::BodyExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -43,6 +43,9 @@ fn app(settings: &GatewaySettings) -> (Router, Arc<Notebook>) {
         responses: Arc::new(Nothing),
         orders: notebook.clone(),
         letters: notebook.clone(),
+        sessions: shared::Shared::in_process().sessions,
+        changes: Changes::new(shared::Shared::in_process().pubsub),
+        compliance: Arc::new(Nothing),
     };
     (router(settings, shown).unwrap(), notebook)
 }
@@ -98,6 +101,11 @@ async fn every_order_needs_its_role() {
         (
             format!("/api/v1/incidents/{one}/run"),
             r#"{"verb":"pause"}"#,
+            Role::Responder,
+        ),
+        (
+            format!("/api/v1/incidents/{one}/propose"),
+            r#"{"action":{"type":"restart","target":{"cluster":"default","namespace":"shop","kind":"deployment","name":"api"}},"reason":"stuck"}"#,
             Role::Responder,
         ),
         (
@@ -233,6 +241,18 @@ async fn faults_name_the_field() {
             "explode",
         ),
         (
+            format!("/api/v1/incidents/{}/propose", id(1)),
+            r#"{"action":{"type":"github_rerun","repository":"shop/api","run":7,"attempt":1},"reason":"it died"}"#,
+            StatusCode::BAD_REQUEST,
+            "github is not configured",
+        ),
+        (
+            format!("/api/v1/incidents/{}/propose", id(1)),
+            r#"{"action":{"type":"delete_everything"},"reason":"why not"}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "delete_everything",
+        ),
+        (
             format!("/api/v1/remediations/{}/approve", id(1)),
             r#"{"plan_hash":"h","target":"other"}"#,
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -260,6 +280,22 @@ async fn faults_name_the_field() {
 }
 
 #[tokio::test]
+async fn an_evidence_pack_comes_as_it_is_and_other_controls_are_not_there() {
+    let (app, _) = app(&settings());
+    let get = async |path: &str| ask(&app, "GET", path, Some("viewer"), "").await;
+    let (status, pack) = get("/api/v1/compliance/SOC2:CC8.1/evidence").await;
+    assert_eq!((status, pack.as_str()), (StatusCode::OK, "{}\n"));
+    for path in [
+        "/api/v1/compliance/SOC2:CC9.9/evidence",
+        "/api/v1/compliance/SOC2:CC9.9",
+    ] {
+        let (status, text) = get(path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(text.contains("no policy serves a control"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn the_document_names_routes_that_are_there() {
     let (app, _) = app(&settings());
     let document = openapi();
@@ -267,11 +303,15 @@ async fn the_document_names_routes_that_are_there() {
     assert!(paths.len() > 10);
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
-            let path_of = path.replace("{id}", &id(1)).replace("{partition}/{offset}", "0/7");
+            let path_of = path
+                .replace("{id}", &id(1))
+                .replace("{partition}/{offset}", "0/7")
+                .replace("{control}", "SOC2:CC8.1");
             let asked = format!("/api/v1{path_of}");
             let (status, _) = ask(&app, &method.to_uppercase(), &asked, Some("viewer"), "{}").await;
             assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
-            if method == "post" {
+            // Signing in changes nothing but who is known.
+            if method == "post" && path != "/sessions" {
                 let needs: &str = operation["x-role"].as_str().unwrap();
                 assert_ne!(needs, "viewer", "{path} changes something");
                 assert_eq!(status, StatusCode::FORBIDDEN, "{path}");

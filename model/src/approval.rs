@@ -88,6 +88,8 @@ pub enum NotApproved {
     NotYet { at: DateTime<Utc> },
     #[error("{who} proposed it and cannot grant it")]
     OwnProposal { who: String },
+    #[error("rule {rule} allows what agents propose, and {who} is none")]
+    RuleForAgents { rule: String, who: String },
     #[error("the target changed since it was granted: {what}")]
     TargetChanged { what: &'static str },
     #[error("it would touch {pods} pods, {granted} were granted")]
@@ -144,6 +146,14 @@ pub fn approve(
             who: proposal.proposed_by.clone(),
         });
     }
+    if let Approver::Rule { name, .. } = &grant.by
+        && !proposal.by_agent()
+    {
+        return Err(NotApproved::RuleForAgents {
+            rule: name.clone(),
+            who: proposal.proposed_by.clone(),
+        });
+    }
     if now < grant.at {
         return Err(NotApproved::NotYet { at: grant.at });
     }
@@ -195,7 +205,7 @@ pub fn approve_rollback(
         });
     }
     let inverse = proposal.inverse.as_ref().ok_or(NotApproved::OtherPlan)?;
-    if grant.plan_hash != proposal.action.plan_hash() || inverse.target() != proposal.action.target() {
+    if grant.plan_hash != proposal.action.plan_hash() || inverse.place() != proposal.action.place() {
         return Err(NotApproved::OtherPlan);
     }
     if grant.uid != observed.uid {
@@ -217,11 +227,18 @@ pub fn approve_rollback(
     })
 }
 
-/// Pods that `action` replaces, starts or stops on a target in this state.
+/// Pods that `action` replaces, starts or stops on a target in this state: none outside a cluster.
 pub fn pods_touched(action: &Action, state: &TargetState) -> u32 {
     match action {
         Action::Restart { .. } | Action::Rollback { .. } => state.replicas,
         Action::Scale { replicas, .. } => replicas.abs_diff(state.replicas),
+        Action::GithubIssue { .. }
+        | Action::GithubComment { .. }
+        | Action::GithubRerun { .. }
+        | Action::JiraIssue { .. }
+        | Action::JiraComment { .. }
+        | Action::JiraTransition { .. }
+        | Action::TerraformApply { .. } => 0,
     }
 }
 

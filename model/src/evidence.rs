@@ -14,7 +14,7 @@ pub const EXCERPT_LIMIT: usize = 600;
 pub struct Citation {
     /// Derived from source, question and answer: the same observation has the same id.
     pub id: String,
-    /// `prometheus`, `logs`, `kubernetes`, `github`, `jira`, `signal`, `change`, `incident`, `remediation`.
+    /// `prometheus`, `logs`, `kubernetes`, `github`, `jira`, `terraform`, `signal`, `change`, `incident`, `remediation`.
     pub source: String,
     /// The question, so that it can be asked again: a PromQL expression, a LogQL selector, a path.
     pub query: String,
@@ -68,6 +68,12 @@ pub enum FindingKind {
     RecentChange,
     /// Pods that restart, crash, or are not ready.
     UnhealthyPods,
+    /// A weakness that a scanner tells of: code, a dependency, a secret in a repository.
+    SecurityAlert,
+    /// A secret where it must not be: which kind and where, never the secret.
+    SecretExposed,
+    /// Whether infrastructure or a workload is what was written down for it.
+    Drift,
 }
 
 /// A statement of an agent with its evidence. One without a citation is not emitted.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Finding, Postmortem};
-use crate::{CanonicalKey, EpisodeId, IncidentId, Severity, SignalId};
+use crate::{CanonicalKey, EpisodeId, IncidentId, Origin, Severity, SignalId};
 
 /// Environment of the dead-man's switch's own alerts. Its incidents are investigated by nobody, told to nobody and not listed.
 pub const CANARY: &str = "aegis-canary";
@@ -187,6 +187,9 @@ pub struct IncidentEvent {
     pub at: DateTime<Utc>,
     /// When Aegis saw what caused it.
     pub observed_at: DateTime<Utc>,
+    /// Where the bytes stand that caused it, on `events.raw`. Absent where a person, an agent, the log's lines or time did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl IncidentEvent {

@@ -22,13 +22,18 @@ pub enum Agent {
     MetricCorrelator,
     Fixer,
     PostmortemWriter,
+    SecurityAuditor,
+    ComplianceChecker,
 }
 
 impl Agent {
+    /// In the order in which they work; those between triage and the fixer work side by side.
     pub const ALL: &[Agent] = &[
         Agent::Triage,
         Agent::LogAnalyst,
         Agent::MetricCorrelator,
+        Agent::SecurityAuditor,
+        Agent::ComplianceChecker,
         Agent::Fixer,
         Agent::PostmortemWriter,
     ];
@@ -40,6 +45,8 @@ impl Agent {
             Agent::MetricCorrelator => "metric_correlator",
             Agent::Fixer => "fixer",
             Agent::PostmortemWriter => "postmortem_writer",
+            Agent::SecurityAuditor => "security_auditor",
+            Agent::ComplianceChecker => "compliance_checker",
         }
     }
 }
@@ -143,6 +150,9 @@ pub struct ToolCall {
     /// The answer in a few words, or why there is none.
     pub outcome: Result<String, String>,
     pub duration_ms: u64,
+    /// Milliseconds from the step's beginning to the call's. Absent in answers of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u64>,
 }
 
 /// What a step brought.

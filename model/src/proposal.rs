@@ -9,12 +9,15 @@ use crate::action::Action;
 use crate::evidence::Citation;
 use crate::{IncidentId, ids};
 
-/// The target as it stood when it was looked at. A grant is bound to the first three; the last is the precondition of the
-/// call itself.
+/// The target as it stood when it was looked at. A grant is bound to the first three; `resource_version` is the precondition of the
+/// call itself, where the system takes one.
+///
+/// Outside a cluster `uid` is the number that the system itself gives the object, `generation` counts what can be counted (attempts of a
+/// run), `spec_hash` is over the fields that the plan rests on, and there are no pods.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetState {
     pub uid: String,
-    /// `metadata.generation`: rises when the spec changes.
+    /// `metadata.generation`: rises when the spec changes. 0 where the system counts nothing.
     pub generation: i64,
     /// Hex SHA-256 of the spec fields that the plan touches.
     pub spec_hash: String,
@@ -30,6 +33,7 @@ pub struct TargetState {
 /// How much the plan touches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlastRadius {
+    /// 0 outside a cluster.
     pub workloads: u32,
     /// Pods that are replaced, started or stopped.
     pub pods: u32,
@@ -48,7 +52,7 @@ pub struct Proposal {
     pub reason: String,
     /// Evidence for the reason.
     pub citations: Vec<Citation>,
-    /// What would change, from the API server's own dry run, as a diff for people.
+    /// What would change, as a diff for people: from the API server's own dry run, or what would be written.
     pub dry_run: String,
     /// What takes it back; `None` where nothing does (the reason says so).
     pub inverse: Option<Action>,
@@ -67,9 +71,13 @@ impl Proposal {
         ids::derived(&format!("proposal/{incident}/{run}/{plan_hash}"))
     }
 
-    /// Key of its records on `remediations`: everything about one namespace stands in one order, so that budgets hold.
+    /// One of our own agents proposed it, on typed findings; otherwise somebody over an API, in words.
+    pub fn by_agent(&self) -> bool {
+        self.proposed_by.starts_with("agent:")
+    }
+
+    /// Key of its records on `remediations`: everything about one namespace (repository, project) stands in one order, so that budgets hold.
     pub fn key(&self) -> String {
-        let target = self.action.target();
-        format!("{}/{}", target.cluster, target.namespace)
+        self.action.place().key()
     }
 }

@@ -2,12 +2,15 @@
 
 /// Record headers that tell the writers of one topic apart.
 pub mod header {
-    /// What a record is; absent on the topic's first kind (signals on `transitions`, facts on `incidents`).
+    /// What a record is; absent on the topic's first kind (signals on `transitions`, facts on `incidents`, security signals on
+    /// `compliance`).
     pub const TYPE: &str = "aegis-type";
     /// A [`crate::command::IncidentCommand`], on `transitions`.
     pub const COMMAND: &str = "command";
     /// A [`crate::investigation::StepEvent`], on `incidents`.
     pub const STEP: &str = "step";
+    /// A [`crate::compliance::ComplianceRecord`], on `compliance`.
+    pub const COMPLIANCE: &str = "compliance";
 }
 
 /// Raw bodies as they came, with origin, verdict and delivery key in the headers. Any key.
@@ -24,7 +27,7 @@ pub const TRANSITIONS: &str = "transitions";
 pub const INCIDENTS: &str = "incidents";
 /// Change signals, public projection. Key: service.
 pub const DEPLOYMENTS: &str = "deployments";
-/// Security signals, public projection. Key: service.
+/// Security signals, public projection (key: service), and what the policies of compliance say (key: tenant/environment).
 pub const COMPLIANCE: &str = "compliance";
 pub const REMEDIATIONS: &str = "remediations";
 /// One message per fact worth telling. Key: incident.

@@ -32,7 +32,9 @@ mod suspects;
 use std::collections::BTreeMap;
 
 use model::command::IncidentCommand;
-use model::{EpisodeId, Fact, IncidentId, Severity, SignalBatch, SignalKind, SignalRow, TransitionKind, topics};
+use model::{
+    EpisodeId, Fact, IncidentId, Origin, Severity, SignalBatch, SignalKind, SignalRow, TransitionKind, topics,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::human::HumanDuration;
@@ -476,6 +478,7 @@ impl Operator for Correlate {
                 Cause {
                     at: at.0,
                     observed_at: watermark.0,
+                    origin: None,
                     watermark,
                 },
                 cx,
@@ -534,6 +537,12 @@ fn cause(row: &SignalRow<'_>, at: i64, cx: &Cx<'_>) -> Cause {
     Cause {
         at,
         observed_at: row.observed_at,
+        origin: origin_of(row),
         watermark: cx.watermark(),
     }
+}
+
+/// Patterns of log lines come from another topic.
+fn origin_of(row: &SignalRow<'_>) -> Option<Origin> {
+    (row.kind != SignalKind::LogPattern).then_some(row.origin)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  opened ─► triage ─┬► watch ────────────────────────────────► done
-//!                    └► log analyst ∥ metric correlator ─► fixer ─┬► proposal ─► remedy ─ verified ─► report ─► resolved by agent
+//!                    └► log analyst ∥ metric correlator ∥ … ─► fixer ─┬► proposal ─► remedy ─ verified ─► report ─► resolved by agent
 //!                                                                └► no proposal ─► await the end ─► report
 //! ```
 //!
@@ -153,14 +153,14 @@ impl Operator for Crew {
         "crew"
     }
 
-    /// 2: steps are held against their signatures.
+    /// 2: steps are held against their signatures. 3: security auditor and compliance checker take part.
     fn logic_version(&self) -> u32 {
-        2
+        3
     }
 
-    /// Version 1 kept the same.
+    /// Versions 1 and 2 kept the same, with fewer agents.
     fn migrate(&mut self, from: u32, cells: &SavedCells) -> Result<(), MigrateError> {
-        crate::signed::same_cells(self, from, cells)
+        crate::signed::same_cells(self, &[1, 2], from, cells)
     }
 
     fn settings(&self) -> String {

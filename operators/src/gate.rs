@@ -152,7 +152,7 @@ impl Operator for Gate {
 
     /// Version 1 signed nothing, and counted the wait for a check from the answer's own time: what it set then stays due.
     fn migrate(&mut self, from: u32, cells: &SavedCells) -> Result<(), MigrateError> {
-        crate::signed::same_cells(self, from, cells)
+        crate::signed::same_cells(self, &[1], from, cells)
     }
 
     fn settings(&self) -> String {

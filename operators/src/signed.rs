@@ -33,9 +33,14 @@ pub fn require_step(signer: &Signer, record: &Record) -> Result<(), &'static str
     }
 }
 
-/// Takes over the cells of logic version 1, which are those of this one.
-pub fn same_cells(operator: &mut impl Operator, from: u32, cells: &SavedCells) -> Result<(), MigrateError> {
-    if from != 1 {
+/// Takes over the cells of the logic versions `known`, which are those of this one.
+pub fn same_cells(
+    operator: &mut impl Operator,
+    known: &[u32],
+    from: u32,
+    cells: &SavedCells,
+) -> Result<(), MigrateError> {
+    if !known.contains(&from) {
         return Err(MigrateError::NoWay { from });
     }
     for (name, cell) in operator.cells() {

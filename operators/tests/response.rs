@@ -56,6 +56,31 @@ fn from_detection_to_resolution() {
 }
 
 #[test]
+fn who_investigates_depends_on_what_is_suspected() {
+    const ALWAYS: [&str; 3] = ["triage", "log_analyst", "metric_correlator"];
+    let mut t = Theatre::new(vec![allow()]);
+    t.tell(&opened("gh:shop/cart:secret_scanning_alert:2", Severity::Critical, 0));
+    t.answer(Agent::Triage, investigate());
+    assert_eq!(t.agents(), [&ALWAYS[..], &["security_auditor"]].concat());
+
+    let mut t = Theatre::new(vec![allow()]);
+    t.tell(&opened("a", Severity::Critical, 0));
+    t.tell(&suspected("a", 0));
+    t.answer(Agent::Triage, investigate());
+    let asked = [&ALWAYS[..], &["security_auditor", "compliance_checker"]].concat();
+    assert_eq!(t.agents(), asked);
+    // The fixer waits for all of them, and for nobody beyond a deadline.
+    t.answer(Agent::LogAnalyst, found(FindingKind::OutOfMemory));
+    t.answer(Agent::MetricCorrelator, found(FindingKind::TrafficBeforeSymptom));
+    t.answer(Agent::SecurityAuditor, found(FindingKind::SecretExposed));
+    assert_eq!(t.agents(), asked);
+    t.answer(Agent::ComplianceChecker, found(FindingKind::Drift));
+    assert_eq!(t.agents().last(), Some(&"fixer"));
+    assert_eq!(t.asked.last().unwrap().evidence.findings.len(), 4);
+    assert_eq!(t.orders(), ["acknowledge", "finding", "finding", "finding", "finding"]);
+}
+
+#[test]
 fn a_human_answers_once_for_the_plan_that_was_shown() {
     let approve = |by: &str, plan_hash: &str| RemediationFact::Approve {
         by: by.into(),
@@ -176,7 +201,7 @@ fn what_made_it_worse_is_taken_back() {
     let incident = t.incident("a", Severity::Critical);
     let mut plan = proposal(incident, 0);
     plan.inverse = Some(Action::Rollback {
-        target: plan.action.target().clone(),
+        target: plan.action.workload().unwrap().clone(),
         to_revision: Some(3),
     });
     t.hear(&RemediationEvent::new(
@@ -342,7 +367,7 @@ fn every_touch_of_a_plan_shows() {
     let mut t = Theatre::new(vec![allow()]);
     let incident = t.incident("a", Severity::Critical);
     let mut forged = proposal(incident, 0);
-    let mut target = forged.action.target().clone();
+    let mut target = forged.action.workload().unwrap().clone();
     target.name = "database".into();
     forged.action = Action::Restart { target };
     let event = RemediationEvent::new(

@@ -27,9 +27,14 @@ fn cells(sample: &Value, operator: &str) -> SavedCells {
 /// The theatre as version 1 left it: one remediation executed and not checked, one waiting for a human, one investigation whose metric
 /// correlator has not answered.
 fn left_behind() -> (Theatre, Uuid, Uuid, String) {
+    left_behind_by(1)
+}
+
+/// `version`: of the crew. 2 kept its cells as 1 did.
+fn left_behind_by(version: u32) -> (Theatre, Uuid, Uuid, String) {
     let sample: Value = serde_json::from_str(SAMPLE).unwrap();
     let mut t = Theatre::new(vec![allow()]);
-    t.crew.operator.migrate(1, &cells(&sample, "crew")).unwrap();
+    t.crew.operator.migrate(version, &cells(&sample, "crew")).unwrap();
     t.gate.operator.migrate(1, &cells(&sample, "gate")).unwrap();
     t.now = sample["now"].as_i64().unwrap();
     t.asked = serde_json::from_value(sample["asked"].clone()).unwrap();
@@ -66,6 +71,28 @@ fn an_investigation_goes_on_with_what_it_had_found() {
     // The answer counts once.
     t.answer(Agent::MetricCorrelator, found(FindingKind::TrafficBeforeSymptom));
     assert_eq!(t.asked.len(), asked + 1);
+}
+
+#[test]
+fn an_investigation_of_version_2_does_not_wait_for_agents_that_were_not_asked() {
+    let (mut t, ..) = left_behind_by(2);
+    let asked = t.asked.len();
+    t.answer(Agent::MetricCorrelator, found(FindingKind::TrafficBeforeSymptom));
+    assert_eq!(t.agents()[asked..], ["fixer"]);
+    // The next investigation has them.
+    let event = suspected("c", t.now);
+    t.tell(&opened("c", Severity::Critical, t.now));
+    t.tell(&event);
+    t.answer(Agent::Triage, investigate());
+    assert_eq!(
+        t.agents()[asked + 2..],
+        [
+            "log_analyst",
+            "metric_correlator",
+            "security_auditor",
+            "compliance_checker"
+        ]
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use sinks::notify::Http;
 use sources::webhook::slack::{Answers, Click, Command, Verb};
 
 use crate::orders::LogOrders;
+use crate::similar::Similar;
 
 /// For what is said to the person who clicked.
 const TELL_TIME: Duration = Duration::from_secs(5);
@@ -18,6 +19,7 @@ const TELL_TIME: Duration = Duration::from_secs(5);
 pub struct SlackAnswers {
     pub orders: LogOrders,
     pub http: Http,
+    pub similar: Option<Similar>,
 }
 
 #[async_trait]

@@ -7,16 +7,20 @@
 mod audit;
 mod check;
 mod completions;
+mod compliance;
 mod config;
 mod dead_letters;
 pub mod exit;
 mod incidents;
 mod ingest;
 mod logs;
+mod mcp;
+mod propose;
 pub mod render;
 pub mod repartition;
 mod response;
 mod run;
+pub mod similar;
 pub mod sinks;
 mod sql;
 pub mod upgrade;
@@ -31,15 +35,19 @@ use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 pub use audit::{AuditArgs, AuditCommand};
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
+pub use compliance::{ComplianceArgs, ComplianceCommand};
 pub use config::ConfigArgs;
 pub use dead_letters::{DeadLettersArgs, DeadLettersCommand, DropArgs, ListArgs, ReplayArgs, ShowArgs, What, Which};
 pub use exit::Exit;
 pub use incidents::IncidentsArgs;
 pub use ingest::{IngestArgs, Sender};
 pub use logs::{LogsArgs, TemplatesArgs, WhichLines};
+pub use mcp::{McpArgs, McpCommand, McpLogArgs};
+pub use propose::{ProposeArgs, ProposedAction};
 pub use repartition::RepartitionArgs;
 pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
+pub use similar::{FetchArgs, ModelsArgs, ModelsCommand, SimilarArgs};
 pub use sinks::{RebuildArgs, SinksArgs, SinksCommand, SinksListArgs};
 pub use sql::SqlArgs;
 pub use upgrade::UpgradeArgs;
@@ -98,20 +106,25 @@ pub enum Command {
     Check(CheckArgs),
     Ingest(IngestArgs),
     Incidents(IncidentsArgs),
+    Similar(SimilarArgs),
     Logs(LogsArgs),
     Templates(TemplatesArgs),
     Sql(SqlArgs),
+    Mcp(McpArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
+    Propose(ProposeArgs),
     Approve(ApproveArgs),
     Deny(DenyArgs),
     Ledger(LedgerArgs),
+    Compliance(ComplianceArgs),
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
     Demo(DemoArgs),
     Upgrade(UpgradeArgs),
     Repartition(RepartitionArgs),
     Sinks(SinksArgs),
+    Models(ModelsArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -125,17 +138,22 @@ pub enum Work {
     Logs(LogsArgs),
     Templates(TemplatesArgs),
     Sql(SqlArgs),
+    Mcp(McpArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
+    Propose(ProposeArgs),
     Approve(ApproveArgs),
     Deny(DenyArgs),
     Ledger(LedgerArgs),
+    Compliance(ComplianceArgs),
     DeadLetters(DeadLettersArgs),
     Audit(AuditArgs),
     Demo(DemoArgs),
     Upgrade(UpgradeArgs),
     Repartition(RepartitionArgs),
     Sinks(SinksArgs),
+    Similar(SimilarArgs),
+    Models(ModelsArgs),
 }
 
 /// What every command gets.
@@ -199,17 +217,22 @@ fn carry_out(
         Command::Logs(args) => Work::Logs(args),
         Command::Templates(args) => Work::Templates(args),
         Command::Sql(args) => Work::Sql(args),
+        Command::Mcp(args) => Work::Mcp(args),
         Command::DeadLetters(args) => Work::DeadLetters(args),
         Command::Runs(args) => Work::Runs(args),
         Command::Remediation(args) => Work::Remediation(args),
+        Command::Propose(args) => Work::Propose(args),
         Command::Approve(args) => Work::Approve(args),
         Command::Deny(args) => Work::Deny(args),
         Command::Ledger(args) => Work::Ledger(args),
+        Command::Compliance(args) => Work::Compliance(args),
         Command::Audit(args) => Work::Audit(args),
         Command::Demo(args) => Work::Demo(args),
         Command::Upgrade(args) => Work::Upgrade(args),
         Command::Repartition(args) => Work::Repartition(args),
         Command::Sinks(args) => Work::Sinks(args),
+        Command::Similar(args) => Work::Similar(args),
+        Command::Models(args) => Work::Models(args),
     };
     let (config, warnings) = match settings::load_from(inputs) {
         Ok(read) => read,
@@ -227,7 +250,7 @@ fn carry_out(
         terminal: screen.stderr.terminal,
         colour: screen.stderr.colour,
     };
-    if let Err(e) = logging::init(&config.logging, &inputs.environment, voice) {
+    if let Err(e) = logging::init(&config.logging, &config.telemetry, &inputs.environment, voice) {
         return Err(Exit::Configuration.because(e.to_string()));
     }
     if daemon {

@@ -2,11 +2,15 @@
 
 mod ask;
 mod audit;
+mod compliance;
 mod dead_letters;
 mod lines;
 mod logs;
+mod mcp;
+mod propose;
 mod repartition;
 mod response;
+mod similar;
 mod sinks;
 
 use std::io::{self, Write as _};
@@ -40,16 +44,21 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Logs(arguments) => lines::logs(session, arguments).await,
             Work::Templates(arguments) => lines::templates(session, arguments).await,
             Work::Sql(arguments) => ask::carry_out(session, arguments).await,
+            Work::Mcp(arguments) => mcp::carry_out(session, arguments).await,
             Work::Runs(arguments) => response::runs(session, arguments).await,
             Work::Remediation(arguments) => response::remediation(session, arguments).await,
+            Work::Propose(arguments) => propose::carry_out(session, arguments).await,
             Work::Approve(arguments) => response::approve(session, arguments).await,
             Work::Deny(arguments) => response::deny(session, arguments).await,
             Work::Ledger(arguments) => response::ledger(session, arguments).await,
+            Work::Compliance(arguments) => compliance::carry_out(session, arguments).await,
             Work::Audit(arguments) => audit::carry_out(session, arguments).await,
             Work::DeadLetters(arguments) => dead_letters::carry_out(session, arguments).await,
             Work::Upgrade(arguments) => upgrade_command(session, arguments).await,
             Work::Repartition(arguments) => repartition::carry_out(session, arguments).await,
             Work::Sinks(arguments) => sinks::carry_out(session, arguments).await,
+            Work::Similar(arguments) => similar::similar(session, arguments).await,
+            Work::Models(arguments) => similar::models(session, arguments).await,
         }
     })
 }
@@ -103,6 +112,7 @@ async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exi
             otlp_grpc = shown(addresses.otlp_grpc),
             gateway = shown(addresses.gateway),
             sql = shown(addresses.sql),
+            mcp = shown(addresses.mcp),
             "aegis runs"
         );
     })
@@ -116,6 +126,7 @@ async fn demo_command(session: Session, arguments: DemoArgs) -> anyhow::Result<E
         &mut config.dispatcher.listen,
         &mut config.gateway.listen,
         &mut config.sql.listen,
+        &mut config.mcp.listen,
     ];
     for listen in listening.into_iter().chain(&mut config.dispatcher.otlp_grpc_listen) {
         let port = listen.port().checked_add(arguments.port_offset);

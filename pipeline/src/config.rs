@@ -26,7 +26,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agents::AgentSettings;
+use agents::compliance::ComplianceSettings;
+use embedding::ModelsSettings;
 use gateway::GatewaySettings;
+use mcp::McpSettings;
 use model::{Signer, topics};
 use operators::correlate::CorrelateSettings;
 use operators::crew::CrewSettings;
@@ -36,6 +39,7 @@ use operators::normalize::NormalizeSettings;
 use operators::templates::TemplatesSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use shared::SharedSettings;
 use sinks::{ArchiveSettings, NotifySettings, SqlSettings};
 use sources::embedded::EmbeddedLog;
 use sources::kafka::KafkaLog;
@@ -43,7 +47,9 @@ use sources::webhook::WebhookSettings;
 use stream::log::{Log, LogError, Retention};
 use stream::progress::IngressPolicy;
 use stream::secret::Secret;
+use telemetry::TelemetrySettings;
 use tools::ToolsSettings;
+use vectors::VectorsSettings;
 use wire::SqlServerSettings;
 
 pub use docs::reference;
@@ -86,18 +92,24 @@ pub struct Config {
     pub correlate: CorrelateSettings,
     pub crew: CrewSettings,
     pub agents: AgentSettings,
+    pub compliance: ComplianceSettings,
     pub tools: ToolsSettings,
     pub policy: PolicySettings,
     pub gate: GateSettings,
     pub signing: SigningSettings,
     pub store: SqlSettings,
     pub archive: ArchiveSettings,
+    pub vectors: VectorsSettings,
+    pub models: ModelsSettings,
     pub notify: NotifySettings,
     pub heartbeat: HeartbeatSettings,
     pub gateway: GatewaySettings,
+    pub shared: SharedSettings,
     pub sql: SqlServerSettings,
+    pub mcp: McpSettings,
     pub readiness: ReadinessSettings,
     pub logging: LoggingSettings,
+    pub telemetry: TelemetrySettings,
 }
 
 /// Where to read from.
@@ -262,6 +274,7 @@ impl Config {
         let grpc = self.dispatcher.otlp_grpc_listen;
         listeners.extend(grpc.map(|address| ("dispatcher.otlp_grpc_listen", address)));
         listeners.extend(self.sql.enabled.then_some(("sql.listen", self.sql.listen)));
+        listeners.extend(self.mcp.enabled.then_some(("mcp.listen", self.mcp.listen)));
         listeners
     }
 
@@ -287,7 +300,10 @@ impl Config {
                 time: own.retention.limit(),
                 bytes: own.retention_bytes.map(|size| size.get()),
             },
-            (None, topics::INCIDENTS | topics::REMEDIATIONS | topics::LEDGER) => Retention::default(),
+            // What evidence is made of.
+            (None, topics::INCIDENTS | topics::REMEDIATIONS | topics::LEDGER | topics::COMPLIANCE) => {
+                Retention::default()
+            }
             // Lines are many, and the archive has them.
             (None, topics::LOGS | topics::LINES) => Retention {
                 time: self

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -23,11 +23,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit;
 use crate::cli::{Exit, exit};
+use crate::compliance::{ComplianceDesk, ControlList};
 use crate::generations::Layout;
 use crate::ingest::{LogSender, append, append_lines};
 use crate::ledger::{self, LedgerReport};
 use crate::letters;
 use crate::orders::{self, LogOrders};
+use crate::similar::{self, Similar};
 use crate::standings::{Standing, standings};
 
 /// Largest file that may be handed over in one request.
@@ -49,9 +51,11 @@ pub struct Door {
     pub health: stream::health::Health,
     pub log: Arc<dyn Log>,
     pub orders: LogOrders,
+    pub compliance: ComplianceDesk,
     pub layout: Layout,
     /// The archive's folder, where there is one.
     pub archive_dir: Option<PathBuf>,
+    pub similar: Option<Similar>,
 }
 
 /// Answer to an ingest request.
@@ -100,6 +104,7 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
         .with_context(|| format!("cannot restrict {}", path.display()))?;
     let letters = letters::routes(door.log.clone(), door.clock.clone());
     let orders = orders::routes(door.orders.clone());
+    let similar = similar::routes(door.similar.clone());
     let app = Router::new()
         .route("/ingest", post(ingest))
         .route("/status", get(status))
@@ -107,9 +112,12 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
         .route("/audit/conservation", get(conservation))
         .route("/ledger", get(verify_ledger))
         .route("/sinks", get(sinks))
+        .route("/compliance", get(controls))
+        .route("/compliance/{control}", get(evidence))
         .with_state(door)
         .merge(letters)
         .merge(orders)
+        .merge(similar)
         .layer(DefaultBodyLimit::max(MAX_FILE_BYTES));
     axum::serve(listener, app)
         .with_graceful_shutdown(async move { stop.cancelled().await })
@@ -184,6 +192,24 @@ async fn verify_ledger(State(door): State<Door>) -> Result<Json<LedgerReport>, (
         .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))
 }
 
+async fn controls(State(door): State<Door>) -> Result<Json<ControlList>, (StatusCode, String)> {
+    let list = door.compliance.list().await;
+    list.map(Json)
+        .map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}")))
+}
+
+/// The pack as a text: the bytes stay as they are.
+async fn evidence(
+    State(door): State<Door>,
+    UrlPath(control): UrlPath<String>,
+) -> Result<Json<String>, (StatusCode, String)> {
+    match door.compliance.evidence(&control).await {
+        Ok(Some(pack)) => Ok(Json(String::from_utf8_lossy(&pack).into_owned())),
+        Ok(None) => Err((StatusCode::NOT_FOUND, format!("no policy serves a control {control:?}"))),
+        Err(error) => Err((StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}"))),
+    }
+}
+
 async fn sinks(State(door): State<Door>) -> Result<Json<Vec<Standing>>, (StatusCode, String)> {
     let stand = standings(&door.log, &door.layout, &door.orders.store, door.archive_dir.as_deref()).await;
     stand
@@ -232,6 +258,17 @@ impl Client {
     /// Where its sinks stand.
     pub async fn sinks(&self) -> anyhow::Result<Vec<Standing>> {
         self.ask("GET", "/sinks", Bytes::new()).await
+    }
+
+    /// The controls of its compliance.
+    pub async fn controls(&self) -> anyhow::Result<ControlList> {
+        self.ask("GET", "/compliance", Bytes::new()).await
+    }
+
+    /// The evidence pack of a control.
+    pub async fn evidence(&self, control: &str) -> anyhow::Result<String> {
+        let control: String = control.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        self.ask("GET", &format!("/compliance/{control}"), Bytes::new()).await
     }
 
     /// A verification of its ledger.

@@ -9,6 +9,9 @@
 //! Where GitHub is down, slow or answers rubbish, the next round tries again; its limits are kept to the second that it names. What has been
 //! answered with 2xx is taken to be here: we answer so only when it is durable.
 //!
+//! Of several instances that share a Redis one looks (`crate::duty`). What is taken in is no transaction of the store, so an instance that is
+//! overtaken between its last look at the fence and the log takes a delivery in a second time: a repeat, like any other.
+//!
 //! Not here: webhooks of GitHub Apps (their list of deliveries asks for a signed token), and deliveries that somebody else answered.
 
 mod settings;
@@ -26,6 +29,7 @@ use tools::github::hooks::{Delivery, Hook};
 use tools::wire::Failure;
 
 use crate::config::Config;
+use crate::duty::Duty;
 
 pub use settings::{GapSettings, GithubHook};
 
@@ -42,6 +46,7 @@ pub struct GapCloser {
     clock: Arc<dyn Clock>,
     every: Duration,
     within: TimeDelta,
+    duty: Duty,
     open: Open,
     /// Until when the list is known.
     listed_to: Option<DateTime<Utc>>,
@@ -57,8 +62,13 @@ pub struct Round {
 }
 
 impl GapCloser {
-    /// One for each webhook of the configuration.
-    pub fn all(config: &Config, ingress: &Ingress, clock: &Arc<dyn Clock>) -> anyhow::Result<Vec<Self>> {
+    /// One for each webhook of the configuration; `duty` says by name of the job whose turn it is.
+    pub fn all(
+        config: &Config,
+        ingress: &Ingress,
+        clock: &Arc<dyn Clock>,
+        mut duty: impl FnMut(&str) -> Duty,
+    ) -> anyhow::Result<Vec<Self>> {
         let settings = &config.gaps;
         let mut all = Vec::new();
         if settings.github.is_empty() {
@@ -73,6 +83,7 @@ impl GapCloser {
                 clock: clock.clone(),
                 every: settings.every.get(),
                 within: TimeDelta::from_std(settings.within.get()).unwrap_or(TimeDelta::days(3)),
+                duty: duty(&format!("gaps.{name}")),
                 open: Open::default(),
                 listed_to: None,
             });
@@ -83,9 +94,13 @@ impl GapCloser {
     /// Round after round until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
+            let duty = self.duty.clone();
             let pause = tokio::select! {
                 () = stop.cancelled() => return,
-                pause = self.turn() => pause,
+                pause = async {
+                    duty.mine().await;
+                    self.turn().await
+                } => pause,
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -131,6 +146,13 @@ impl GapCloser {
         self.open.forget(began - self.within);
         let mut first = None;
         for delivery in self.open.oldest_first() {
+            if !self.duty.confirmed().await {
+                return Err(Trouble {
+                    detail: "another instance looks by now, or nobody knows whose turn it is".to_owned(),
+                    wait: Duration::ZERO,
+                    this_alone: false,
+                });
+            }
             match self.close(&delivery).await {
                 Ok(closed) => {
                     self.open.settle(&delivery.guid);

@@ -5,11 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
-use tracing_subscriber::EnvFilter;
+use telemetry::{JsonWithTrace, LogLayer, LogQueue, TelemetrySettings};
+use tools::redact::redact_named;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::{LogFormat, LoggingSettings};
+
+/// Lines that wait for whoever sends them on; filled from [`init`] on, so that the first ones are not lost.
+static SHIPPED: Mutex<Option<LogQueue>> = Mutex::new(None);
 
 /// Our crates: what `-v` speaks of. Dependencies stay at `info`.
 const OWN: &[&str] = &[
@@ -22,6 +29,7 @@ const OWN: &[&str] = &[
     "sinks",
     "sql",
     "gateway",
+    "telemetry",
 ];
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
@@ -48,9 +56,12 @@ pub enum LoggingError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets logging up for the whole process; once.
+/// Sets logging up for the whole process; once. A daemon's lines are also kept for `telemetry`, where a collector is named.
+///
+/// JSON lines that belong to something traced carry `trace_id` and `span_id`, and `incident` where it is one.
 pub fn init(
     settings: &LoggingSettings,
+    telemetry: &TelemetrySettings,
     environment: &BTreeMap<String, String>,
     voice: Voice,
 ) -> Result<(), LoggingError> {
@@ -60,15 +71,27 @@ pub fn init(
         LogFormat::Pretty => false,
         LogFormat::Json => true,
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    if json {
-        subscriber.json().flatten_event(true).finish().try_init()?;
-    } else {
-        subscriber.with_ansi(voice.colour).finish().try_init()?;
-    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match json {
+        true => lines.json().flatten_event(true).map_event_format(JsonWithTrace).boxed(),
+        false => lines.with_ansi(voice.colour).boxed(),
+    };
+    let shipped = (voice.daemon && telemetry.on() && telemetry.logs).then(|| {
+        let (layer, queue) = LogLayer::bounded(telemetry.queue as usize, redact_named);
+        *SHIPPED.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
+        layer
+    });
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .with(shipped)
+        .try_init()?;
     Ok(())
+}
+
+/// What waits to be sent on; once.
+pub fn shipped() -> Option<LogQueue> {
+    SHIPPED.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Reads a filter as `logging.filter` takes it.

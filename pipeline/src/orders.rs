@@ -1,22 +1,25 @@
 //! Orders of people, as records on the log: what the gateway and the control socket give, after a look at the store whether it can be.
+//! What somebody proposes is tried dry first.
 
 mod door;
+mod propose;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use gateway::{OrderError, Orders};
+use gateway::{OrderError, Orders, Proposed, Suggestion};
 use model::command::{IncidentCommand, Order};
 use model::investigation::{RunOrder, RunVerb, StepEvent};
 use model::remediation::{RemediationEvent, RemediationFact, RemediationStatus};
 use model::signing::{Message, Signer};
-use model::{IncidentId, ids, topics};
+use model::{IncidentId, Proposal, ids, topics};
 use serde::Serialize;
 use sinks::sql::{IncidentRow, RemediationRow, Store};
 use stream::log::NewRecord;
 use stream::partition::partition_for;
 use stream::{Clock, Log, TopicPartition};
+use tools::observe::Observe;
 use uuid::Uuid;
 
 pub use door::{OrderRequest, Taken, give, routes};
@@ -27,6 +30,8 @@ pub struct LogOrders {
     pub log: Arc<dyn Log>,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
+    /// What is proposed is tried dry with these.
+    pub observe: Observe,
     /// Whoever reads an order believes it for its signature.
     pub signer: Signer,
 }
@@ -63,7 +68,7 @@ impl LogOrders {
         Ok(())
     }
 
-    async fn incident(&self, id: IncidentId) -> Result<IncidentRow, OrderError> {
+    pub(crate) async fn incident(&self, id: IncidentId) -> Result<IncidentRow, OrderError> {
         let found = self.store.incident(id.0).await;
         let found = found.map_err(|e| OrderError::Unavailable(e.to_string()))?;
         found
@@ -108,7 +113,10 @@ impl LogOrders {
     async fn remediation(&self, row: &RemediationRow, fact: RemediationFact) -> Result<(), OrderError> {
         let at = self.clock.now().to_datetime();
         let event = RemediationEvent::new(row.id, IncidentId(row.incident_id), at, fact);
-        let key = format!("{}/{}", row.cluster, row.namespace.as_deref().unwrap_or_default());
+        // The column may hold less than the whole of a long name.
+        let proposal: Option<Proposal> = serde_json::from_value(row.proposal.clone()).ok();
+        let of_row = || format!("{}/{}", row.cluster, row.namespace.as_deref().unwrap_or_default());
+        let key = proposal.map_or_else(of_row, |proposal| proposal.key());
         self.append(topics::REMEDIATIONS, &key, None, None, &event).await
     }
 }
@@ -144,6 +152,17 @@ impl Orders for LogOrders {
         let event = StepEvent::Ordered(order);
         self.append(topics::INCIDENTS, &domain, None, Some(topics::header::STEP), &event)
             .await
+    }
+
+    async fn propose(&self, incident: IncidentId, what: Suggestion, by: &str) -> Result<Proposed, OrderError> {
+        let row = self.incident(incident).await?;
+        let proposal = self.write_proposal(&row, what, by).await?;
+        Ok(Proposed {
+            id: proposal.id,
+            plan_hash: proposal.plan_hash,
+            dry_run: proposal.dry_run,
+            expires_at: proposal.expires_at,
+        })
     }
 
     async fn approve(&self, remediation: Uuid, plan_hash: &str, by: &str) -> Result<(), OrderError> {

@@ -1,19 +1,35 @@
 //! The gateway's read side over the SQL store.
 
+mod cached;
 mod responses;
 
 use async_trait::async_trait;
-use gateway::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
+use gateway::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError, SimilarAnswer};
+use model::trace::trace_id;
 use model::{CanonicalKey, EpisodeId, IncidentId, Member, SignalId};
 use sinks::sql::{self, Store, StoreError};
 
+use crate::similar::Similar;
+pub use cached::CachedReads;
+
 pub struct StoreReads {
     store: Store,
+    similar: Option<Similar>,
 }
 
 impl StoreReads {
     pub fn new(store: Store) -> Self {
-        StoreReads { store }
+        StoreReads { store, similar: None }
+    }
+
+    /// Also shows past incidents that are like one.
+    pub fn with_similar(self, similar: Option<Similar>) -> Self {
+        StoreReads { similar, ..self }
+    }
+
+    fn vectors(&self) -> Result<&Similar, ReadError> {
+        let off = || ReadError::Unavailable("vectors.enabled is false".to_owned());
+        self.similar.as_ref().ok_or_else(off)
     }
 }
 
@@ -24,6 +40,9 @@ impl IncidentReads for StoreReads {
             status: filter.status,
             severity: filter.severity,
             service: filter.service.clone(),
+            text: filter.text.clone(),
+            since: filter.since,
+            until: filter.until,
             ..sql::IncidentFilter::default()
         };
         let rows = self
@@ -54,6 +73,14 @@ impl IncidentReads for StoreReads {
                 .collect(),
         }))
     }
+
+    async fn similar(&self, id: IncidentId, limit: u32) -> Result<Option<SimilarAnswer>, ReadError> {
+        self.vectors()?.of_incident(id.0, limit).await
+    }
+
+    async fn similar_to(&self, text: &str, limit: u32) -> Result<SimilarAnswer, ReadError> {
+        self.vectors()?.of_text(text, limit).await
+    }
 }
 
 fn failed(error: StoreError) -> ReadError {
@@ -72,6 +99,7 @@ fn word<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, ReadError> {
 fn view(row: sql::IncidentRow) -> Result<IncidentView, ReadError> {
     Ok(IncidentView {
         id: IncidentId(row.id),
+        trace_id: trace_id(IncidentId(row.id)),
         canonical_key: CanonicalKey(row.canonical_key),
         revision: row.revision as u64,
         tenant: row.tenant,

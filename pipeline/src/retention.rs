@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sinks::sql::{RetentionSettings, Store};
+use sinks::sql::{RetentionSettings, Store, StoreError};
 use sources::embedded::EmbeddedLog;
 use stream::driver::Runtime;
 use stream::snapshot::retention_floor;
 use stream::{Clock, Offset, TopicPartition};
 use tokio_util::sync::CancellationToken;
 
+use crate::duty::Duty;
 use crate::generations::Layout;
 use crate::topology::STAGES;
 
@@ -44,17 +45,21 @@ pub async fn keep(log: EmbeddedLog, runtime: Runtime, layout: Layout, stop: Canc
 /// How often rows that are too old are looked for. Lower: more queries that find nothing; higher: more to delete at once.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 
-/// Deletes rows of the store that are older than its settings say, until `stop`.
-pub async fn forget_rows(store: Store, settings: RetentionSettings, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(FORGET_EVERY);
+/// Deletes rows of the store that are older than its settings say, whenever it is this instance's turn, until `stop`.
+pub async fn forget_rows(
+    store: Store,
+    settings: RetentionSettings,
+    clock: Arc<dyn Clock>,
+    duty: Duty,
+    stop: CancellationToken,
+) {
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
         let forgotten = tokio::select! {
             () = stop.cancelled() => return,
-            forgotten = store.forget(&settings, clock.now().to_datetime()) => forgotten,
+            forgotten = async {
+                let fence = duty.mine().await;
+                store.forget_behind(&settings, clock.now().to_datetime(), fence.as_ref()).await
+            } => forgotten,
         };
         match forgotten {
             Ok(forgotten) => {
@@ -62,7 +67,12 @@ pub async fn forget_rows(store: Store, settings: RetentionSettings, clock: Arc<d
                     tracing::info!(table = one.table, count = one.count, "retention forgot rows or chunks");
                 }
             }
+            Err(error @ StoreError::Overtaken { .. }) => tracing::info!(%error, "retention is left to it"),
             Err(error) => tracing::warn!(%error, "rows that are too old stay until the next attempt"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(FORGET_EVERY) => {}
         }
     }
 }

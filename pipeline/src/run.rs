@@ -8,33 +8,45 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use gateway::{Gateway, Readiness, Shown};
+use gateway::{Changes, Gateway, Readiness, Shown};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::topics;
+use shared::Shared;
 use sinks::notify::Http;
-use sinks::sql::RetentionSettings;
+use sinks::sql::{RetentionSettings, SqlSink};
 use sources::kubernetes::KubernetesSource;
 use sources::webhook::WebhookSource;
 use stream::driver::{Mode, run_sink};
-use stream::{Ingress, Source};
+use stream::{Ingress, Sink, Source};
+use telemetry::Telemetry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tools::redact::redact_named;
 
 use crate::answers::SlackAnswers;
+use crate::books::Books;
 use crate::cli::{Role, RunArgs};
+use crate::compliance::ComplianceDesk;
 use crate::config::Config;
 use crate::control::{self, Door};
+use crate::duty::Duty;
 use crate::gaps::GapCloser;
 use crate::heartbeat::Heartbeat;
 use crate::letters::DeskLetters;
+use crate::logging;
+use crate::mcp_endpoint;
 use crate::orders::LogOrders;
 use crate::readiness::watch_health;
-use crate::reads::StoreReads;
+use crate::reads::{CachedReads, StoreReads};
 use crate::recollection::StoreRecollection;
 use crate::retention;
+use crate::similar;
 use crate::sql_endpoint::SqlEndpoint;
+use crate::telling::TellingSink;
 use crate::threads::OwnThreads;
 use crate::topology::{Drive, STAGES, dead_letters};
+use crate::traces;
+use crate::vitals;
 use crate::watch;
 use crate::workers;
 use crate::world::World;
@@ -51,6 +63,8 @@ pub struct Addresses {
     pub gateway: Option<SocketAddr>,
     /// SQL over PostgreSQL's wire protocol.
     pub sql: Option<SocketAddr>,
+    /// The Model Context Protocol.
+    pub mcp: Option<SocketAddr>,
 }
 
 /// One layer of the process: it stops as a whole, after the layers above it.
@@ -89,13 +103,43 @@ pub async fn run(
     started: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
     let threads = OwnThreads::of_stages().context("starting the threads of the stages")?;
+    let telemetry = Telemetry::start(&world.config.telemetry, logging::shipped(), redact_named)?;
     let mut doors = Layer::new("doors");
     let mut stages = Layer::new("stages");
     let mut outlets = Layer::new("sinks");
+    // The gateway answers until the end: it tells how the shutdown goes.
+    let mut last = Layer::new("gateway");
 
+    let shared = Shared::open(&world.config.shared)?;
+    let changes = Changes::new(shared.pubsub.clone());
+    let (listening, closing) = (changes.clone(), last.stop.clone());
+    last.tasks.spawn(async move {
+        listening.run(closing).await;
+        Ok(())
+    });
+    if shared.spans_instances() {
+        let (shared, health, closing) = (shared.clone(), world.runtime.health.clone(), last.stop.clone());
+        last.tasks.spawn(async move {
+            watch::redis(shared, health, closing).await;
+            Ok(())
+        });
+    }
     let mut sinks = match roles.has(Role::Sinks) {
         true => world.sinks()?,
         false => Vec::new(),
+    };
+    let tells = |sink: Box<dyn Sink>| match sink.name() == SqlSink::NAME {
+        true => TellingSink::over(sink, changes.clone()),
+        false => sink,
+    };
+    sinks = sinks.into_iter().map(tells).collect();
+    let mut duty = |job: &str| {
+        let (duty, keeping) = Duty::of(job, &shared, &world.store, last.stop.clone());
+        last.tasks.spawn(async move {
+            keeping.await;
+            Ok(())
+        });
+        duty
     };
     if roles.has(Role::Workers) {
         let switch = workers::switch(&world.runtime.log, &world.topology.signer).await?;
@@ -106,11 +150,40 @@ pub async fn run(
         let running = async move { Ok(run_sink(sink, dead_letters(), runtime, Mode::Live, stop).await?) };
         outlets.tasks.spawn_on(running, threads.handle());
     }
+    let mut aside: Vec<Box<dyn Sink>> = Vec::new();
+    if roles.has(Role::Sinks) {
+        aside.push(Box::new(Books::new(world.runtime.log.clone())));
+        if let Some(telemetry) = telemetry.as_ref().filter(|_| world.config.telemetry.traces) {
+            let stop = outlets.stop.clone();
+            let stands_on = (world.store.clone(), &world.runtime);
+            let knows = (world.topology.signer.clone(), &world.topology.layout);
+            let settings = &world.config.telemetry;
+            aside.push(traces::sink(settings, telemetry.spans.clone(), stands_on, knows, stop));
+        }
+    }
+    for sink in aside {
+        let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
+        let running = async move {
+            traces::run_aside(sink, &runtime, stop).await;
+            Ok(())
+        };
+        outlets.tasks.spawn_on(running, threads.handle());
+    }
+    if let (Some(similar), true) = (world.similar.clone(), roles.has(Role::Sinks)) {
+        let (runtime, layout) = (world.runtime.clone(), world.topology.layout.clone());
+        let closing = outlets.stop.clone();
+        let keeping = async move {
+            similar::keep(similar, runtime, layout, closing).await;
+            Ok(())
+        };
+        outlets.tasks.spawn_on(keeping, threads.handle());
+    }
     if roles.has(Role::Sinks) && world.config.store.retention != RetentionSettings::default() {
         let (store, settings) = (world.store.clone(), world.config.store.retention);
         let (clock, closing) = (world.runtime.clock.clone(), outlets.stop.clone());
+        let duty = duty("retention");
         outlets.tasks.spawn(async move {
-            retention::forget_rows(store, settings, clock, closing).await;
+            retention::forget_rows(store, settings, clock, duty, closing).await;
             Ok(())
         });
     }
@@ -129,7 +202,13 @@ pub async fn run(
         log: world.runtime.log.clone(),
         store: world.store.clone(),
         clock: world.runtime.clock.clone(),
+        observe: world.observe.clone(),
         signer: world.topology.signer.clone(),
+    };
+    let compliance = ComplianceDesk {
+        log: world.runtime.log.clone(),
+        signer: world.topology.signer.clone(),
+        policies: world.policies.clone(),
     };
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, INGRESS_LIMIT).await?;
     let to_doors = ingress.clone();
@@ -142,6 +221,7 @@ pub async fn run(
         let answers = SlackAnswers {
             orders: orders.clone(),
             http: Http::new().map_err(anyhow::Error::msg)?,
+            similar: world.similar.clone(),
         };
         let dispatcher = WebhookSource::bind(world.config.dispatcher.clone()).await?;
         let dispatcher = dispatcher.with_logs(logs.clone());
@@ -160,7 +240,7 @@ pub async fn run(
             let running = async move { Box::new(watch).run(ingress, closing).await.map_err(anyhow::Error::msg) };
             doors.tasks.spawn(running);
         }
-        for closer in GapCloser::all(&world.config, &ingress, &world.runtime.clock)? {
+        for closer in GapCloser::all(&world.config, &ingress, &world.runtime.clock, &mut duty)? {
             let closing = doors.stop.clone();
             doors.tasks.spawn(async move {
                 closer.run(closing).await;
@@ -186,36 +266,53 @@ pub async fn run(
         health: world.runtime.health.clone(),
         log: world.runtime.log.clone(),
         orders: orders.clone(),
+        compliance: compliance.clone(),
         layout: world.topology.layout.clone(),
         archive_dir: archive_dir(&world.config),
+        similar: world.similar.clone(),
     };
     let (data_dir, closing) = (world.config.data.dir.clone(), doors.stop.clone());
     doors
         .tasks
         .spawn(async move { control::serve(&data_dir, door, closing).await });
 
-    // The gateway answers until the end: it tells how the shutdown goes.
-    let mut last = Layer::new("gateway");
     let readiness = Readiness::new(world.config.readiness.bounds());
     if roles.has(Role::Gateway) {
-        let reads = Arc::new(StoreReads::new(world.store.clone()));
+        // One instance alone has nobody to share answers with, and who reads what he has just written wants it there.
+        let ttl = match world.config.shared.redis_url.expose().is_empty() {
+            true => std::time::Duration::ZERO,
+            false => world.config.shared.cache_ttl.get(),
+        };
+        let reads = StoreReads::new(world.store.clone()).with_similar(world.similar.clone());
+        let reads = Arc::new(CachedReads::new(reads, &shared, ttl, changes.clone()));
         let shown = Shown {
             metrics: prometheus,
             readiness: readiness.clone(),
             incidents: reads.clone(),
-            responses: reads,
-            orders: Arc::new(orders),
+            responses: reads.clone(),
+            orders: Arc::new(orders.clone()),
             letters: Arc::new(DeskLetters::new(world.runtime.log.clone(), world.runtime.clock.clone())),
+            sessions: shared.sessions.clone(),
+            changes: changes.clone(),
+            compliance: Arc::new(compliance),
         };
         let gateway = Gateway::bind(world.config.gateway.clone(), shown).await?;
         addresses.gateway = Some(gateway.local_addr());
         let closing = last.stop.clone();
         last.tasks.spawn(async move { Ok(gateway.serve(closing).await?) });
+        let mut recent = None;
         if world.config.sql.enabled {
             let endpoint = SqlEndpoint::open(&world).await?;
             addresses.sql = Some(endpoint.local_addr()?);
+            recent = Some(endpoint.recent());
             let closing = last.stop.clone();
             last.tasks.spawn(endpoint.serve(closing));
+        }
+        if world.config.mcp.enabled {
+            let server = mcp_endpoint::open(&world, reads, orders, readiness.clone(), recent).await?;
+            addresses.mcp = Some(server.local_addr());
+            let closing = last.stop.clone();
+            last.tasks.spawn(async move { Ok(server.serve(closing).await?) });
         }
     }
     if let Some(dispatcher) = addresses.dispatcher
@@ -227,6 +324,13 @@ pub async fn run(
             Ok(())
         });
     }
+    let (data_dir, clock) = (world.config.data.dir.clone(), world.runtime.clock.clone());
+    let store = roles.has(Role::Gateway).then(|| world.store.clone());
+    let closing = last.stop.clone();
+    last.tasks.spawn(async move {
+        vitals::tell(store, &data_dir, clock.as_ref(), closing).await;
+        Ok(())
+    });
     let (health, closing) = (world.runtime.health.clone(), last.stop.clone());
     last.tasks.spawn(async move {
         watch_health(health, readiness, closing).await;
@@ -274,6 +378,9 @@ pub async fn run(
     for layer in [doors, stages, outlets, last] {
         let stopped = layer.stop().await;
         result = result.and(stopped);
+    }
+    if let Some(telemetry) = telemetry {
+        telemetry.close().await;
     }
     let synced = world.runtime.log.sync().await;
     world.runtime.log.close().await;

@@ -64,6 +64,11 @@ impl SqlEndpoint {
         self.server.local_addr()
     }
 
+    /// The newest signals, as they are read off the log while it serves.
+    pub fn recent(&self) -> Recent {
+        self.recent.clone()
+    }
+
     /// Serves until `stop`.
     pub async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
         for number in 0..self.log.partitions(topics::SIGNALS).await? {

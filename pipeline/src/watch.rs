@@ -1,9 +1,11 @@
-//! Looks, while everything runs, at what others may do to the topics of a broker: add partitions.
+//! Looks, while everything runs, at what others may do to the topics of a broker: add partitions; and at the Redis that is shared.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use shared::Shared;
+use stream::health::Health;
 use stream::{Ingress, Log, LogError};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,16 @@ pub async fn partitions(log: Arc<dyn Log>, layout: Layout, stop: CancellationTok
         }
     }
     Ok(())
+}
+
+/// Says under `degraded` of `/readyz` when Redis is away, until `stop`. Nobody is unready for it.
+pub async fn redis(shared: Shared, health: Health, stop: CancellationToken) {
+    loop {
+        health.degraded("redis", shared.probe().await);
+        if !pause(&stop).await {
+            return;
+        }
+    }
 }
 
 /// False when it is time to stop.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::agents::compliance::Policies;
 use anyhow::Context as _;
 use model::remediation::Switch;
 use sinks::Notify;
@@ -23,9 +24,10 @@ use tools::observe::Observe;
 use crate::cli::Exit;
 use crate::config::{Config, LogKind};
 use crate::generations::{self, GenerationLog, GenerationSink, History, Layout, What};
+use crate::similar::Similar;
 use crate::topology::{Drive, STAGES, Topology, dead_letters};
 use crate::upgrade;
-use crate::workers::{AgentsWork, OwnLogs};
+use crate::workers::{AgentsWork, ComplianceWork, OwnLogs};
 
 /// An opened installation. One per process and data folder.
 pub struct World {
@@ -41,8 +43,11 @@ pub struct World {
     pub observe: Observe,
     /// What the executor may do.
     act: Arc<Act>,
+    pub policies: Arc<Policies>,
     /// Asks the archive of this process to write what waits.
     pub flush: Arc<Flush>,
+    /// Past incidents that are like one; `None` where no vectors are kept.
+    pub similar: Option<Similar>,
 }
 
 /// An opened log.
@@ -136,16 +141,21 @@ impl World {
             observe.logs = Some(Arc::new(OwnLogs::new(config, flush.clone())));
         }
         let act = Arc::new(tools::connect::act(&config.tools).await?);
+        let policies =
+            Policies::load(&config.compliance).map_err(|faults| Exit::Configuration.because(faults.join("; ")))?;
+        let similar = Similar::open(config, &store)?;
         Ok(World {
             config: config.clone(),
             topology,
             observe,
             act,
+            policies: Arc::new(policies),
             runtime,
             store,
             embedded,
             raw,
             flush,
+            similar,
         })
     }
 
@@ -165,11 +175,15 @@ impl World {
             clock.clone(),
             signer.clone(),
         );
+        let compliance = ComplianceWork::new((*self.policies).clone(), clock.clone(), signer.clone());
         let executor = Remediate::new(self.act.clone(), observe, clock, signer, log.clone(), switch);
         let mut workers: Vec<Box<dyn Sink>> = vec![
             Box::new(Worker::new(agents, self.store.clone(), log.clone())),
             Box::new(Worker::new(executor, self.store.clone(), log.clone())),
         ];
+        if self.config.compliance.enabled {
+            workers.push(Box::new(Worker::new(compliance, self.store.clone(), log.clone())));
+        }
         for notify in Notify::all(&self.config.notify, &self.store, &self.runtime.clock).map_err(anyhow::Error::msg)? {
             workers.push(Box::new(Worker::new(notify, self.store.clone(), log.clone())));
         }

@@ -127,6 +127,7 @@ fn compose_takes_the_file() {
         ("aegis", 5433),
         ("aegis", 3001),
         ("aegis", 8000),
+        ("aegis", 8001),
         ("collector", 4317),
         ("jaeger", 16686),
     ] {
@@ -169,6 +170,38 @@ fn services_name_each_other() {
     {
         mounted(&project, "grafana", file);
     }
+}
+
+/// The URL that aegis has for Redis leads to the service, with the password that the service asks for.
+#[test]
+fn aegis_and_redis_agree() {
+    let Some(project) = project() else { return };
+    let url = std::fs::read_to_string(mounted(&project, "aegis", "/etc/aegis/redis-url")).expect("a URL");
+    let service = &project["services"]["redis"];
+    let words: Vec<&str> = service["command"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let after = |name: &str| words.iter().skip_while(|word| **word != name).nth(1).copied();
+    let password = after("--requirepass").expect("a password");
+    assert_eq!(url.trim(), format!("redis://:{password}@redis:6379/0"));
+    assert_eq!(
+        service["environment"]["REDISCLI_AUTH"], password,
+        "the health check asks too"
+    );
+    assert_eq!(
+        (after("--appendonly"), after("--maxmemory-policy")),
+        (Some("yes"), Some("noeviction"))
+    );
+    let settings = read("dashboards/compose/aegis.toml");
+    assert!(
+        settings.contains("[shared]\nredis_url = { file = \"/etc/aegis/redis-url\" }"),
+        "aegis uses it"
+    );
+    let waits = &project["services"]["aegis"]["depends_on"]["redis"];
+    assert_eq!(waits["condition"], "service_healthy");
 }
 
 /// Hosts of `HOST:PORT` in a text.
@@ -225,10 +258,11 @@ fn prometheus_and_alertmanager_take_their_files() {
     let said = approved(Command::new(promtool).args(["check", "config"]).arg(&config));
     assert!(said.contains("1 rules found") || said.contains("SUCCESS"), "{said}");
     // Beside it in the repository as in the container, so the rules were checked too.
-    assert_eq!(
-        mounted(&project, "prometheus", "/etc/prometheus/rules.yml").parent(),
-        config.parent()
-    );
+    let rules = yaml("dashboards/compose/prometheus.yml")["rule_files"].clone();
+    for file in rules.as_array().expect("a list").iter().filter_map(Value::as_str) {
+        let mounted = mounted(&project, "prometheus", &format!("/etc/prometheus/{file}"));
+        assert_eq!(mounted, config.with_file_name(file));
+    }
     let config = mounted(&project, "alertmanager", "/etc/alertmanager/alertmanager.yml");
     approved(Command::new(amtool).arg("check-config").arg(config));
 }
@@ -295,13 +329,14 @@ fn the_collector_takes_its_file_and_hands_log_lines_to_aegis() {
     );
     let mut aegis = Aegis::with_dispatcher(folder.path(), &settings);
     aegis.start();
-    let (health, otlp_grpc, otlp_http) = (free_port(), free_port(), free_port());
+    let (health, otlp_grpc, otlp_http, own) = (free_port(), free_port(), free_port(), free_port());
     let address = |port: u16| format!("127.0.0.1:{port}");
     // Nobody is there for Loki and Jaeger: what they do not take holds up nobody else.
     let words = [
         ("0.0.0.0:13133", address(health)),
         ("0.0.0.0:4317", address(otlp_grpc)),
         ("0.0.0.0:4318", address(otlp_http)),
+        ("0.0.0.0:4319", address(own)),
         ("aegis:4317", address(grpc)),
         ("loki:3100", address(free_port())),
         ("jaeger:4317", address(free_port())),
@@ -329,6 +364,55 @@ fn the_collector_takes_its_file_and_hands_log_lines_to_aegis() {
             .any(|row| row["service"] == "checkout" && row["text"] == "the till is stuck")
             .then_some(())
     });
+}
+
+/// What Aegis says of itself goes to a door from which nothing goes to Aegis, and to no other.
+#[test]
+fn aegis_does_not_feed_itself() {
+    let Some(project) = project() else { return };
+    let aegis = read("dashboards/compose/aegis.toml");
+    let collector = yaml("dashboards/compose/collector.yml");
+    let port = |receiver: &str| {
+        let endpoint = &collector["receivers"][receiver]["protocols"]["grpc"]["endpoint"];
+        endpoint
+            .as_str()
+            .and_then(|at| at.rsplit_once(':'))
+            .expect("a port")
+            .1
+            .to_owned()
+    };
+    let own = port("otlp/aegis");
+    assert!(
+        aegis.contains(&format!("otlp_endpoint = \"http://collector:{own}\"")),
+        "{aegis}"
+    );
+    let names = |list: &Value| -> Vec<String> {
+        let names = list.as_array().expect("a list").iter();
+        names.map(|name| name.as_str().expect("a name").to_owned()).collect()
+    };
+    let mut carried = BTreeSet::new();
+    for (name, pipeline) in collector["service"]["pipelines"].as_object().expect("pipelines") {
+        if names(&pipeline["receivers"]).contains(&"otlp/aegis".to_owned()) {
+            let exporters = names(&pipeline["exporters"]);
+            assert!(
+                exporters.iter().all(|to| !to.contains("aegis")),
+                "{name}: {exporters:?}"
+            );
+            carried.extend(exporters);
+        }
+    }
+    assert_eq!(
+        carried,
+        BTreeSet::from(["otlp_grpc/jaeger".to_owned(), "otlp_http/loki".to_owned()])
+    );
+    let published = project["services"]["collector"]["ports"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    assert!(
+        published.clone().all(|port| port["published"] != own.as_str()),
+        "nobody else comes in there"
+    );
 }
 
 /// Qdrant's image has no program that asks over HTTP, so its check is bash: it believes an answer of 200 and nothing else.

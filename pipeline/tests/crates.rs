@@ -10,12 +10,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("stream", &[]),
     ("sources", &["model", "stream"]),
     ("operators", &["model", "stream"]),
+    ("embedding", &["stream"]),
     ("sinks", &["model", "stream", "tools"]),
+    ("vectors", &["model", "stream", "embedding"]),
     ("tools", &["model", "stream"]),
     ("agents", &["model", "stream", "tools"]),
     ("sql", &["model", "stream"]),
     ("wire", &["stream", "sql"]),
-    ("gateway", &["model", "stream", "sql", "sinks"]),
+    ("gateway", &["model", "stream", "sql", "sinks", "shared"]),
+    ("shared", &["stream"]),
+    // Nothing that acts is within its reach: not the tools, not the sinks.
+    ("mcp", &["model", "stream", "gateway"]),
     (
         "pipeline",
         &[
@@ -27,10 +32,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sql",
             "wire",
             "gateway",
+            "shared",
+            "mcp",
             "tools",
             "agents",
+            "telemetry",
+            "embedding",
+            "vectors",
         ],
     ),
+    ("telemetry", &["model", "stream"]),
     (
         "bench",
         &[

@@ -55,7 +55,7 @@ async fn next(bodies: &mut mpsc::UnboundedReceiver<String>) -> String {
 fn config(folder: &Path, extra: &str) -> Config {
     let file = folder.join("aegis.toml");
     let text = format!(
-        "[data]\ndir = \"{}/data\"\n[topics]\npartitions = 2\n[dispatcher]\nlisten = \"127.0.0.1:0\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n[sql]\nlisten = \"127.0.0.1:0\"\n{extra}",
+        "[data]\ndir = \"{}/data\"\n[topics]\npartitions = 2\n[dispatcher]\nlisten = \"127.0.0.1:0\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n[sql]\nlisten = \"127.0.0.1:0\"\n[mcp]\nlisten = \"127.0.0.1:0\"\n{extra}",
         folder.display()
     );
     std::fs::write(&file, text).unwrap();
@@ -197,12 +197,14 @@ async fn a_click_on_slack_approves_once() {
         log: world.runtime.log.clone(),
         store: world.store.clone(),
         clock: world.runtime.clock.clone(),
+        observe: world.observe.clone(),
         signer: world.topology.signer.clone(),
     };
     let dispatcher = WebhookSource::bind(config.dispatcher.clone()).await.unwrap();
     let dispatcher = dispatcher.with_answers(Arc::new(SlackAnswers {
         orders,
         http: Http::new().unwrap(),
+        similar: None,
     }));
     let address = dispatcher.local_addr();
     let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, 1 << 20)
@@ -270,6 +272,7 @@ async fn slacks_own_example_is_known_for_five_minutes() {
             log: world.runtime.log.clone(),
             store: world.store.clone(),
             clock: clock.clone(),
+            observe: world.observe.clone(),
             signer: world.topology.signer.clone(),
         };
         let dispatcher = WebhookSource::bind(config.dispatcher.clone())
@@ -277,7 +280,11 @@ async fn slacks_own_example_is_known_for_five_minutes() {
             .unwrap()
             .with_clock(clock);
         let http = Http::new().unwrap();
-        let dispatcher = dispatcher.with_answers(Arc::new(SlackAnswers { orders, http }));
+        let dispatcher = dispatcher.with_answers(Arc::new(SlackAnswers {
+            orders,
+            http,
+            similar: None,
+        }));
         let address = dispatcher.local_addr();
         let ingress = Ingress::open(world.runtime.log.clone(), topics::EVENTS_RAW, 1 << 20)
             .await

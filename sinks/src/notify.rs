@@ -26,8 +26,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use model::trace::{delivery, notification, trace_of};
 use model::{IncidentId, Notification, topics};
 use stream::log::Topic;
+use stream::trace::{self, Span, SpanKind, TraceContext};
 use stream::{Clock, Record, TopicPartition, failpoint};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -128,7 +130,7 @@ impl Work for Notify {
         } else if self.desk.age(&n) > self.settings.fresh_within.get() {
             Ok("stale")
         } else {
-            self.desk.deliver(&n).await
+            self.desk.traced(&n).await
         };
         let word = match &outcome {
             Ok(word) => word,
@@ -157,6 +159,38 @@ impl Desk {
 
     fn minute(&self) -> i64 {
         self.clock.now().0.div_euclid(60_000_000)
+    }
+
+    /// [`Desk::deliver`], told as a span below that of the notification.
+    async fn traced(&self, n: &Notification) -> Result<&'static str, String> {
+        let receiver = self.outward.name.as_str();
+        let ids = (trace_of(n.incident_id), delivery(n.id, receiver));
+        let context = TraceContext::about(n.incident_id.0, ids.0, ids.1);
+        let began = self.clock.now();
+        let outcome = trace::within(context, async {
+            let outcome = self.deliver(n).await;
+            if outcome == Ok("sent") {
+                tracing::info!(receiver, event = n.event, "notification sent");
+            }
+            outcome
+        })
+        .await;
+        // One that is held goes out in a summary of many; one that is known was told when it was sent.
+        if context.sampled && !matches!(outcome, Ok("held" | "known")) {
+            let mut span = Span::at(ids.0, ids.1, "deliver", began)
+                .under(notification(n.id))
+                .of_kind(SpanKind::Client)
+                .with("aegis.receiver", receiver)
+                .with(
+                    "aegis.receiver.kind",
+                    format!("{:?}", self.outward.settings.kind).to_lowercase(),
+                )
+                .with("aegis.notification", n.id.to_string());
+            span.ended_at = self.clock.now();
+            span.error = outcome.clone().err();
+            trace::record(span);
+        }
+        outcome
     }
 
     /// What became of it: `sent`, `held`, or `known` when the receiver has had it.

@@ -7,14 +7,16 @@
 //!                                                                                └ perhaps ─► look ─► …
 //! ```
 //!
-//! It guarantees: only what the gate signed is acted on (`authority`), and nothing is called that [`approve`] does not let through on the state read just before; the attempt is on the log before
-//! the call; the attempt's id is written onto the target, so after a crash or a lost answer it is looked for and never blindly repeated.
+//! It guarantees: only what the gate signed is acted on (`authority`), and nothing is called that [`approve`] does not let through on the
+//! state read just before; the attempt is on the log before the call; the attempt's id is written onto the target (or into the text that
+//! is written), so after a crash or a lost answer it is looked for and never blindly repeated.
 //!
 //! What anybody else wrote is a dead letter of `sink.remediate` and counted (`aegis_forged_facts_total`).
 //!
 //! What it does not do: decide. A check answers what it sees; the gate decides what follows.
 
 mod authority;
+mod judge;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,22 +27,23 @@ use model::approval::{Grant, NotApproved, approve, approve_rollback};
 use model::proposal::{Proposal, TargetState};
 use model::remediation::{Health, RemediationEvent, RemediationFact, Switch};
 use model::signing::{Message, Signer};
-use model::topics;
+use model::trace::{remediation, trace_of};
+use model::{Workload, topics};
 use stream::log::{NewRecord, Topic};
+use stream::trace::{self, TraceContext};
 use stream::{Clock, Log, Record, TopicPartition, failpoint};
 use tools::ToolError;
 use tools::act::Act;
-use tools::observe::{ActiveAlert, Cluster, Observe, Pod};
+use tools::observe::{ActiveAlert, Observe};
 
 use crate::worker::{Answer, NotTaken, Say, Work};
 use authority::Authority;
+use judge::{beside_alerts, judge};
 
 /// Tries of one call, and looks for one attempt. More: a neighbour that is away holds the others of its batch longer.
 const TRIES: u32 = 3;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Restarts of a new pod from which on things are worse than before.
-const CRASHES: u32 = 2;
 
 /// The worker.
 pub struct Remediate {
@@ -51,6 +54,9 @@ pub struct Remediate {
     authority: Authority,
     switch: Mutex<Switch>,
 }
+
+/// How it is, how the target stands, and why for people.
+type Looked = (Health, Option<TargetState>, String);
 
 /// What the gate asks for.
 pub enum Task {
@@ -113,23 +119,18 @@ impl Remediate {
         self.clock.now().to_datetime()
     }
 
-    fn cluster(&self) -> Result<&dyn Cluster, String> {
-        let cluster = self.observe.cluster.as_deref();
-        cluster.ok_or_else(|| "no cluster is configured: set tools.kubernetes".to_owned())
-    }
-
     async fn execute(&self, proposal: &Proposal, grant: &Grant, say: &Say) -> Result<RemediationFact, String> {
         let failed = |cause: String| RemediationFact::Failed { cause };
-        let cluster = match self.cluster() {
-            Ok(cluster) => cluster,
-            Err(cause) => return Ok(failed(cause)),
-        };
         let mut cause = String::new();
         for attempt in 0..TRIES {
             if attempt > 0 {
                 tokio::time::sleep(PAUSE * attempt).await;
             }
-            match self.act.happened(&proposal.action, proposal.id).await {
+            match self
+                .act
+                .happened(&proposal.action, proposal.id, proposal.proposed_at)
+                .await
+            {
                 Ok(true) => {
                     return Ok(RemediationFact::Executed {
                         before: proposal.target.clone(),
@@ -145,8 +146,11 @@ impl Remediate {
                     continue;
                 }
             }
-            let before = match cluster.state(&proposal.action).await {
+            let before = match self.observe.state(&proposal.action).await {
                 Ok(state) => state,
+                Err(error @ (ToolError::Absent { .. } | ToolError::Refused { .. })) => {
+                    return Ok(failed(error.to_string()));
+                }
                 Err(error) => {
                     cause = format!("the target cannot be read: {error}");
                     continue;
@@ -159,7 +163,10 @@ impl Remediate {
             let attempted = RemediationFact::Attempted { before: before.clone() };
             say.append(&[self.answer(proposal, attempted)]).await?;
             failpoint::hit("deed.before");
-            let called = self.act.execute(approved).await;
+            let about = proposal.incident_id;
+            let span = remediation(proposal.id, "attempted", 0);
+            let context = TraceContext::about(about.0, trace_of(about), span);
+            let called = trace::within(context, self.act.execute(approved)).await;
             failpoint::hit("deed.after");
             match called {
                 Ok(done) => {
@@ -175,7 +182,18 @@ impl Remediate {
                 Err(error) => cause = error.to_string(),
             }
         }
-        Ok(failed(cause))
+        // The last answer may be one that was lost.
+        let looked = self
+            .act
+            .happened(&proposal.action, proposal.id, proposal.proposed_at)
+            .await;
+        Ok(match looked {
+            Ok(true) => RemediationFact::Executed {
+                before: proposal.target.clone(),
+                note: format!("{}: found done", proposal.action),
+            },
+            _ => failed(cause),
+        })
     }
 
     async fn take_back(&self, proposal: &Proposal, grant: &Grant) -> RemediationFact {
@@ -189,13 +207,12 @@ impl Remediate {
 
     async fn try_take_back(&self, proposal: &Proposal, grant: &Grant) -> Result<String, String> {
         let inverse = proposal.inverse.as_ref().ok_or("the plan has no inverse")?;
-        let cluster = self.cluster()?;
         let mut cause = String::new();
         for attempt in 0..TRIES {
             if attempt > 0 {
                 tokio::time::sleep(PAUSE * attempt).await;
             }
-            match self.act.happened(inverse, proposal.id).await {
+            match self.act.happened(inverse, proposal.id, proposal.proposed_at).await {
                 Ok(true) => return Ok(format!("{inverse}: found done")),
                 Ok(false) => {}
                 Err(error) => {
@@ -203,7 +220,7 @@ impl Remediate {
                     continue;
                 }
             }
-            let state = cluster.state(inverse).await.map_err(|error| error.to_string())?;
+            let state = self.observe.state(inverse).await.map_err(|error| error.to_string())?;
             let approved = approve_rollback(proposal, grant, &state, self.stopped());
             let approved = approved.map_err(|refused: NotApproved| refused.to_string())?;
             match self.act.execute(approved).await {
@@ -222,26 +239,45 @@ impl Remediate {
             observed,
             note,
         };
-        let looked = async {
-            let cluster = self.cluster()?;
-            let state = cluster
-                .state(&proposal.action)
-                .await
-                .map_err(|error| error.to_string())?;
-            let target = proposal.action.target();
-            let pods = cluster.pods(target).await.map_err(|error| error.to_string())?;
-            Ok::<_, String>((state, pods))
+        let looked = match proposal.action.workload() {
+            Some(workload) => self.look_at_pods(workload, before, proposal).await,
+            None => self.look_outside(proposal).await,
         };
-        let (state, pods) = match looked.await {
-            Ok(seen) => seen,
-            Err(cause) => return checked(Health::NotYet, None, format!("nobody could look: {cause}")),
+        match looked {
+            Ok((health, state, note)) => checked(health, state, note),
+            Err(error) => checked(Health::NotYet, None, format!("nobody could look: {error}")),
+        }
+    }
+
+    async fn look_at_pods(
+        &self,
+        workload: &Workload,
+        before: &TargetState,
+        proposal: &Proposal,
+    ) -> Result<Looked, ToolError> {
+        let state = self.observe.state(&proposal.action).await?;
+        let pods = match &self.observe.cluster {
+            Some(cluster) => cluster.pods(workload).await?,
+            None => Vec::new(),
         };
-        let alerts = match &self.observe.metrics {
-            Some(metrics) => Some(metrics.alerts().await.map_err(|error| error.to_string())),
-            None => None,
-        };
-        let (health, note) = judge(proposal, before, &state, &pods, alerts);
-        checked(health, Some(state), note)
+        let (health, note) = judge(proposal, workload, before, &state, &pods, self.alerts().await);
+        Ok((health, Some(state), note))
+    }
+
+    async fn look_outside(&self, proposal: &Proposal) -> Result<Looked, ToolError> {
+        let plans = self.observe.plans_of(&proposal.action)?;
+        let outcome = plans
+            .outcome(&proposal.action, proposal.id, proposal.proposed_at)
+            .await?;
+        let seen = (outcome.health, outcome.note);
+        let (health, note) = beside_alerts(&proposal.action, seen, self.alerts().await);
+        Ok((health, outcome.state, note))
+    }
+
+    /// `None` where there is nobody to ask.
+    async fn alerts(&self) -> Option<Result<Vec<ActiveAlert>, String>> {
+        let metrics = self.observe.metrics.as_deref()?;
+        Some(metrics.alerts().await.map_err(|error| error.to_string()))
     }
 
     fn answer(&self, proposal: &Proposal, fact: RemediationFact) -> Answer {
@@ -265,67 +301,6 @@ impl Remediate {
             },
         }
     }
-}
-
-/// What the pods and the alerts say: pure.
-///
-/// Recovered: every wanted pod is ready, for a restart or rollback none of them is older than the plan, and no alert about the workload
-/// fires. Worse: fewer are ready than before, and a pod that began since crashed again and again.
-fn judge(
-    proposal: &Proposal,
-    before: &TargetState,
-    state: &TargetState,
-    pods: &[Pod],
-    alerts: Option<Result<Vec<ActiveAlert>, String>>,
-) -> (Health, String) {
-    let replaces = !matches!(proposal.action, model::Action::Scale { .. });
-    // A cluster tells whole seconds.
-    let planned_at = proposal.proposed_at.timestamp();
-    let old = |pod: &&Pod| pod.started_at.is_none_or(|at| at.timestamp() < planned_at);
-    let fresh: Vec<&Pod> = pods.iter().filter(|pod| !old(pod)).collect();
-    let crashing = fresh.iter().filter(|pod| pod.restarts >= CRASHES).count();
-    let ready = pods.iter().filter(|pod| pod.ready).count();
-    let told = format!("{ready} of {} pods ready, {} began since", state.replicas, fresh.len());
-    if crashing > 0 && state.ready < before.ready {
-        return (Health::Worse, format!("{told}, {crashing} of them crash"));
-    }
-    let replaced = !replaces || pods.iter().filter(old).count() == 0;
-    if state.ready < state.replicas || ready < state.replicas as usize || !replaced {
-        return (Health::NotYet, told);
-    }
-    match alerts {
-        None => (
-            Health::Recovered,
-            format!("{told}; no metrics are configured to see the alert by"),
-        ),
-        Some(Err(cause)) => (Health::NotYet, format!("{told}; the alerts cannot be seen: {cause}")),
-        Some(Ok(alerts)) => {
-            let firing = alerts.iter().filter(|alert| about(alert, proposal)).count();
-            match firing {
-                0 => (Health::Recovered, format!("{told}; no alert about it fires")),
-                n => (Health::NotYet, format!("{told}; {n} alerts about it still fire")),
-            }
-        }
-    }
-}
-
-/// Whether an alert that fires is about the workload: by its labels for service, workload or pod, in the same namespace where it names one.
-fn about(alert: &ActiveAlert, proposal: &Proposal) -> bool {
-    let target = proposal.action.target();
-    let label = |name: &str| alert.labels.get(name).map(String::as_str);
-    let same_namespace = label("namespace").is_none_or(|namespace| namespace == target.namespace);
-    let names = [
-        "service",
-        "app",
-        "deployment",
-        "statefulset",
-        "daemonset",
-        "container",
-        "job",
-    ];
-    let named = names.iter().any(|name| label(name) == Some(target.name.as_str()));
-    let pod = label("pod").is_some_and(|pod| pod.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-')));
-    alert.state == "firing" && same_namespace && (named || pod)
 }
 
 #[async_trait]

@@ -22,6 +22,7 @@
 //! | `copy` | rows by binary COPY, on PostgreSQL |
 //! | `rollups` | counts by minute, hour and day, where the database does not keep them |
 //! | `timescale` | hypertables, compression and continuous aggregates, where the extension is installed |
+//! | `fences` | jobs that one of several instances does |
 //! | `rebuild` | tables filled anew from the log, and put in place |
 //! | `retention` | forgets what is older than the settings say |
 //! | `reads` | typed queries for the command line and the API |
@@ -29,6 +30,7 @@
 mod copy;
 mod deliveries;
 mod error;
+mod fences;
 mod positions;
 mod postgres;
 mod reads;
@@ -59,6 +61,7 @@ use stream::{LogId, Offset, Record, Sink, SinkBatch, SinkError, SinkReject, Topi
 
 pub use deliveries::{Button, Held, Thread};
 pub use error::StoreError;
+pub use fences::Fence;
 pub use reads::{Counts, EventRow, IncidentDetail, IncidentFilter, IncidentRow, MemberRow};
 pub use rebuild::Shadow;
 pub use retention::{Forgotten, RetentionSettings};

@@ -12,7 +12,7 @@ use model::remediation::RemediationFact;
 use model::{Fact, Signal, SignalState, topics};
 use samples::*;
 use sinks::SqlSink;
-use sinks::sql::RetentionSettings;
+use sinks::sql::{Fence, RetentionSettings, StoreError};
 use stream::accounting::{Accounting, AccountingRecord};
 use stream::human::HumanDuration;
 use stream::{Instant, Offset, Record, Sink as _, SinkBatch};
@@ -38,6 +38,7 @@ on_every_store!(
     stages_are_summed_up_by_ten_seconds,
     nothing_is_forgotten_unless_it_was_said,
     what_is_too_old_is_forgotten,
+    who_was_overtaken_forgets_nothing,
 );
 
 /// Name, table, time, keys, sums.
@@ -455,6 +456,47 @@ async fn what_is_too_old_is_forgotten(database: Database) {
     assert_eq!(after["signals_by_hour"], hours, "what was counted stays counted");
     assert!(!after["incident_events_by_hour"].is_empty(), "other rows stay");
     assert_eq!(store.forget(&settings, at(41 * 86_400)).await.unwrap(), [], "once");
+}
+
+/// A holder that stood still and wakes up behind its successor: whatever it still believes, it deletes no row.
+async fn who_was_overtaken_forgets_nothing(database: Database) {
+    let store = database.open().await;
+    let mut sink = SqlSink::new(store.clone());
+    write(&mut sink, &first()).await;
+    let newer = signals_record(1, &[signal_at(100, 40 * 24 * 60)]);
+    write(&mut sink, &[batch(topics::SIGNALS, 0, 1, 2, vec![newer])]).await;
+    let settings = RetentionSettings {
+        signals: Some(HumanDuration::from_secs(30 * 86_400)),
+        ..RetentionSettings::default()
+    };
+    let before = store.counts().await.unwrap().signals;
+    let fence = |token: i64| Fence {
+        name: "retention".into(),
+        token,
+    };
+    let (paused, successor) = (fence(1_795_423_707_000_000), fence(1_795_423_707_000_001));
+    assert_eq!(store.fence("retention").await.unwrap(), 0);
+    assert!(store.raise_fence(&paused).await.unwrap());
+    assert!(store.raise_fence(&successor).await.unwrap());
+    assert!(!store.raise_fence(&paused).await.unwrap());
+    assert!(store.raise_fence(&successor).await.unwrap(), "again and again");
+    assert_eq!(store.fence("retention").await.unwrap(), successor.token);
+    let other = Fence {
+        name: "another".into(),
+        token: 1,
+    };
+    assert!(store.raise_fence(&other).await.unwrap(), "each job by itself");
+
+    let now = at(41 * 86_400);
+    let late = store.forget_behind(&settings, now, Some(&paused)).await;
+    assert!(
+        matches!(&late, Err(StoreError::Overtaken { job }) if job == "retention"),
+        "{late:?}"
+    );
+    assert_eq!(store.counts().await.unwrap().signals, before, "nothing is gone");
+    let forgotten = store.forget_behind(&settings, now, Some(&successor)).await.unwrap();
+    assert!(forgotten.iter().any(|one| one.table == "signals"), "{forgotten:?}");
+    assert_eq!(store.counts().await.unwrap().signals, 1);
 }
 
 /// What the policies would do in time; nothing where the rollups are tables.

@@ -90,7 +90,7 @@ async fn migrations_go_up_and_down(database: Database) {
     assert_eq!(store.counts().await.unwrap().incidents, 0);
 }
 
-/// Of the crew (22), of notifications (25) and their attempts (29), of metrics (38) and rollups (39), and the one before: what they do not touch stays.
+/// Of the crew (22), of notifications (25) and their attempts (29), of metrics (38), rollups (39) and fences (45), and the one before: what they do not touch stays.
 async fn each_migration_goes_down_alone_and_comes_back(database: Database) {
     let store = database.open().await;
     let mut sink = SqlSink::new(store.clone());
@@ -101,6 +101,7 @@ async fn each_migration_goes_down_alone_and_comes_back(database: Database) {
     let whole = database.shape().await;
     let has = |shape: &[String], table: &str| shape.iter().any(|part| part.contains(table));
     for (version, gone, kept) in [
+        (39, "fences", "signals_by_day"),
         (38, "signals_by_day", "pipeline_metrics"),
         (29, "pipeline_metrics", "notify_attempts"),
         (25, "notify_attempts", "notify_deliveries"),
@@ -411,6 +412,29 @@ async fn a_merge_moves_the_members(database: Database) {
         .await,
         1
     );
+    let title = &survivor.incident.title;
+    let began = survivor.incident.created_at;
+    let holding = |text: &str| IncidentFilter {
+        text: Some(text.to_owned()),
+        ..Default::default()
+    };
+    for (text, found) in [
+        (title.to_uppercase().as_str(), 1),
+        ("CHECKOUT", 1),
+        ("%", 0),
+        ("_", 0),
+        ("!", 0),
+        ("nothing of the kind", 0),
+    ] {
+        assert_eq!(list(holding(text)).await, found, "{text:?} in {title:?}");
+    }
+    let span = |since, until| IncidentFilter {
+        since,
+        until,
+        ..Default::default()
+    };
+    assert_eq!(list(span(Some(began), None)).await, 1);
+    assert_eq!(list(span(None, Some(began))).await, 0);
     let counts = store.counts().await.unwrap();
     assert_eq!(
         (

@@ -52,6 +52,7 @@ pub struct Engine {
     source: Source,
     archive: Option<PathBuf>,
     recent: Option<Recent>,
+    hidden: &'static [(&'static str, &'static [&'static str])],
     options: EngineOptions,
     runtime: Arc<RuntimeEnv>,
 }
@@ -75,6 +76,7 @@ impl Engine {
             source: Source::open(&store)?,
             archive,
             recent: None,
+            hidden: &[],
             options,
             runtime,
         })
@@ -83,6 +85,12 @@ impl Engine {
     /// The newest signals come from `recent`.
     pub fn with_recent(mut self, recent: Recent) -> Self {
         self.recent = Some(recent);
+        self
+    }
+
+    /// Tables without some of their columns, by name: they are not there for whoever asks this engine.
+    pub fn hiding(mut self, hidden: &'static [(&'static str, &'static [&'static str])]) -> Self {
+        self.hidden = hidden;
         self
     }
 
@@ -155,6 +163,12 @@ impl Engine {
                 None => rows,
             };
             context.register_table(*name, rows.into_view()).map_err(failed)?;
+        }
+        for (name, columns) in self.hidden {
+            let rest = context.table(*name).await.map_err(failed)?;
+            let rest = rest.drop_columns(columns).map_err(failed)?;
+            context.deregister_table(*name).map_err(failed)?;
+            context.register_table(*name, rest.into_view()).map_err(failed)?;
         }
         Ok(context)
     }

@@ -140,6 +140,58 @@ impl Engine {
     }
 }
 
+/// What every line says of where it comes from: the labels of our own store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLabel {
+    Tenant,
+    Environment,
+    Service,
+    Level,
+}
+
+impl LogLabel {
+    pub const ALL: [LogLabel; 4] = [
+        LogLabel::Environment,
+        LogLabel::Level,
+        LogLabel::Service,
+        LogLabel::Tenant,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLabel::Tenant => "tenant",
+            LogLabel::Environment => "environment",
+            LogLabel::Service => "service",
+            LogLabel::Level => "level",
+        }
+    }
+}
+
+impl Engine {
+    /// The values of a label on the lines that match, in order, as many as the query's limit.
+    pub async fn log_values(&self, label: LogLabel, query: &LogQuery) -> Result<Found<String>, SqlError> {
+        let column = label.as_str();
+        let sql = format!(
+            "SELECT DISTINCT {column} FROM logs {} ORDER BY {column} LIMIT {}",
+            query.conditions(),
+            query.limit.saturating_add(1)
+        );
+        let (_, batches) = self.query(&sql).await?;
+        let values = |batch: &RecordBatch| -> Vec<String> {
+            let column = batch.column(0);
+            (0..batch.num_rows()).filter_map(|row| text_at(column, row)).collect()
+        };
+        let mut rows: Vec<String> = batches
+            .iter()
+            .flat_map(values)
+            .filter(|value| !value.is_empty())
+            .collect();
+        let more = rows.len() > query.limit;
+        rows.truncate(query.limit);
+        Ok(Found { rows, more })
+    }
+}
+
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

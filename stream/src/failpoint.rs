@@ -107,6 +107,12 @@ pub const REBUILD_PLACES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Places that only the sink of traces comes to.
+pub const TRACE_PLACES: &[(&str, &str)] = &[(
+    "traces.sent",
+    "the collector has taken spans and the position behind them has not moved",
+)];
+
 struct Armed {
     place: &'static str,
     /// Empty: whoever comes there.
@@ -127,6 +133,7 @@ pub fn arm(text: &str) -> Result<(), String> {
         .chain(WORK_PLACES)
         .chain(COMMAND_PLACES)
         .chain(REBUILD_PLACES)
+        .chain(TRACE_PLACES)
         .find(|(place, _)| *place == name)
         .ok_or_else(|| format!("there is no failpoint {name:?}"))?;
     let armed = Armed {

@@ -32,6 +32,7 @@ pub mod source;
 pub mod state;
 pub mod task;
 pub mod time;
+pub mod trace;
 
 pub use accounting::{Accounting, Disposition};
 pub use call::{Call, CallError, CallLimits};

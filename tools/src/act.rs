@@ -29,8 +29,9 @@
 //! ```
 
 use async_trait::async_trait;
-use model::Action;
+use chrono::{DateTime, Utc};
 use model::approval::Approved;
+use model::{Action, ActionKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -44,55 +45,75 @@ pub struct Executed {
     pub attempt: Uuid,
     /// What it did, for people.
     pub note: String,
-    /// `metadata.generation` after it.
+    /// `metadata.generation` after it; outside a cluster what the system counts, or 0.
     pub generation: i64,
+    /// Outside a cluster where what was written stands: an address.
     pub resource_version: String,
 }
 
-/// A cluster that can be changed.
+/// A system that can be changed.
 #[async_trait]
-pub trait ClusterActor: Send + Sync {
-    /// The name that [`model::Workload::cluster`] gives it.
-    fn cluster(&self) -> &str;
+pub trait Acting: Send + Sync {
+    /// The [`model::action::Place::system`] of its actions: the name of a cluster, `github`, `jira`.
+    fn system(&self) -> &str;
 
     /// Carries it out, on the state that was approved and on no other.
     ///
-    /// [`ToolError::DidNotHappen`]: certainly nothing changed. [`ToolError::MayHaveHappened`]: ask [`ClusterActor::happened`], and
+    /// [`ToolError::DidNotHappen`]: certainly nothing changed. [`ToolError::MayHaveHappened`]: ask [`Acting::happened`], and
     /// do not repeat it before that. [`ToolError::Refused`]: the credentials do not allow it, or there is nothing of that kind to do.
     async fn execute(&self, approved: Approved<Action>) -> Result<Executed, ToolError>;
 
-    /// Whether `attempt` of `action` was carried out, by looking at its target. An error: nobody could look.
-    async fn happened(&self, action: &Action, attempt: Uuid) -> Result<bool, ToolError>;
+    /// Whether `attempt` of `action` was carried out, by looking at its target. It was not before `since`. An error: nobody could look.
+    async fn happened(&self, action: &Action, attempt: Uuid, since: DateTime<Utc>) -> Result<bool, ToolError>;
 }
 
 /// The acting tools of a process.
 #[derive(Default)]
 pub struct Act {
-    clusters: Vec<Box<dyn ClusterActor>>,
+    systems: Vec<Box<dyn Acting>>,
 }
 
 impl Act {
-    pub fn with_cluster(mut self, cluster: Box<dyn ClusterActor>) -> Self {
-        self.clusters.push(cluster);
+    pub fn with(mut self, system: Box<dyn Acting>) -> Self {
+        self.systems.push(system);
         self
     }
 
-    /// [`ClusterActor::execute`] of the cluster that the action names.
+    /// [`Acting::execute`] of the system that the action names.
     pub async fn execute(&self, approved: Approved<Action>) -> Result<Executed, ToolError> {
         self.of(approved.action())?.execute(approved).await
     }
 
-    /// [`ClusterActor::happened`] of the cluster that the action names.
-    pub async fn happened(&self, action: &Action, attempt: Uuid) -> Result<bool, ToolError> {
-        self.of(action)?.happened(action, attempt).await
+    /// [`Acting::happened`] of the system that the action names.
+    pub async fn happened(&self, action: &Action, attempt: Uuid, since: DateTime<Utc>) -> Result<bool, ToolError> {
+        self.of(action)?.happened(action, attempt, since).await
     }
 
-    fn of(&self, action: &Action) -> Result<&dyn ClusterActor, ToolError> {
-        let name = &action.target().cluster;
-        let found = self.clusters.iter().find(|one| one.cluster() == name);
-        found.map(|one| &**one).ok_or(ToolError::Absent {
-            tool: "kubernetes",
-            setting: "tools.kubernetes, with the name of the cluster that the action is about",
-        })
+    fn of(&self, action: &Action) -> Result<&dyn Acting, ToolError> {
+        let name = action.place().system;
+        let found = self.systems.iter().find(|one| one.system() == name);
+        found.map(|one| &**one).ok_or_else(|| absent(action))
     }
+}
+
+/// Nothing here can do it, or tell what it would do.
+pub(crate) fn absent(action: &Action) -> ToolError {
+    let (tool, setting) = match action.kind() {
+        ActionKind::Restart | ActionKind::Rollback | ActionKind::Scale => (
+            "kubernetes",
+            "tools.kubernetes, with the name of the cluster that the action is about",
+        ),
+        ActionKind::GithubIssue | ActionKind::GithubComment | ActionKind::GithubRerun => (
+            "github",
+            "tools.github.write, with the repository that the action is about",
+        ),
+        ActionKind::JiraIssue | ActionKind::JiraComment | ActionKind::JiraTransition => {
+            ("jira", "tools.jira.write, with the project that the action is about")
+        }
+        ActionKind::TerraformApply => (
+            "terraform",
+            "tools.terraform.folders, with the folder that the action is about and apply = true",
+        ),
+    };
+    ToolError::Absent { tool, setting }
 }

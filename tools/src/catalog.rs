@@ -1,22 +1,25 @@
-//! Every tool by name, with the schemas of its arguments and its answer: one list, for MCP and OpenAPI.
+//! Every tool by name, with the schemas of its arguments and its answer: one list, for MCP and OpenAPI. A system has its file.
 //!
 //! An observing tool is called by its name ([`call`]). An acting tool is not: its arguments make an [`Action`] ([`action`]), which
 //! is proposed, granted and approved before anything happens.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use model::{Action, Workload};
+mod github;
+mod jira;
+mod kubernetes;
+mod logs;
+mod prometheus;
+mod security;
+mod slack;
+mod terraform;
+
+use model::Action;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ToolError;
-use crate::act::Executed;
-use crate::github::hooks::Delivery;
-use crate::observe::{
-    ActiveAlert, Chat, ChatAnswer, ChatQuery, Cluster, ClusterEvent, Code, Comparison, Deployment, Deployments, DryRun,
-    LogAnswer, LogQuery, Logs, Metrics, Observe, Pod, Revision, Series, Ticket, TicketAnswer, TicketQuery, Tickets,
-};
+use crate::observe::Observe;
 
 /// What a tool is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -40,76 +43,10 @@ pub struct Tool {
     pub reply: Schema,
 }
 
-/// A PromQL expression at one instant.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct InstantArguments {
-    /// PromQL.
-    pub expression: String,
-    pub at: DateTime<Utc>,
-}
-
-/// A PromQL expression over a span of time.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RangeArguments {
-    /// PromQL.
-    pub expression: String,
-    pub from: DateTime<Utc>,
-    pub to: DateTime<Utc>,
-    /// Seconds between two points.
-    pub step_s: u32,
-}
-
 /// Nothing.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoArguments {}
-
-/// The name of an application.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FindArguments {
-    /// All namespaces where it is absent.
-    pub namespace: Option<String>,
-    pub name: String,
-}
-
-/// A workload.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WorkloadArguments {
-    pub workload: Workload,
-}
-
-/// Two commits of a repository.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CompareArguments {
-    /// `owner/name`.
-    pub repository: String,
-    /// The earlier commit.
-    pub base: String,
-    /// The later commit.
-    pub head: String,
-}
-
-/// A webhook of a repository.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HookArguments {
-    /// `owner/name`.
-    pub repository: String,
-    /// The webhook's number.
-    pub hook: u64,
-}
-
-/// The key of a ticket.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TicketArguments {
-    pub key: String,
-}
 
 /// An action that is only looked at.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -118,206 +55,68 @@ pub struct ActionArguments {
     pub action: Action,
 }
 
-/// Arguments of a restart.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RestartArguments {
-    pub target: Workload,
-}
-
-/// Arguments of a rollback.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RollbackArguments {
-    pub target: Workload,
-    /// The revision before the current where it is absent.
-    pub to_revision: Option<i64>,
-}
-
-/// Arguments of a scaling.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ScaleArguments {
-    pub target: Workload,
-    pub replicas: u32,
-}
-
 /// Every tool there is, configured or not.
 pub fn catalog() -> Vec<Tool> {
-    fn tool<A: JsonSchema, R: JsonSchema>(name: &'static str, purpose: Purpose, description: &'static str) -> Tool {
-        Tool {
-            name,
-            description,
-            purpose,
-            arguments: schema_for!(A),
-            reply: schema_for!(R),
-        }
-    }
-    use Purpose::{Act, Observe};
-    vec![
-        tool::<InstantArguments, Vec<Series>>(
-            "prometheus_query",
-            Observe,
-            "Evaluate a PromQL expression at one instant.",
-        ),
-        tool::<RangeArguments, Vec<Series>>(
-            "prometheus_query_range",
-            Observe,
-            "Evaluate a PromQL expression over a span of time.",
-        ),
-        tool::<NoArguments, Vec<ActiveAlert>>(
-            "prometheus_alerts",
-            Observe,
-            "The alerts that the metric store's rules hold active.",
-        ),
-        tool::<LogQuery, LogAnswer>("logs_search", Observe, "Log lines of a service, newest first."),
-        tool::<ChatQuery, ChatAnswer>(
-            "slack_history",
-            Observe,
-            "What people wrote in a channel, newest first.",
-        ),
-        tool::<Deployments, Vec<Deployment>>(
-            "github_deployments",
-            Observe,
-            "Which commits of a repository were deployed where, newest first.",
-        ),
-        tool::<CompareArguments, Comparison>(
-            "github_compare",
-            Observe,
-            "The commits and files between two commits of a repository.",
-        ),
-        tool::<HookArguments, Vec<Delivery>>(
-            "github_deliveries",
-            Observe,
-            "The newest attempts of a repository's webhook to reach its receiver, and what was answered.",
-        ),
-        tool::<TicketQuery, TicketAnswer>("jira_search", Observe, "Tickets about something, last changed first."),
-        tool::<TicketArguments, Ticket>("jira_ticket", Observe, "One ticket."),
-        tool::<FindArguments, Vec<Workload>>(
-            "kubernetes_find",
-            Observe,
-            "Workloads that are called so, or carry the name in a label.",
-        ),
-        tool::<WorkloadArguments, Vec<Pod>>(
-            "kubernetes_pods",
-            Observe,
-            "The pods of a workload: phase, readiness, restarts.",
-        ),
-        tool::<WorkloadArguments, Vec<ClusterEvent>>(
-            "kubernetes_events",
-            Observe,
-            "The cluster's events about a workload and its pods.",
-        ),
-        tool::<WorkloadArguments, Vec<Revision>>(
-            "kubernetes_revisions",
-            Observe,
-            "The revisions of a workload, newest first.",
-        ),
-        tool::<ActionArguments, DryRun>(
-            "kubernetes_dry_run",
-            Observe,
-            "What an action would change, by the API server's own dry run.",
-        ),
-        tool::<RestartArguments, Executed>(
-            "kubernetes_restart",
-            Act,
-            "Replace every pod of a workload, a few at a time.",
-        ),
-        tool::<RollbackArguments, Executed>("kubernetes_rollback", Act, "Return a workload to an earlier revision."),
-        tool::<ScaleArguments, Executed>("kubernetes_scale", Act, "Set the number of replicas of a workload."),
+    [
+        prometheus::tools(),
+        logs::tools(),
+        slack::tools(),
+        github::tools(),
+        security::tools(),
+        jira::tools(),
+        kubernetes::tools(),
+        terraform::tools(),
     ]
+    .concat()
 }
 
 /// Uses the observing tool `name`. Arguments that do not fit its schema, and names of acting tools, are refused.
 pub async fn call(observe: &Observe, name: &str, arguments: Value) -> Result<Value, ToolError> {
-    let answer = match name {
-        "prometheus_query" => {
-            let read: InstantArguments = arguments_of("prometheus_query", arguments)?;
-            json(metrics(observe)?.instant(&read.expression, read.at).await?)
-        }
-        "prometheus_query_range" => {
-            let read: RangeArguments = arguments_of("prometheus_query_range", arguments)?;
-            let step = TimeDelta::seconds(read.step_s.into());
-            json(
-                metrics(observe)?
-                    .range(&read.expression, read.from, read.to, step)
-                    .await?,
-            )
-        }
-        "prometheus_alerts" => {
-            let NoArguments {} = arguments_of("prometheus_alerts", arguments)?;
-            json(metrics(observe)?.alerts().await?)
-        }
-        "logs_search" => {
-            let read: LogQuery = arguments_of("logs_search", arguments)?;
-            json(logs(observe)?.search(&read).await?)
-        }
-        "slack_history" => {
-            let read: ChatQuery = arguments_of("slack_history", arguments)?;
-            json(chat(observe)?.history(&read).await?)
-        }
-        "github_deployments" => {
-            let read: Deployments = arguments_of("github_deployments", arguments)?;
-            json(code(observe)?.deployments(&read).await?)
-        }
-        "github_compare" => {
-            let read: CompareArguments = arguments_of("github_compare", arguments)?;
-            json(code(observe)?.compare(&read.repository, &read.base, &read.head).await?)
-        }
-        "github_deliveries" => {
-            let read: HookArguments = arguments_of("github_deliveries", arguments)?;
-            json(code(observe)?.deliveries(&read.repository, read.hook).await?)
-        }
-        "jira_search" => {
-            let read: TicketQuery = arguments_of("jira_search", arguments)?;
-            json(tickets(observe)?.search(&read).await?)
-        }
-        "jira_ticket" => {
-            let TicketArguments { key } = arguments_of("jira_ticket", arguments)?;
-            json(tickets(observe)?.ticket(&key).await?)
-        }
-        "kubernetes_find" => {
-            let read: FindArguments = arguments_of("kubernetes_find", arguments)?;
-            json(cluster(observe)?.find(read.namespace.as_deref(), &read.name).await?)
-        }
-        "kubernetes_pods" => {
-            let read: WorkloadArguments = arguments_of("kubernetes_pods", arguments)?;
-            json(cluster(observe)?.pods(&read.workload).await?)
-        }
-        "kubernetes_events" => {
-            let read: WorkloadArguments = arguments_of("kubernetes_events", arguments)?;
-            json(cluster(observe)?.events(&read.workload).await?)
-        }
-        "kubernetes_revisions" => {
-            let read: WorkloadArguments = arguments_of("kubernetes_revisions", arguments)?;
-            json(cluster(observe)?.revisions(&read.workload).await?)
-        }
-        "kubernetes_dry_run" => {
-            let read: ActionArguments = arguments_of("kubernetes_dry_run", arguments)?;
-            json(cluster(observe)?.dry_run(&read.action).await?)
-        }
-        other => return Err(unknown(other, Purpose::Observe)),
-    };
-    Ok(answer)
+    match system(name) {
+        "prometheus" => prometheus::call(observe, name, arguments).await,
+        "logs" => logs::call(observe, name, arguments).await,
+        "slack" => slack::call(observe, name, arguments).await,
+        "github" if security::names(name) => security::call(observe, name, arguments).await,
+        "github" => github::call(observe, name, arguments).await,
+        "jira" => jira::call(observe, name, arguments).await,
+        "kubernetes" => kubernetes::call(observe, name, arguments).await,
+        "terraform" => terraform::call(observe, name, arguments).await,
+        _ => Err(unknown(name, Purpose::Observe)),
+    }
 }
 
 /// The action that a call of the acting tool `name` asks for. It is only a plan.
 pub fn action(name: &str, arguments: Value) -> Result<Action, ToolError> {
-    match name {
-        "kubernetes_restart" => {
-            let RestartArguments { target } = arguments_of("kubernetes_restart", arguments)?;
-            Ok(Action::Restart { target })
-        }
-        "kubernetes_rollback" => {
-            let RollbackArguments { target, to_revision } = arguments_of("kubernetes_rollback", arguments)?;
-            Ok(Action::Rollback { target, to_revision })
-        }
-        "kubernetes_scale" => {
-            let ScaleArguments { target, replicas } = arguments_of("kubernetes_scale", arguments)?;
-            Ok(Action::Scale { target, replicas })
-        }
-        other => Err(unknown(other, Purpose::Act)),
+    match system(name) {
+        "github" => github::action(name, arguments),
+        "jira" => jira::action(name, arguments),
+        "kubernetes" => kubernetes::action(name, arguments),
+        "terraform" => terraform::action(name, arguments),
+        _ => Err(unknown(name, Purpose::Act)),
     }
+}
+
+/// What stands before the first `_`.
+fn system(name: &str) -> &str {
+    name.split_once('_').map_or("", |(system, _)| system)
+}
+
+fn tool<A: JsonSchema, R: JsonSchema>(name: &'static str, purpose: Purpose, description: &'static str) -> Tool {
+    Tool {
+        name,
+        description,
+        purpose,
+        arguments: schema_for!(A),
+        reply: schema_for!(R),
+    }
+}
+
+fn observing<A: JsonSchema, R: JsonSchema>(name: &'static str, description: &'static str) -> Tool {
+    tool::<A, R>(name, Purpose::Observe, description)
+}
+
+fn acting<A: JsonSchema>(name: &'static str, description: &'static str) -> Tool {
+    tool::<A, crate::act::Executed>(name, Purpose::Act, description)
 }
 
 fn arguments_of<T: DeserializeOwned>(tool: &'static str, arguments: Value) -> Result<T, ToolError> {
@@ -327,6 +126,22 @@ fn arguments_of<T: DeserializeOwned>(tool: &'static str, arguments: Value) -> Re
 fn json(answer: impl Serialize) -> Value {
     // Structs of texts and finite numbers always encode.
     serde_json::to_value(answer).unwrap_or_default()
+}
+
+/// What an action would change, as its own system says; only of actions on `tool`'s system.
+async fn dry_run(observe: &Observe, tool: &'static str, arguments: Value) -> Result<Value, ToolError> {
+    let ActionArguments { action } = arguments_of(tool, arguments)?;
+    let of = match action.workload() {
+        Some(_) => "kubernetes".to_owned(),
+        None => action.place().system,
+    };
+    if system(tool) != of {
+        return Err(ToolError::refused(
+            tool,
+            format!("its arguments: {action} is tried by {of}_dry_run"),
+        ));
+    }
+    Ok(json(observe.dry_run(&action).await?))
 }
 
 fn unknown(name: &str, purpose: Purpose) -> ToolError {
@@ -344,48 +159,6 @@ fn unknown(name: &str, purpose: Purpose) -> ToolError {
         }
     };
     ToolError::refused("tools", cause)
-}
-
-fn metrics(observe: &Observe) -> Result<&dyn Metrics, ToolError> {
-    observe.metrics.as_deref().ok_or(ToolError::Absent {
-        tool: "prometheus",
-        setting: "tools.prometheus.url",
-    })
-}
-
-fn logs(observe: &Observe) -> Result<&dyn Logs, ToolError> {
-    observe.logs.as_deref().ok_or(ToolError::Absent {
-        tool: "logs",
-        setting: "tools.loki.url",
-    })
-}
-
-fn chat(observe: &Observe) -> Result<&dyn Chat, ToolError> {
-    observe.chat.as_deref().ok_or(ToolError::Absent {
-        tool: "slack",
-        setting: "tools.slack.token and channels",
-    })
-}
-
-fn code(observe: &Observe) -> Result<&dyn Code, ToolError> {
-    observe.code.as_deref().ok_or(ToolError::Absent {
-        tool: "github",
-        setting: "tools.github.token and repositories",
-    })
-}
-
-fn tickets(observe: &Observe) -> Result<&dyn Tickets, ToolError> {
-    observe.tickets.as_deref().ok_or(ToolError::Absent {
-        tool: "jira",
-        setting: "tools.jira.url, token and projects",
-    })
-}
-
-fn cluster(observe: &Observe) -> Result<&dyn Cluster, ToolError> {
-    observe.cluster.as_deref().ok_or(ToolError::Absent {
-        tool: "kubernetes",
-        setting: "one of tools.kubernetes.kubeconfig, in_cluster and url",
-    })
 }
 
 #[cfg(test)]

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::act::Act;
-use crate::github::Github;
-use crate::jira::Jira;
+use crate::github::{self, Github};
+use crate::jira::{self, Jira};
 use crate::kubernetes::{Actor, Api, Observer};
 use crate::loki::Loki;
 use crate::observe::Observe;
 use crate::prometheus::Prometheus;
 use crate::slack::Slack;
+use crate::terraform::Terraform;
+use crate::terraform::apply::Applier;
 use crate::{ToolError, ToolsSettings};
 
 /// What can be looked at. Reads credentials; asks no server anything yet.
@@ -33,11 +35,25 @@ pub async fn observe(settings: &ToolsSettings) -> Result<Observe, ToolError> {
     }
     let github = &settings.github;
     if github.configured() {
-        observe.code = Some(Arc::new(Github::new(github)?));
+        let host = Arc::new(Github::new(github)?);
+        observe.code = Some(host.clone());
+        observe.security = Some(host);
+    }
+    if !github.write.is_empty() {
+        observe.plans.push(Arc::new(github::Planner::new(github)?));
     }
     let jira = &settings.jira;
     if jira.configured() {
         observe.tickets = Some(Arc::new(Jira::new(jira)?));
+    }
+    if !jira.write.is_empty() {
+        observe.plans.push(Arc::new(jira::Planner::new(jira)?));
+    }
+    let terraform = &settings.terraform;
+    if terraform.configured() {
+        let terraform = Arc::new(Terraform::new(terraform)?);
+        observe.infrastructure = Some(terraform.clone());
+        observe.plans.push(terraform);
     }
     Ok(observe)
 }
@@ -47,7 +63,17 @@ pub async fn act(settings: &ToolsSettings) -> Result<Act, ToolError> {
     let mut act = Act::default();
     let kubernetes = &settings.kubernetes;
     if kubernetes.configured() {
-        act = act.with_cluster(Box::new(Actor::new(Api::connect(kubernetes).await?)));
+        act = act.with(Box::new(Actor::new(Api::connect(kubernetes).await?)));
+    }
+    if !settings.github.write.is_empty() {
+        act = act.with(Box::new(github::Writer::new(&settings.github)?));
+    }
+    if !settings.jira.write.is_empty() {
+        act = act.with(Box::new(jira::Writer::new(&settings.jira)?));
+    }
+    let terraform = &settings.terraform;
+    if terraform.folders.iter().any(|folder| folder.apply) {
+        act = act.with(Box::new(Applier::new(Terraform::new(terraform)?)));
     }
     Ok(act)
 }

@@ -1,40 +1,62 @@
-//! What was deployed and what changed with it, by GitHub's REST API: <https://docs.github.com/en/rest/deployments/deployments>,
-//! <https://docs.github.com/en/rest/commits/commits#compare-two-commits>; and the deliveries of a webhook
-//! ([`hooks`]).
+//! GitHub's REST API: <https://docs.github.com/en/rest>.
 //!
-//! Reads the repositories that are configured and no others, whoever asks. A fine-grained token with read access to contents and
-//! deployments is enough. What people wrote into commits is untrusted text.
+//! [`Github`] looks: commits, comparisons and diffs, deployments, pull requests, workflow runs, and the deliveries of a webhook
+//! ([`hooks`]). [`Planner`] says what an action would write or start, [`Writer`] does it.
+//!
+//! ```text
+//! look   GET …                                            ──► answer, cut and without secrets
+//! plan   GET repository | issue | run                     ──► TargetState, and the whole text that would be written
+//! act    GET the same, as approved? ── POST, once, marked ──► Executed
+//! settle GET issues | comments since then, run            ──► is the mark there, did a later attempt begin?
+//! ```
+//!
+//! Reads the repositories that are configured and no others, whoever asks, and writes into those of `write` alone. What people wrote is
+//! untrusted text.
+//!
+//! GitHub takes no key that would make a request happen once. An issue or a comment therefore bears a mark in its text that no reader
+//! sees ([`marks`]); it is looked for before anything is written. What is left: a proxy that sends a request twice leaves two issues;
+//! the note of the execution names both.
 //!
 //! Where GitHub says that enough was asked (`x-ratelimit-remaining: 0`, `retry-after`), nothing more is asked until the time that
 //! it names: every question until then fails at once.
 
+mod act;
+mod compare;
+mod deployments;
 pub mod hooks;
-mod limit;
+mod marks;
+mod plans;
+mod pulls;
+mod runs;
+pub mod security;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::{ACCEPT, HeaderName, HeaderValue, USER_AGENT};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use stream::secret::Secret;
-use tokio::time::Instant;
 
 use crate::ToolError;
-use crate::observe::{Code, Commit, Comparison, Deployment, Deployments};
+use crate::observe::{
+    Code, Commit, CommitQuery, Comparison, Deployment, Deployments, Diff, PullQuery, PullRequest, RunQuery, WorkflowRun,
+};
 use crate::redact::{redact, shorten};
 use crate::settings::GithubSettings;
-use crate::wire::{Failure, Http};
+use crate::wire::{Failure, Http, Patient};
+pub use act::Writer;
 use hooks::Delivery;
-use limit::Limit;
+pub use plans::Planner;
 
 pub(crate) const TOOL: &str = "github";
 
-/// Files that a comparison names. More is a list for machines.
-const FILES: usize = 50;
+/// Most that one page holds.
+const PAGE: u32 = 100;
 
 /// The REST API with the headers that it wants.
 pub(crate) struct Api {
-    http: Http,
-    limit: Limit,
+    http: Patient,
 }
 
 impl Api {
@@ -54,8 +76,7 @@ impl Api {
             // GitHub answers nobody without a name.
             .with_header(USER_AGENT, agent);
         Ok(Api {
-            http,
-            limit: Limit::default(),
+            http: Patient::new(http),
         })
     }
 
@@ -65,153 +86,155 @@ impl Api {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<(T, http::HeaderMap), Failure> {
-        self.limit.pass(Instant::now())?;
-        let (headers, body) = self.http.bytes(path, query).await;
-        let body = self.limit.after(&headers, body, Instant::now())?;
-        let read = serde_json::from_slice(&body).map_err(|fault| Failure::Garbled(fault.to_string()))?;
-        Ok((read, headers))
+        self.http.get(path, query).await
+    }
+
+    /// Sends `body` to `path`, once.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Bytes, Failure> {
+        self.http.post(path, body).await
+    }
+
+    /// A question of a tool: the answer alone.
+    async fn ask<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, ToolError> {
+        let answer = self.get(path, query).await;
+        answer
+            .map(|(read, _)| read)
+            .map_err(|failure| failure.advised(advice).of_a_question(TOOL))
     }
 }
 
-/// A GitHub.
+/// Looks at a GitHub.
 pub struct Github {
     api: Api,
-    repositories: Vec<String>,
+    repositories: Repositories,
     max_commits: usize,
+    max_diff_chars: usize,
+}
+
+/// Which repositories may be read, and which written to.
+struct Repositories {
+    read: Vec<String>,
+    write: Vec<String>,
+}
+
+impl Repositories {
+    fn of(settings: &GithubSettings) -> Self {
+        Repositories {
+            read: settings.repositories.clone(),
+            write: settings.write.clone(),
+        }
+    }
+
+    fn readable(&self, repository: &str) -> Result<(), ToolError> {
+        among(&self.read, repository, "read")
+    }
+
+    fn writable(&self, repository: &str) -> Result<(), ToolError> {
+        among(&self.write, repository, "written to (tools.github.write)")
+    }
+}
+
+fn among(known: &[String], repository: &str, what: &str) -> Result<(), ToolError> {
+    if known.iter().any(|known| known == repository) {
+        return Ok(());
+    }
+    let known = known.join(", ");
+    Err(ToolError::refused(
+        TOOL,
+        format!("only these repositories are {what}: {known}"),
+    ))
 }
 
 impl Github {
     pub fn new(settings: &GithubSettings) -> Result<Self, ToolError> {
         Ok(Github {
-            api: Api::new(
-                &settings.url,
-                settings.token.clone(),
-                settings.timeout(),
-                settings.max_answer_bytes,
-            )?,
-            repositories: settings.repositories.clone(),
+            api: reader(settings)?,
+            repositories: Repositories::of(settings),
             max_commits: settings.max_commits,
+            max_diff_chars: settings.max_diff_chars,
         })
     }
+}
 
-    fn known(&self, repository: &str) -> Result<(), ToolError> {
-        if self.repositories.iter().any(|known| known == repository) {
-            return Ok(());
-        }
-        let known = self.repositories.join(", ");
-        Err(ToolError::refused(
-            TOOL,
-            format!("only these repositories are read: {known}"),
-        ))
-    }
-
-    async fn ask<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, ToolError> {
-        let answer = self.api.get(path, query).await;
-        answer
-            .map(|(read, _)| read)
-            .map_err(|failure| failure.of_a_question(TOOL))
-    }
-
-    /// How a deployment ended last; `None` where nobody said.
-    async fn state(&self, repository: &str, id: u64) -> Result<Option<String>, ToolError> {
-        let path = format!("/repos/{repository}/deployments/{id}/statuses");
-        let statuses: Vec<Status> = self.ask(&path, &[("per_page", "1")]).await?;
-        Ok(statuses
-            .into_iter()
-            .next()
-            .map(|status| shorten(&redact(&status.state), 40)))
-    }
-
-    fn commit(&self, entry: Entry) -> Commit {
-        let author = entry.author.and_then(|author| author.login);
-        let written = entry.commit.author;
-        let (name, at) = written.map_or((None, None), |written| (written.name, written.date));
-        let first = entry.commit.message.lines().next().unwrap_or_default();
-        Commit {
-            sha: entry.sha,
-            // Hidden before it is cut: a token cut in half is no longer recognised.
-            title: shorten(&redact(first), 200),
-            author: author.or(name).map(|name| shorten(&redact(&name), 80)),
-            at,
-        }
-    }
+fn reader(settings: &GithubSettings) -> Result<Api, ToolError> {
+    let (token, limit) = (settings.token.clone(), settings.max_answer_bytes);
+    Api::new(&settings.url, token, settings.timeout(), limit)
 }
 
 #[async_trait]
 impl Code for Github {
     fn repository_of(&self, service: &str) -> Option<&str> {
         let named = |repository: &&String| repository.rsplit('/').next() == Some(service);
-        self.repositories.iter().find(named).map(String::as_str)
+        self.repositories.read.iter().find(named).map(String::as_str)
+    }
+
+    fn writable(&self, repository: &str) -> bool {
+        self.repositories.writable(repository).is_ok()
     }
 
     async fn deployments(&self, query: &Deployments) -> Result<Vec<Deployment>, ToolError> {
-        self.known(&query.repository)?;
-        if !(1..=100).contains(&query.limit) {
-            return Err(ToolError::refused(TOOL, "limit: ask for 1 to 100 deployments"));
-        }
-        let count = query.limit.to_string();
-        let mut parameters = vec![("per_page", count.as_str())];
-        parameters.extend(query.environment.as_deref().map(|name| ("environment", name)));
-        let path = format!("/repos/{}/deployments", query.repository);
-        let found: Vec<Deployed> = self.ask(&path, &parameters).await?;
-        let mut deployments = Vec::new();
-        for one in found.into_iter().take(query.limit as usize) {
-            let state = match query.states {
-                true => self.state(&query.repository, one.id).await?,
-                false => None,
-            };
-            deployments.push(Deployment {
-                id: one.id,
-                commit: one.sha,
-                reference: shorten(&redact(&one.reference), 200),
-                environment: shorten(&redact(&one.environment), 200),
-                created_at: one.created_at,
-                state,
-            });
-        }
-        Ok(deployments)
+        self.repositories.readable(&query.repository)?;
+        deployments::list(&self.api, query).await
     }
 
     async fn deliveries(&self, repository: &str, hook: u64) -> Result<Vec<Delivery>, ToolError> {
-        self.known(repository)?;
+        self.repositories.readable(repository)?;
         let path = format!("/repos/{repository}/hooks/{hook}/deliveries");
-        let mut found: Vec<Delivery> = self.ask(&path, &[("per_page", "100")]).await?;
+        let mut found: Vec<Delivery> = self.api.ask(&path, &[("per_page", "100")]).await?;
         for delivery in &mut found {
-            delivery.event = shorten(&redact(&delivery.event), 80);
+            delivery.event = shown(&delivery.event, 80);
         }
         Ok(found)
     }
 
+    async fn commits(&self, query: &CommitQuery) -> Result<Vec<Commit>, ToolError> {
+        self.repositories.readable(&query.repository)?;
+        compare::commits(&self.api, query).await
+    }
+
     async fn compare(&self, repository: &str, base: &str, head: &str) -> Result<Comparison, ToolError> {
-        self.known(repository)?;
-        for (name, sha) in [("base", base), ("head", head)] {
-            if !commit_name(sha) {
-                let cause = format!("{name} is no commit: 7 to 64 hexadecimal digits");
-                return Err(ToolError::refused(TOOL, cause));
-            }
+        self.repositories.readable(repository)?;
+        compare::compare(&self.api, (repository, base, head), self.max_commits).await
+    }
+
+    async fn diff(&self, repository: &str, base: &str, head: &str) -> Result<Diff, ToolError> {
+        self.repositories.readable(repository)?;
+        compare::diff(&self.api, (repository, base, head), self.max_diff_chars).await
+    }
+
+    async fn pull_requests(&self, query: &PullQuery) -> Result<Vec<PullRequest>, ToolError> {
+        self.repositories.readable(&query.repository)?;
+        pulls::list(&self.api, query).await
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<WorkflowRun>, ToolError> {
+        self.repositories.readable(&query.repository)?;
+        runs::list(&self.api, query).await
+    }
+}
+
+/// What to do about a refusal.
+fn advice(status: u16) -> Option<String> {
+    let advice = match status {
+        401 => {
+            "GitHub does not know the token: it has expired or was revoked; make a new one and set tools.github.token"
         }
-        let path = format!("/repos/{repository}/compare/{base}...{head}");
-        let count = self.max_commits.min(100).to_string();
-        let answer: Compared = self.ask(&path, &[("per_page", &count)]).await?;
-        let files = answer.files.unwrap_or_default();
-        Ok(Comparison {
-            repository: repository.to_owned(),
-            base: base.to_owned(),
-            head: head.to_owned(),
-            total: answer.total_commits,
-            cut: answer.total_commits > self.max_commits as u64 || files.len() > FILES,
-            commits: answer
-                .commits
-                .into_iter()
-                .take(self.max_commits)
-                .map(|entry| self.commit(entry))
-                .collect(),
-            files: files
-                .into_iter()
-                .take(FILES)
-                .map(|file| shorten(&redact(&file.filename), 200))
-                .collect(),
-        })
+        403 => {
+            "the token may not do this: docs/guides/github.md lists the permissions, and an organisation may have to approve it"
+        }
+        404 => "it is not there, or the token may not see it: a fine-grained token must name the repository",
+        410 => "issues are switched off in this repository",
+        422 => "GitHub does not take it as it is written",
+        _ => return None,
+    };
+    Some(advice.to_owned())
+}
+
+/// How many may be asked for.
+fn within_a_page(what: &str, limit: u32) -> Result<String, ToolError> {
+    match (1..=PAGE).contains(&limit) {
+        true => Ok(limit.to_string()),
+        false => Err(ToolError::refused(TOOL, format!("limit: ask for 1 to {PAGE} {what}"))),
     }
 }
 
@@ -220,47 +243,19 @@ pub(crate) fn commit_name(sha: &str) -> bool {
     (7..=64).contains(&sha.len()) && sha.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-#[derive(Deserialize)]
-struct Deployed {
-    id: u64,
-    sha: String,
-    #[serde(rename = "ref", default)]
-    reference: String,
-    #[serde(default)]
-    environment: String,
-    created_at: chrono::DateTime<chrono::Utc>,
+fn check_commit(name: &str, sha: &str) -> Result<(), ToolError> {
+    match commit_name(sha) {
+        true => Ok(()),
+        false => Err(ToolError::refused(
+            TOOL,
+            format!("{name} is no commit: 7 to 64 hexadecimal digits"),
+        )),
+    }
 }
 
-#[derive(Deserialize)]
-struct Status {
-    state: String,
-}
-
-#[derive(Deserialize)]
-struct Compared {
-    total_commits: u64,
-    commits: Vec<Entry>,
-    files: Option<Vec<File>>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    sha: String,
-    commit: Written,
-    author: Option<Account>,
-}
-
-#[derive(Deserialize)]
-struct Written {
-    #[serde(default)]
-    message: String,
-    author: Option<Person>,
-}
-
-#[derive(Deserialize)]
-struct Person {
-    name: Option<String>,
-    date: Option<chrono::DateTime<chrono::Utc>>,
+/// Text of others. Hidden before it is cut: a token cut in half is no longer recognised.
+fn shown(text: &str, limit: usize) -> String {
+    shorten(&redact(text), limit)
 }
 
 #[derive(Deserialize)]
@@ -268,9 +263,17 @@ struct Account {
     login: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct File {
-    filename: String,
+impl Account {
+    fn name(account: Option<Account>) -> Option<String> {
+        account?.login.map(|login| shown(&login, 80))
+    }
+}
+
+/// The examples of GitHub's own description of its API.
+#[cfg(test)]
+pub(crate) fn example<T: DeserializeOwned>(name: &str) -> T {
+    let examples: Value = serde_json::from_str(include_str!("../tests/fixtures/github/examples.json")).unwrap();
+    serde_json::from_value(examples[name].clone()).unwrap_or_else(|fault| panic!("{name}: {fault}"))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! something takes a `model::approval::Approved` and lives in [`act`], which `sinks::remediate` alone holds.
 //!
 //! ```text
-//! settings ─ connect::observe ─► Observe { prometheus, loki, slack, github, jira, kubernetes::Observer }      agents, MCP, REST
-//!          └ connect::act ─────► Act { kubernetes::Actor }                                             the executor alone
+//! settings ─ connect::observe ─► Observe { prometheus, loki, slack, github, jira, kubernetes::Observer, plans }   agents, MCP, REST
+//!          └ connect::act ─────► Act { kubernetes::Actor, github::Writer, jira::Writer }                     the executor alone
 //! ```
 //!
 //! Every call keeps a deadline, takes in a bounded number of bytes, follows no redirect, is never repeated by itself, and hides
@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod connect;
 pub mod error;
 pub mod github;
+mod hash;
 pub mod jira;
 pub mod kubernetes;
 pub mod loki;
@@ -24,7 +25,9 @@ pub mod prometheus;
 pub mod redact;
 pub mod settings;
 pub mod slack;
+pub mod terraform;
 pub mod wire;
+mod written;
 
 pub use error::ToolError;
 pub use settings::ToolsSettings;

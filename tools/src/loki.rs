@@ -1,4 +1,4 @@
-//! Log lines by Loki's `query_range`: <https://grafana.com/docs/loki/latest/reference/loki-http-api/>.
+//! Log lines by Loki's `query_range`, and the labels that they carry: <https://grafana.com/docs/loki/latest/reference/loki-http-api/>.
 //!
 //! Which label holds the service's name differs from place to place, so several are tried until one has lines. Levels are known
 //! where the sender set `level`, or where Loki recognised one (`detected_level`).
@@ -14,12 +14,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::ToolError;
-use crate::observe::{LogAnswer, LogLine, LogQuery, Logs};
-use crate::redact::{redact, shorten};
-use crate::settings::LokiSettings;
+use crate::observe::{LabelAnswer, LabelQuery, LogAnswer, LogLine, LogQuery, Logs};
+use crate::redact::{in_text, redact, redact_named, shorten};
+use crate::settings::{LokiSettings, label_name};
 use crate::wire::{Failure, Http};
 
 const TOOL: &str = "loki";
+
+/// Labels, or values of one, that are handed on. More: the label is no name of anything, as that of a request.
+const LABELS: usize = 500;
+const LABEL_CHARS: usize = 200;
 
 /// A Loki.
 pub struct Loki {
@@ -48,11 +52,6 @@ impl Loki {
 
     /// One line more than asked for, so that it is seen whether there are more.
     async fn ask(&self, logql: &str, query: &LogQuery, limit: u32) -> Result<Vec<LogLine>, ToolError> {
-        let nanoseconds = |at: DateTime<Utc>| {
-            at.timestamp_nanos_opt()
-                .map(|at| at.to_string())
-                .ok_or_else(|| ToolError::refused(TOOL, format!("{at} is out of the range of time that Loki knows")))
-        };
         let (from, to, limit) = (
             nanoseconds(query.from)?,
             nanoseconds(query.to)?,
@@ -103,6 +102,7 @@ impl Loki {
             level: level.map(str::to_lowercase),
             // Hidden before it is cut: a token cut in half is no longer recognised.
             text: shorten(&redact(&entry.text), self.max_line_chars),
+            secrets: in_text(&entry.text, "the line"),
         })
     }
 }
@@ -141,6 +141,53 @@ impl Logs for Loki {
             cut: false,
         })
     }
+
+    async fn labels(&self, query: &LabelQuery) -> Result<LabelAnswer, ToolError> {
+        if query.to <= query.from {
+            return Err(ToolError::refused(TOOL, "a question for labels ends after it starts"));
+        }
+        let path = match &query.name {
+            None => "/loki/api/v1/labels".to_owned(),
+            Some(name) if label_name(name) => format!("/loki/api/v1/label/{name}/values"),
+            Some(name) => {
+                let cause = format!("{name:?} is no label of Loki: letters, digits and _, and no digit first");
+                return Err(ToolError::refused(TOOL, cause));
+            }
+        };
+        let (from, to) = (nanoseconds(query.from)?, nanoseconds(query.to)?);
+        let answer: Result<Labels, _> = self.http.get(&path, &[("start", &from), ("end", &to)]).await;
+        let found = answer.and_then(|answer| match answer.status.as_str() {
+            "success" => Ok(answer.data),
+            other => Err(Failure::Garbled(format!("the status {other:?} within a 200"))),
+        });
+        let mut values = found.map_err(|failure| failure.of_a_question(TOOL))?;
+        values.sort();
+        values.dedup();
+        let cut = values.len() > LABELS;
+        values.truncate(LABELS);
+        let values = values.iter().map(|value| match &query.name {
+            Some(name) => shorten(&redact_named(name, value), LABEL_CHARS),
+            None => shorten(&redact(value), LABEL_CHARS),
+        });
+        Ok(LabelAnswer {
+            values: values.collect(),
+            cut,
+        })
+    }
+}
+
+fn nanoseconds(at: DateTime<Utc>) -> Result<String, ToolError> {
+    at.timestamp_nanos_opt()
+        .map(|at| at.to_string())
+        .ok_or_else(|| ToolError::refused(TOOL, format!("{at} is out of the range of time that Loki knows")))
+}
+
+/// Names, or values, of labels. A Loki that knows none leaves `data` out.
+#[derive(Deserialize)]
+struct Labels {
+    status: String,
+    #[serde(default)]
+    data: Vec<String>,
 }
 
 #[derive(Deserialize)]

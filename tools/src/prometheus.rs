@@ -1,7 +1,10 @@
 //! Metrics by the HTTP API of Prometheus: <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 //!
 //! Samples that are no finite number are left out: they mean "no value" (0/0), and JSON has no word for them. An answer with more
-//! series or points than are handed on is refused, never cut, because half a result reads as a whole one.
+//! series, points, rules or targets than are handed on is refused, never cut, because half a result reads as a whole one.
+
+mod rules;
+mod targets;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::ToolError;
-use crate::observe::{ActiveAlert, Metrics, Point, Series};
+use crate::observe::{ActiveAlert, Metrics, Point, RuleAnswer, RuleQuery, Series, TargetAnswer, TargetQuery};
 use crate::redact::redact_named;
 use crate::settings::PrometheusSettings;
 use crate::wire::{Failure, Http};
@@ -20,6 +23,9 @@ const TOOL: &str = "prometheus";
 
 /// Longest expression asked. Longer: the address of the question outgrows what servers take.
 const EXPRESSION_LIMIT: usize = 4096;
+
+/// Longest name of a rule or a job asked for.
+const NAME_LIMIT: usize = 253;
 
 /// A Prometheus.
 pub struct Prometheus {
@@ -49,6 +55,15 @@ impl Prometheus {
             // Errors come with a status of their own; one within a 200 is not the protocol.
             Envelope::Error { error } => Err(Failure::Garbled(error).of_a_question(TOOL)),
         }
+    }
+
+    fn at_most(&self, found: usize, what: &str, remedy: &str) -> Result<(), ToolError> {
+        if found <= self.max_series {
+            return Ok(());
+        }
+        let most = self.max_series;
+        let cause = format!("there are {found} {what}, at most {most} are handed on: {remedy}");
+        Err(ToolError::refused(TOOL, cause))
     }
 
     fn series(&self, data: Data) -> Result<Vec<Series>, ToolError> {
@@ -132,6 +147,30 @@ impl Metrics for Prometheus {
         });
         Ok(active.collect())
     }
+
+    async fn rules(&self, query: &RuleQuery) -> Result<RuleAnswer, ToolError> {
+        if let Some(name) = &query.name {
+            check_name("name", name)?;
+        }
+        let found = self.ask("/api/v1/rules", &rules::parameters(query)).await?;
+        let rules = rules::read(found, query);
+        self.at_most(rules.len(), "rules", "ask for one by its name")?;
+        Ok(RuleAnswer { rules })
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetAnswer, ToolError> {
+        if let Some(job) = &query.job {
+            check_name("job", job)?;
+        }
+        let found = self.ask("/api/v1/targets", &[("state", "active")]).await?;
+        let answer = targets::read(found, query);
+        self.at_most(
+            answer.targets.len(),
+            "targets",
+            "ask for one job, or for the broken ones",
+        )?;
+        Ok(answer)
+    }
 }
 
 /// The envelope of every answer.
@@ -191,6 +230,18 @@ fn check(expression: &str) -> Result<(), ToolError> {
         return Err(ToolError::refused(TOOL, cause));
     }
     Ok(())
+}
+
+/// The name of a rule or a job: it becomes a part of an address.
+fn check_name(field: &str, name: &str) -> Result<(), ToolError> {
+    let fits = !name.is_empty() && name.len() <= NAME_LIMIT && !name.chars().any(char::is_control);
+    match fits {
+        true => Ok(()),
+        false => Err(ToolError::refused(
+            TOOL,
+            format!("{field} has 1 to {NAME_LIMIT} bytes, and no control characters"),
+        )),
+    }
 }
 
 fn time(at: DateTime<Utc>) -> String {

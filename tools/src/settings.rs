@@ -1,12 +1,25 @@
 //! Where the systems beside Aegis are: the doc comments here are the configuration's reference.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod github;
+mod jira;
+mod kubernetes;
+mod loki;
+mod prometheus;
+mod slack;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stream::secret::Secret;
 use url::Url;
+
+pub use github::GithubSettings;
+pub use jira::JiraSettings;
+pub use kubernetes::KubernetesSettings;
+pub use loki::LokiSettings;
+pub use prometheus::PrometheusSettings;
+pub use slack::SlackSettings;
+
+pub use crate::terraform::{TerraformFolder, TerraformSettings};
 
 /// The systems that agents may look at and that approved remediations may change. All are absent unless configured.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -24,223 +37,26 @@ pub struct ToolsSettings {
     pub github: GithubSettings,
     /// Where work is written down.
     pub jira: JiraSettings,
-}
-
-/// A metric store.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct PrometheusSettings {
-    /// Address, with a path where the API stands under one: `http://127.0.0.1:9090`. Empty: there is none.
-    pub url: String,
-    /// Bearer token.
-    pub token: Option<Secret>,
-    /// Seconds that one question may take.
-    pub timeout_s: u64,
-    /// Most bytes taken in of one answer. Larger answers are refused.
-    pub max_answer_bytes: usize,
-    /// Most series handed on. More are refused: aggregate, or select by more labels.
-    pub max_series: usize,
-    /// Most points of one series handed on. More are refused: take a larger step.
-    pub max_points: usize,
-}
-
-/// A store of log lines.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LokiSettings {
-    /// Address: `http://127.0.0.1:3100`. Empty: our own store of log lines is asked.
-    pub url: String,
-    /// Sent as `X-Scope-OrgID`, which a Loki for several tenants needs.
-    pub tenant: Option<String>,
-    /// Bearer token.
-    pub token: Option<Secret>,
-    /// Seconds that one question may take.
-    pub timeout_s: u64,
-    /// Labels that may hold a service's name. They are tried in order until one has lines.
-    pub service_labels: Vec<String>,
-    /// Most bytes taken in of one answer. Larger answers are refused.
-    pub max_answer_bytes: usize,
-    /// Most lines handed on.
-    pub max_lines: u32,
-    /// Most characters of one line handed on.
-    pub max_line_chars: usize,
-}
-
-/// What people write in channels of Slack. Read only; messages to people are `[notify]`.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct SlackSettings {
-    /// Address of the Web API.
-    pub url: String,
-    /// Bot token with the scope `channels:history`, and `groups:history` for private channels.
-    pub token: Option<Secret>,
-    /// Ids of the channels that may be read, such as `C0123456789`. No others are, whoever asks.
-    pub channels: Vec<String>,
-    /// Seconds that one question may take.
-    pub timeout_s: u64,
-    /// Most bytes taken in of one answer. Larger answers are refused.
-    pub max_answer_bytes: usize,
-    /// Most messages handed on. Slack hands out 999 at once.
-    #[schemars(range(min = 1, max = 999))]
-    pub max_messages: u32,
-    /// Most characters of one message handed on.
-    pub max_message_chars: usize,
-}
-
-/// A Kubernetes cluster: one of `kubeconfig`, `in_cluster` and `url`.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct KubernetesSettings {
-    /// What actions and policies call this cluster.
-    pub cluster: String,
-    /// A kubeconfig file. A command that it names for its credentials is run.
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig; its current one where none is given.
-    pub context: Option<String>,
-    /// Aegis runs in the cluster and uses its service account.
-    pub in_cluster: bool,
-    /// Address of the API server.
-    pub url: Option<String>,
-    /// File with a bearer token for `url`; it is read again when it changes.
-    pub token_file: Option<PathBuf>,
-    /// File with the certificates (PEM) that the API server at `url` is trusted by.
-    pub ca_file: Option<PathBuf>,
-    /// Seconds that one request may take.
-    pub timeout_s: u64,
-    /// Most bytes taken in of one answer. Larger answers are refused.
-    pub max_answer_bytes: usize,
-    /// Most objects of one list looked through: pods, revisions, events of a namespace. Longer lists are refused.
-    pub max_items: usize,
-}
-
-/// GitHub, or a GitHub Enterprise Server. Read only: what changed in a deployment, so that a postmortem can name it.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct GithubSettings {
-    /// Address of the REST API; of an Enterprise Server `https://HOST/api/v3`.
-    pub url: String,
-    /// Token that may read contents and deployments of the repositories.
-    pub token: Option<Secret>,
-    /// Repositories that may be read, as `owner/name`. No others are, whoever asks. A service's repository is the one that is called
-    /// like it.
-    pub repositories: Vec<String>,
-    /// Seconds that one question may take.
-    pub timeout_s: u64,
-    /// Most bytes taken in of one answer. Larger answers are refused.
-    pub max_answer_bytes: usize,
-    /// Most commits of one comparison handed on.
-    #[schemars(range(min = 1, max = 100))]
-    pub max_commits: usize,
-}
-
-/// A Jira. Read only: which tickets are open about a service.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct JiraSettings {
-    /// Address: `https://example.atlassian.net`, or that of a Data Center. Empty: there is none.
-    pub url: String,
-    /// Jira Cloud: the mail address that the API token belongs to. Empty: a Data Center, whose tokens stand alone.
-    pub user: String,
-    /// API token (Cloud), or personal access token (Data Center).
-    pub token: Option<Secret>,
-    /// Keys of the projects that may be read, such as `OPS`. No others are, whoever asks.
-    pub projects: Vec<String>,
-    /// Seconds that one question may take.
-    pub timeout_s: u64,
-    /// Most bytes taken in of one answer. Larger answers are refused.
-    pub max_answer_bytes: usize,
-    /// Most tickets handed on.
-    #[schemars(range(min = 1, max = 100))]
-    pub max_tickets: u32,
-}
-
-impl Default for PrometheusSettings {
-    fn default() -> Self {
-        PrometheusSettings {
-            url: String::new(),
-            token: None,
-            timeout_s: 10,
-            max_answer_bytes: 4 << 20,
-            max_series: 200,
-            max_points: 2_000,
-        }
-    }
-}
-
-impl Default for LokiSettings {
-    fn default() -> Self {
-        LokiSettings {
-            url: String::new(),
-            tenant: None,
-            token: None,
-            timeout_s: 10,
-            service_labels: ["service_name", "app", "service"].map(str::to_owned).to_vec(),
-            max_answer_bytes: 8 << 20,
-            max_lines: 1_000,
-            max_line_chars: 2_000,
-        }
-    }
-}
-
-impl Default for SlackSettings {
-    fn default() -> Self {
-        SlackSettings {
-            url: "https://slack.com/api".to_owned(),
-            token: None,
-            channels: Vec::new(),
-            timeout_s: 10,
-            max_answer_bytes: 4 << 20,
-            max_messages: 200,
-            max_message_chars: 2_000,
-        }
-    }
-}
-
-impl Default for GithubSettings {
-    fn default() -> Self {
-        GithubSettings {
-            url: "https://api.github.com".to_owned(),
-            token: None,
-            repositories: Vec::new(),
-            timeout_s: 10,
-            max_answer_bytes: 8 << 20,
-            max_commits: 50,
-        }
-    }
-}
-
-impl Default for JiraSettings {
-    fn default() -> Self {
-        JiraSettings {
-            url: String::new(),
-            user: String::new(),
-            token: None,
-            projects: Vec::new(),
-            timeout_s: 10,
-            max_answer_bytes: 4 << 20,
-            max_tickets: 20,
-        }
-    }
-}
-
-impl Default for KubernetesSettings {
-    fn default() -> Self {
-        KubernetesSettings {
-            cluster: "default".to_owned(),
-            kubeconfig: None,
-            context: None,
-            in_cluster: false,
-            url: None,
-            token_file: None,
-            ca_file: None,
-            timeout_s: 10,
-            max_answer_bytes: 8 << 20,
-            max_items: 5_000,
-        }
-    }
+    /// Where infrastructure is described by code.
+    pub terraform: TerraformSettings,
 }
 
 impl ToolsSettings {
+    /// The settings by which something can be changed, once it is granted.
+    pub fn acting(&self) -> Vec<&'static str> {
+        let places = [
+            ("tools.kubernetes", self.kubernetes.configured()),
+            ("tools.github.write", !self.github.write.is_empty()),
+            ("tools.jira.write", !self.jira.write.is_empty()),
+            (
+                "tools.terraform.folders.apply",
+                self.terraform.folders.iter().any(|folder| folder.apply),
+            ),
+        ];
+        let set = places.into_iter().filter(|(_, set)| *set);
+        set.map(|(place, _)| place).collect()
+    }
+
     /// Every fault of these settings, each with its remedy; empty when they can be used.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -265,212 +81,10 @@ impl ToolsSettings {
         if self.jira.configured() {
             of("jira", self.jira.faults());
         }
+        if self.terraform.configured() {
+            of("terraform", self.terraform.faults());
+        }
         faults
-    }
-}
-
-impl PrometheusSettings {
-    /// Whether anybody wrote where it is.
-    pub fn configured(&self) -> bool {
-        !self.url.is_empty() || self.token.is_some()
-    }
-
-    fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        faults.extend(url_fault("url", &self.url, self.token.is_some()));
-        faults.extend(token_fault(self.token.as_ref()));
-        faults.extend(zeros(&[
-            ("timeout_s", self.timeout_s),
-            ("max_answer_bytes", self.max_answer_bytes as u64),
-            ("max_series", self.max_series as u64),
-            ("max_points", self.max_points as u64),
-        ]));
-        faults
-    }
-
-    pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout_s)
-    }
-}
-
-impl LokiSettings {
-    /// Whether anybody wrote where it is.
-    pub fn configured(&self) -> bool {
-        !self.url.is_empty() || self.token.is_some() || self.tenant.is_some()
-    }
-
-    fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        faults.extend(url_fault("url", &self.url, self.token.is_some()));
-        faults.extend(token_fault(self.token.as_ref()));
-        let header = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if self.tenant.as_ref().is_some_and(|tenant| !header(tenant)) {
-            faults.push("tenant is empty or holds blanks or control characters: no header can carry it".to_owned());
-        }
-        if self.service_labels.is_empty() {
-            faults.push("service_labels is empty: name the label that holds a service's name".to_owned());
-        }
-        for label in self.service_labels.iter().filter(|label| !label_name(label)) {
-            faults.push(format!(
-                "service_labels holds `{label}`, which is no label of Loki: letters, digits and _, and no digit first"
-            ));
-        }
-        faults.extend(zeros(&[
-            ("timeout_s", self.timeout_s),
-            ("max_answer_bytes", self.max_answer_bytes as u64),
-            ("max_lines", self.max_lines.into()),
-            ("max_line_chars", self.max_line_chars as u64),
-        ]));
-        faults
-    }
-
-    pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout_s)
-    }
-}
-
-impl KubernetesSettings {
-    /// Whether anybody wrote where it is.
-    pub fn configured(&self) -> bool {
-        self.in_cluster
-            || self.kubeconfig.is_some()
-            || self.url.is_some()
-            || self.context.is_some()
-            || self.token_file.is_some()
-            || self.ca_file.is_some()
-    }
-
-    fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let ways = [self.kubeconfig.is_some(), self.in_cluster, self.url.is_some()];
-        if ways.iter().filter(|way| **way).count() != 1 {
-            faults.push("kubeconfig, in_cluster and url: set exactly one of them".to_owned());
-        }
-        if self.cluster.is_empty() {
-            faults.push("cluster is empty: give it a name, such as `default`".to_owned());
-        }
-        if self.context.is_some() && self.kubeconfig.is_none() {
-            faults.push("context is set without kubeconfig: set kubeconfig, or remove context".to_owned());
-        }
-        if let Some(url) = &self.url {
-            faults.extend(url_fault("url", url, self.token_file.is_some()));
-        } else if self.token_file.is_some() || self.ca_file.is_some() {
-            faults.push("token_file and ca_file belong to url: set url, or remove them".to_owned());
-        }
-        faults.extend(zeros(&[
-            ("timeout_s", self.timeout_s),
-            ("max_answer_bytes", self.max_answer_bytes as u64),
-            ("max_items", self.max_items as u64),
-        ]));
-        faults
-    }
-
-    pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout_s)
-    }
-}
-
-impl SlackSettings {
-    /// Whether anybody wrote what may be read.
-    pub fn configured(&self) -> bool {
-        self.token.is_some() || !self.channels.is_empty()
-    }
-
-    fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        faults.extend(url_fault("url", &self.url, self.token.is_some()));
-        faults.extend(token_fault(self.token.as_ref()));
-        if self.token.is_none() {
-            faults.push("token is missing: write a reference to a bot token with scope channels:history".to_owned());
-        }
-        if self.channels.is_empty() {
-            faults.push("channels is empty: write the ids of the channels that may be read".to_owned());
-        }
-        let id = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        for channel in self.channels.iter().filter(|channel| !id(channel)) {
-            faults.push(format!(
-                "channels holds `{channel}`, which is no id of a channel: they look like C0123456789"
-            ));
-        }
-        faults.extend(zeros(&[
-            ("timeout_s", self.timeout_s),
-            ("max_answer_bytes", self.max_answer_bytes as u64),
-            ("max_messages", self.max_messages.into()),
-            ("max_message_chars", self.max_message_chars as u64),
-        ]));
-        faults
-    }
-
-    pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout_s)
-    }
-}
-
-impl GithubSettings {
-    /// Whether anybody wrote what may be read.
-    pub fn configured(&self) -> bool {
-        self.token.is_some() || !self.repositories.is_empty()
-    }
-
-    fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        faults.extend(url_fault("url", &self.url, self.token.is_some()));
-        faults.extend(token_fault(self.token.as_ref()));
-        if self.repositories.is_empty() {
-            faults.push("repositories is empty: write the repositories that may be read, as `owner/name`".to_owned());
-        }
-        for name in self.repositories.iter().filter(|name| !repository_name(name)) {
-            faults.push(format!(
-                "repositories holds `{name}`, which is no repository: they look like `owner/name`"
-            ));
-        }
-        faults.extend(zeros(&[
-            ("timeout_s", self.timeout_s),
-            ("max_answer_bytes", self.max_answer_bytes as u64),
-            ("max_commits", self.max_commits as u64),
-        ]));
-        faults
-    }
-
-    pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout_s)
-    }
-}
-
-impl JiraSettings {
-    /// Whether anybody wrote where it is.
-    pub fn configured(&self) -> bool {
-        !self.url.is_empty() || self.token.is_some() || !self.user.is_empty() || !self.projects.is_empty()
-    }
-
-    fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        faults.extend(url_fault("url", &self.url, self.token.is_some()));
-        faults.extend(token_fault(self.token.as_ref()));
-        if !self.user.is_empty() && self.token.is_none() {
-            faults.push("token is missing: write a reference to the API token of `user`".to_owned());
-        }
-        if self.user.contains(':') || self.user.chars().any(char::is_control) {
-            faults.push("user holds a colon or control characters: write the mail address alone".to_owned());
-        }
-        if self.projects.is_empty() {
-            faults.push("projects is empty: write the keys of the projects that may be read".to_owned());
-        }
-        for key in self.projects.iter().filter(|key| !project_key(key)) {
-            faults.push(format!(
-                "projects holds `{key}`, which is no key of a project: they look like OPS"
-            ));
-        }
-        faults.extend(zeros(&[
-            ("timeout_s", self.timeout_s),
-            ("max_answer_bytes", self.max_answer_bytes as u64),
-            ("max_tickets", self.max_tickets.into()),
-        ]));
-        faults
-    }
-
-    pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout_s)
     }
 }
 
@@ -495,6 +109,14 @@ pub(crate) fn project_key(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// What may be written to must be among what may be read.
+fn write_faults(of: &str, known: &[String], write: &[String]) -> Vec<String> {
+    let other = write.iter().filter(|name| !known.contains(name));
+    other
+        .map(|name| format!("write holds `{name}`, which is not one of {of}: add it there, or remove it here"))
+        .collect()
 }
 
 fn zeros(values: &[(&str, u64)]) -> Vec<String> {
@@ -546,7 +168,8 @@ pub fn url_fault(name: &str, url: &str, token: bool) -> Option<String> {
     })
 }
 
-fn label_name(label: &str) -> bool {
+/// A label as Loki takes them, so that it can stand in a path.
+pub(crate) fn label_name(label: &str) -> bool {
     let mut bytes = label.bytes();
     bytes
         .next()
@@ -638,5 +261,30 @@ mod tests {
             &["token is missing", "holds a colon", "`ops`", "`A B`"],
         );
         check(json!({"jira": {"url": "https://x"}}), &["projects is empty"]);
+        check(
+            json!({"jira": {"url": "https://x", "token": "hunter2", "projects": ["OPS"], "write": ["OPS"], "follow_ups": "OPS"}}),
+            &[],
+        );
+        check(
+            json!({"jira": {"url": "https://x", "projects": ["OPS"], "write": ["HR"], "follow_ups": "OPS", "issue_type": " "}}),
+            &[
+                "which is not one of projects",
+                "write_token is missing",
+                "follow_ups is `OPS`",
+                "issue_type",
+            ],
+        );
+        check(
+            json!({"github": {"write_token": "hunter2", "repositories": ["shop/api"], "write": ["shop/api"]}}),
+            &[],
+        );
+        check(
+            json!({"github": {"repositories": ["shop/api"], "write": ["shop/web"], "write_token": ""}}),
+            &["which is not one of repositories", "write_token is empty"],
+        );
+        check(
+            json!({"kubernetes": {"in_cluster": true, "cluster": "github"}}),
+            &["names another system"],
+        );
     }
 }

@@ -4,6 +4,8 @@
 //! uncertain. [`Failure::of_a_question`] and [`Failure::of_a_deed`] are the two readings, and the only places that make them.
 
 mod client;
+mod limit;
+mod patient;
 
 use std::error::Error;
 use std::fmt;
@@ -12,14 +14,20 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body;
 use serde_json::Value;
+use stream::trace;
 
 pub use client::Http;
+pub use patient::Patient;
+pub(crate) use patient::read;
 
 use crate::ToolError;
 use crate::redact::{redact, shorten};
 
 /// Longest cause repeated from an answer, in characters.
 const CAUSE_LIMIT: usize = 300;
+
+/// Most sentences of a refusal that are told on.
+const SENTENCES: usize = 5;
 
 /// Why there is no answer to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +109,34 @@ impl Failure {
         }
     }
 
+    /// What to do about a refusal, said behind the server's words.
+    pub fn advised(self, advice: impl Fn(u16) -> Option<String>) -> Failure {
+        match self {
+            Failure::Status { status, text } => {
+                let text = match (advice(status), text.is_empty()) {
+                    (None, _) => text,
+                    (Some(advice), true) => advice,
+                    (Some(advice), false) => format!("{text} ({advice})"),
+                };
+                Failure::Status { status, text }
+            }
+            other => other,
+        }
+    }
+
+    /// As [`Failure::of_a_deed`], where the server turns away what it will turn away again: 4xx but for a limit is a refusal.
+    pub fn of_a_written_deed(self, tool: &'static str) -> ToolError {
+        match &self {
+            Failure::Status { status, .. } if (400..500).contains(status) && ![408, 409, 425, 429].contains(status) => {
+                ToolError::Refused {
+                    tool,
+                    cause: self.to_string(),
+                }
+            }
+            _ => self.of_a_deed(tool),
+        }
+    }
+
     /// What the client's error says. Only a connection that was never made is known not to have carried the request.
     pub fn of_client(fault: &(dyn Error + 'static)) -> Failure {
         let mut next = Some(fault);
@@ -131,6 +167,14 @@ pub fn causes(fault: &dyn Error) -> String {
     shorten(&redact(&text), CAUSE_LIMIT)
 }
 
+/// Says whose trace a request belongs to, where the work is part of one.
+pub(crate) fn in_trace(headers: &mut http::HeaderMap) {
+    let value = trace::header().and_then(|value| http::HeaderValue::try_from(value).ok());
+    if let Some(value) = value {
+        headers.insert(trace::HEADER, value);
+    }
+}
+
 /// The whole body, at most `limit` bytes of it; a status other than 2xx is a failure with the server's own words.
 pub(crate) async fn taken_in<B>(response: http::Response<B>, limit: usize) -> Result<Bytes, Failure>
 where
@@ -154,19 +198,45 @@ where
     })
 }
 
-/// What the server says about its refusal: `message` (Kubernetes), `error` (Prometheus), or a short text that is no page.
+/// What the server says about its refusal: `message` (Kubernetes; GitHub, with `errors`), `error` (Prometheus), `errorMessages` and
+/// `errors` (Jira), or a short text that is no page.
 fn words(body: &[u8]) -> String {
     let text = match serde_json::from_slice::<Value>(body) {
-        Ok(answer) => ["message", "error"]
-            .iter()
-            .find_map(|name| answer[*name].as_str().map(str::to_owned))
-            .unwrap_or_default(),
+        Ok(answer) => said(&answer).join("; "),
         Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
     };
     if text.starts_with('<') {
         return String::new();
     }
     shorten(&redact(&text), CAUSE_LIMIT)
+}
+
+/// The sentences of an answer, the first one first.
+fn said(answer: &Value) -> Vec<String> {
+    let whole = ["message", "error"].iter().find_map(|name| answer[*name].as_str());
+    let mut words: Vec<String> = whole.into_iter().map(str::to_owned).collect();
+    let list = answer["errorMessages"].as_array().into_iter().flatten();
+    words.extend(list.filter_map(|one| one.as_str().map(str::to_owned)));
+    match &answer["errors"] {
+        // Jira: what is wrong with which field.
+        Value::Object(fields) => {
+            let mut fields: Vec<(&String, &str)> = fields
+                .iter()
+                .filter_map(|(name, fault)| Some((name, fault.as_str()?)))
+                .collect();
+            fields.sort_unstable();
+            words.extend(fields.iter().map(|(name, fault)| format!("{name}: {fault}")));
+        }
+        // GitHub: an object for each field, or a text.
+        Value::Array(faults) => words.extend(faults.iter().filter_map(|fault| {
+            let text = fault.as_str().or(fault["message"].as_str());
+            text.map(str::to_owned)
+                .or_else(|| Some(format!("{} {}", fault["field"].as_str()?, fault["code"].as_str()?)))
+        })),
+        _ => {}
+    }
+    words.truncate(SENTENCES);
+    words
 }
 
 #[cfg(test)]
@@ -239,6 +309,14 @@ mod tests {
         assert_eq!(words(br#"{"status":"error","error":"parse error"}"#), "parse error");
         assert_eq!(words(br#"{"kind":"Status","message":"no"}"#), "no");
         assert_eq!(words(b"parse error at line 1"), "parse error at line 1");
+        let github = br#"{"message":"Validation Failed","errors":[{"resource":"Issue","code":"missing_field","field":"title"}]}"#;
+        assert_eq!(words(github), "Validation Failed; title missing_field");
+        let jira =
+            br#"{"errorMessages":[],"errors":{"summary":"You must specify a summary.","issuetype":"is required"}}"#;
+        assert_eq!(
+            words(jira),
+            "issuetype: is required; summary: You must specify a summary."
+        );
         assert_eq!(words(b"<html>Bad Gateway</html>"), "");
         assert_eq!(words(b"token: abcdef"), "token: [redacted]");
     }

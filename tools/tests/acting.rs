@@ -1,4 +1,5 @@
-//! What the acting tools promise: it happens once, on the state that was approved, or one knows that it did not, or one can look.
+//! What acting on a cluster comes to: what is changed, on the state that was approved and on no other. What every acting tool promises of
+//! faults is in `conformance`.
 
 #[path = "acting/real.rs"]
 mod real_api_server;
@@ -6,18 +7,14 @@ mod support;
 
 use model::{Action, WorkloadKind};
 use serde_json::json;
-use support::{Bench, api_server, approved, bench, restart, until, workload};
+use support::{Bench, api_server, approved, bench, long_ago, restart, until, workload};
 use tools::ToolError;
 use tools::act::Executed;
 use tools::kubernetes::{ATTEMPT, RESTARTED_AT};
-use world::{Fault, FaultKind, Scenario, System};
+use world::Scenario;
 
 fn did_not_happen(failure: &ToolError, expected: bool) -> bool {
     matches!(failure, ToolError::DidNotHappen { retry, .. } if *retry == expected)
-}
-
-fn may_have_happened(failure: &ToolError) -> bool {
-    matches!(failure, ToolError::MayHaveHappened { .. })
 }
 
 /// As the executor does it: a target that moved meanwhile, as its status does for a while after a rollout, is looked at again.
@@ -25,13 +22,18 @@ async fn execute(bench: &Bench, action: &Action) -> Executed {
     for _ in 0..20 {
         let approved = bench.approved(action).await;
         let attempt = approved.attempt();
-        assert!(!bench.act.happened(action, attempt).await.unwrap());
+        assert!(!bench.act.happened(action, attempt, long_ago()).await.unwrap());
         match bench.act.execute(approved).await {
-            Err(moved) if did_not_happen(&moved, false) => assert!(!bench.act.happened(action, attempt).await.unwrap()),
+            Err(moved) if did_not_happen(&moved, false) => {
+                assert!(!bench.act.happened(action, attempt, long_ago()).await.unwrap())
+            }
             executed => {
                 let executed = executed.unwrap_or_else(|failure| panic!("{action}: {failure}"));
                 assert_eq!(executed.attempt, attempt);
-                assert!(bench.act.happened(action, attempt).await.unwrap(), "{action}");
+                assert!(
+                    bench.act.happened(action, attempt, long_ago()).await.unwrap(),
+                    "{action}"
+                );
                 return executed;
             }
         }
@@ -207,7 +209,7 @@ async fn stale(bench: Bench) {
     let attempt = stale.attempt();
     let failure = bench.act.execute(stale).await.unwrap_err();
     assert!(did_not_happen(&failure, false), "{failure:?}");
-    assert!(!bench.act.happened(&restart(), attempt).await.unwrap());
+    assert!(!bench.act.happened(&restart(), attempt, long_ago()).await.unwrap());
 }
 
 #[tokio::test]
@@ -225,96 +227,9 @@ async fn one_of_two(bench: Bench) {
     assert!(did_not_happen(&failure, false), "{failure:?}");
     let mut happened = 0;
     for attempt in attempts {
-        happened += u32::from(bench.act.happened(&restart(), attempt).await.unwrap());
+        happened += u32::from(bench.act.happened(&restart(), attempt, long_ago()).await.unwrap());
     }
     assert_eq!(happened, 1);
-}
-
-/// Puts `fault` on the PATCH alone, and asks afterwards whether it happened.
-async fn check(fault: Fault, expected: impl Fn(&ToolError) -> bool, happens: bool) {
-    let bench = bench(Scenario::fast()).await;
-    let approved = bench.approved(&restart()).await;
-    let attempt = approved.attempt();
-    bench.world.fail(fault.clone().method("PATCH"));
-    let failure = bench.act.execute(approved).await.unwrap_err();
-    assert!(expected(&failure), "{fault:?}: {failure:?}");
-    assert!(!failure.to_string().contains("hunter2"), "{failure}");
-    assert_eq!(
-        bench.world.count(System::Kubernetes, "PATCH"),
-        1,
-        "nothing is repeated: {fault:?}"
-    );
-    bench.world.heal();
-    assert_eq!(
-        bench.act.happened(&restart(), attempt).await.unwrap(),
-        happens,
-        "{fault:?}"
-    );
-}
-
-fn fault(kind: FaultKind) -> Fault {
-    Fault::new(System::Kubernetes, kind)
-}
-
-#[tokio::test]
-async fn an_answer_that_does_not_come_is_settled_by_looking() {
-    check(fault(FaultKind::Hang), may_have_happened, false).await;
-    check(fault(FaultKind::Lost), may_have_happened, true).await;
-    check(fault(FaultKind::Cut), may_have_happened, true).await;
-    let late = Fault {
-        delay_ms: 60_000,
-        ..fault(FaultKind::Late)
-    };
-    check(late, may_have_happened, true).await;
-}
-
-#[tokio::test]
-async fn an_answer_that_says_nothing_is_settled_by_looking() {
-    check(fault(FaultKind::Rubbish), may_have_happened, false).await;
-    check(fault(FaultKind::Huge), may_have_happened, false).await;
-    for body in [
-        "{}",
-        "[]",
-        r#"{"metadata":{"uid":"u","name":"n","resourceVersion":"1"},"spec":{"template":{}}}"#,
-    ] {
-        check(fault(FaultKind::Error).answer(200, body), may_have_happened, false).await;
-    }
-    for status in [500, 502, 503, 504] {
-        check(fault(FaultKind::Error).answer(status, ""), may_have_happened, false).await;
-    }
-}
-
-#[tokio::test]
-async fn a_refusal_is_one() {
-    for status in [400, 404, 409, 415, 422] {
-        check(
-            fault(FaultKind::Error).answer(status, ""),
-            |failure| did_not_happen(failure, false),
-            false,
-        )
-        .await;
-    }
-    check(
-        fault(FaultKind::Error).answer(429, ""),
-        |failure| did_not_happen(failure, true),
-        false,
-    )
-    .await;
-    let body = r#"{"message":"deployments is forbidden, password: hunter2","token":"hunter2"}"#;
-    for status in [401, 403] {
-        let refused = |failure: &ToolError| matches!(failure, ToolError::Refused { .. });
-        check(fault(FaultKind::Error).answer(status, body), refused, false).await;
-    }
-}
-
-#[tokio::test]
-async fn a_call_that_is_delivered_twice_happens_once_and_is_known_to_have() {
-    let bench = bench(Scenario::fast()).await;
-    let approved = bench.approved(&restart()).await;
-    let before = bench.cluster().state(&restart()).await.unwrap();
-    bench.world.fail(fault(FaultKind::Twice).method("PATCH"));
-    let executed = bench.act.execute(approved).await.unwrap();
-    assert_eq!(executed.generation, before.generation + 1);
 }
 
 #[tokio::test]
@@ -335,7 +250,10 @@ async fn a_server_that_is_gone_did_nothing() {
         .unwrap();
     let failure = fresh.execute(approved(&restart(), &state)).await.unwrap_err();
     assert!(did_not_happen(&failure, true), "{failure:?}");
-    let unknown = fresh.happened(&restart(), uuid::Uuid::nil()).await.unwrap_err();
+    let unknown = fresh
+        .happened(&restart(), uuid::Uuid::nil(), long_ago())
+        .await
+        .unwrap_err();
     assert!(did_not_happen(&unknown, true), "{unknown:?}");
 }
 
@@ -355,13 +273,13 @@ async fn attempts(bench: Bench) {
         },
     )
     .await;
-    assert!(bench.act.happened(&restart(), first.attempt).await.unwrap());
+    assert!(bench.act.happened(&restart(), first.attempt, long_ago()).await.unwrap());
     // The plan that takes another back is told from it, though it bears the same attempt.
     let inverse = Action::Scale {
         target: api_server(),
         replicas: 3,
     };
-    assert!(!bench.act.happened(&inverse, first.attempt).await.unwrap());
+    assert!(!bench.act.happened(&inverse, first.attempt, long_ago()).await.unwrap());
 }
 
 #[tokio::test]

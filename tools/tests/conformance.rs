@@ -1,11 +1,25 @@
-//! What every observing tool promises, on the stand-ins: one table of questions, every fault put to each of them.
+//! What every tool promises, observing and acting, on the stand-ins: one table of questions, one of deeds, and every fault put to each of
+//! them. A tool of the catalog that is in no table fails.
 
 mod support;
 
+#[path = "conformance/acting.rs"]
+mod acting;
+#[path = "conformance/answers.rs"]
+mod answers;
+#[path = "conformance/code.rs"]
+mod code;
+#[path = "conformance/observing.rs"]
+mod observing;
+#[path = "conformance/security.rs"]
+mod security;
+#[path = "conformance/tickets.rs"]
+mod tickets;
+
 use chrono::{TimeDelta, Utc};
-use model::WorkloadKind;
+use model::{Action, WorkloadKind};
 use serde_json::{Value, json};
-use support::{Bench, TOKEN, api_server, bench, line, restart, workload};
+use support::{Bench, REPOSITORY, TOKEN, api_server, bench_within, line, restart, workload};
 use tools::ToolError;
 use tools::catalog::{Purpose, call, catalog};
 use tools::observe::Observe;
@@ -25,10 +39,13 @@ fn question(name: &str) -> (System, Value) {
             json!({"expression": "up", "from": from, "to": to, "step_s": 15}),
         ),
         "prometheus_alerts" => (System::Prometheus, json!({})),
+        "prometheus_rules" => (System::Prometheus, json!({"name": "HighMemory", "kind": "alerting"})),
+        "prometheus_targets" => (System::Prometheus, json!({"job": "api"})),
         "logs_search" => (
             System::Loki,
             json!({"service": "api-server", "from": from, "to": to, "min_level": null, "contains": null, "limit": 10}),
         ),
+        "logs_labels" => (System::Loki, json!({"from": from, "to": to, "name": "app"})),
         "slack_history" => (
             System::Slack,
             json!({"channel": null, "from": from, "to": to, "limit": 10}),
@@ -41,6 +58,36 @@ fn question(name: &str) -> (System, Value) {
             System::Github,
             json!({"repository": REPOSITORY, "base": sha(1), "head": sha(3)}),
         ),
+        "github_security_alerts" => (
+            System::Github,
+            json!({"repository": REPOSITORY, "kind": "secret_scanning", "open": true, "limit": 5}),
+        ),
+        "github_security_alert" => (
+            System::Github,
+            json!({"repository": REPOSITORY, "kind": "dependabot", "number": 3}),
+        ),
+        "github_secrets_in_change" => (
+            System::Github,
+            json!({"repository": REPOSITORY, "base": sha(1), "head": sha(3)}),
+        ),
+        "github_diff" => (
+            System::Github,
+            json!({"repository": REPOSITORY, "base": sha(1), "head": sha(3)}),
+        ),
+        "github_commits" => (
+            System::Github,
+            json!({"repository": REPOSITORY, "from": "main", "path": "src", "since": null, "until": null, "limit": 5}),
+        ),
+        "github_pull_requests" => (
+            System::Github,
+            json!({"repository": REPOSITORY, "commit": sha(2), "limit": 5}),
+        ),
+        "github_runs" => (
+            System::Github,
+            json!({"repository": REPOSITORY, "commit": sha(3), "failed": true, "limit": 5}),
+        ),
+        "github_dry_run" => (System::Github, json!({"action": deed("github_create_issue").1})),
+        "jira_dry_run" => (System::Jira, json!({"action": deed("jira_comment").1})),
         "github_deliveries" => (System::Github, json!({"repository": REPOSITORY, "hook": HOOK})),
         "jira_search" => (System::Jira, json!({"about": "api-server", "open": true, "limit": 5})),
         "jira_ticket" => (System::Jira, json!({"key": "OPS-1"})),
@@ -54,22 +101,76 @@ fn question(name: &str) -> (System, Value) {
     }
 }
 
-const REPOSITORY: &str = "shop/api-server";
+/// What every acting tool of the catalog is asked to do. A tool that is not here fails the tests.
+fn deed(name: &str) -> (System, Action) {
+    let arguments = match name {
+        "kubernetes_restart" => json!({"target": api_server()}),
+        "kubernetes_rollback" => json!({"target": api_server()}),
+        "kubernetes_scale" => json!({"target": api_server(), "replicas": 5}),
+        "github_create_issue" => {
+            json!({"repository": REPOSITORY, "title": "Heap grows", "body": "It grows.\n\n- look", "labels": ["incident"]})
+        }
+        "github_comment" => json!({"repository": REPOSITORY, "number": 1, "body": "It happened again."}),
+        "github_rerun_failed_jobs" => json!({"repository": REPOSITORY, "run": RUN, "attempt": 1}),
+        "jira_create_issue" => {
+            json!({"project": "OPS", "kind": "Task", "title": "Heap grows", "body": "It grows.\n\nLook.", "labels": ["incident"]})
+        }
+        "jira_comment" => json!({"ticket": "OPS-1", "body": "It happened again."}),
+        "jira_transition" => json!({"ticket": "OPS-1", "to": "Closed"}),
+        other => panic!("no deed for {other}"),
+    };
+    let system = match name.split_once('_').unwrap().0 {
+        "kubernetes" => System::Kubernetes,
+        "github" => System::Github,
+        _ => System::Jira,
+    };
+    (system, tools::catalog::action(name, arguments).unwrap())
+}
+
+fn deeds() -> impl Iterator<Item = &'static str> {
+    let acting = catalog().into_iter().filter(|tool| tool.purpose == Purpose::Act);
+    let acting = acting.filter(|tool| !tool.name.starts_with("terraform_"));
+    acting.map(|tool| tool.name)
+}
+
 /// The first that the stand-in gives.
 const HOOK: u64 = 1_001;
+/// The run that failed.
+const RUN: u64 = 1_002;
 
 /// Of these nothing is an answer as good as any.
 fn answers_a_list(name: &str) -> bool {
-    ["github_deployments", "github_deliveries"].contains(&name)
+    [
+        "github_security_alerts",
+        "github_deployments",
+        "github_deliveries",
+        "github_commits",
+        "github_pull_requests",
+    ]
+    .contains(&name)
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
     let observing = catalog().into_iter().filter(|tool| tool.purpose == Purpose::Observe);
+    // A program, and no server: tests/terraform.rs puts the same faults to it.
+    let observing = observing.filter(|tool| !tool.name.starts_with("terraform_"));
     observing.map(|tool| tool.name).chain([STATE])
 }
 
 async fn filled() -> Bench {
-    let bench = bench(Scenario::fast()).await;
+    filled_within(30).await
+}
+
+/// How long a request may take where one is never answered: a loaded machine needs some time for the others.
+fn patience(fault: &Fault) -> u64 {
+    match fault.kind {
+        FaultKind::Hang | FaultKind::Lost | FaultKind::Late => 2,
+        _ => 30,
+    }
+}
+
+async fn filled_within(timeout_s: u64) -> Bench {
+    let bench = bench_within(Scenario::fast(), timeout_s).await;
     fill(&mut bench.world.state());
     // Nobody listens there, which is a delivery all the same.
     bench.world.tell(REPOSITORY, "push", "{}").await;
@@ -91,6 +192,24 @@ fn fill(state: &mut world::State) {
         "activeAt": "2026-11-25T06:00:00.5Z",
         "value": "1e+00",
     }));
+    state.prometheus.groups.push(json!({"name": "memory", "file": "/etc/rules.yml", "interval": 15, "rules": [
+        {"type": "recording", "name": "job:memory:sum", "query": "sum(memory) by (job)", "health": "ok",
+         "evaluationTime": 0.001, "lastEvaluation": "0001-01-01T00:00:00Z"},
+        {"type": "alerting", "name": "HighMemory", "query": "memory{password=\"hunter2\"} > 1e9", "duration": 60, "keepFiringFor": 0,
+         "labels": {"severity": "critical", "api_token": "hunter2"}, "annotations": {}, "health": "err", "state": "firing",
+         "lastError": "found duplicate series, password=hunter2", "lastEvaluation": "2026-11-25T06:00:00.5Z",
+         "alerts": [{"labels": {}, "annotations": {}, "state": "firing", "activeAt": "2026-11-25T06:00:00.5Z", "value": "1e+00"}]},
+    ]}));
+    let target = |job: &str, instance: &str, health: &str, error: &str| {
+        json!({"discoveredLabels": {}, "labels": {"job": job, "instance": instance, "api_token": "hunter2"}, "scrapePool": job,
+               "scrapeUrl": "http://127.0.0.1/metrics", "lastError": error, "lastScrape": "2026-11-25T06:00:00.5Z",
+               "lastScrapeDuration": 0.01, "health": health, "scrapeInterval": "5s", "scrapeTimeout": "5s"})
+    };
+    state.prometheus.targets.extend([
+        target("api", "b:9100", "down", "context deadline exceeded, password=hunter2"),
+        target("api", "a:9100", "up", ""),
+        target("db", "c:9100", "up", ""),
+    ]);
     state.loki.lines.extend([
         line(
             json!({"app": "api-server", "level": "error"}),
@@ -115,6 +234,7 @@ fn fill(state: &mut world::State) {
 
 fn code_and_tickets(state: &mut world::State) {
     let now = Utc::now();
+    security::scanners(state);
     let messages = [
         "First",
         "Keep reports in memory password=hunter2\n\nThey are asked for often.",
@@ -126,6 +246,29 @@ fn code_and_tickets(state: &mut world::State) {
         .hook(REPOSITORY, "http://127.0.0.1:9/webhooks/github", "s", &[]);
     assert_eq!(hook, HOOK);
     state.github.repository(REPOSITORY, now, &messages);
+    let run = state
+        .github
+        .run(REPOSITORY, ".github/workflows/deploy.yml", &sha(3), "failure", now);
+    assert_eq!(run, RUN);
+    state.github.write_issue(
+        REPOSITORY,
+        "Heap grows",
+        "Since the release.",
+        Vec::new(),
+        now - TimeDelta::days(1),
+    );
+    let repository = state.github.repositories.get_mut(REPOSITORY).unwrap();
+    let pull = |number: u64, title: &str, state: &str, commit: usize| world::github::Pull {
+        number,
+        title: title.into(),
+        state: state.into(),
+        commits: vec![sha(commit)],
+        merged_at: Some(now).filter(|_| state == "closed"),
+    };
+    repository.pulls.extend([
+        pull(11, "Keep reports in memory password=hunter2", "closed", 2),
+        pull(12, "Stream reports", "open", 4),
+    ]);
     state
         .github
         .deployed(REPOSITORY, &sha(1), "production", "success", now - TimeDelta::days(2));
@@ -134,7 +277,7 @@ fn code_and_tickets(state: &mut world::State) {
     let ticket = |key: &str, summary: &str, label: &str, done: bool, hours: i64| world::jira::Ticket {
         key: key.into(),
         summary: summary.into(),
-        description: String::new(),
+        description: "It began\n\nwith password=hunter2".into(),
         labels: vec![label.into()],
         status: if done { "Closed" } else { "In Progress" }.into(),
         done,
@@ -177,7 +320,7 @@ async fn check_of(
     fault: impl Fn(System) -> Fault,
     expected: impl Fn(&ToolError) -> bool,
 ) {
-    let mut bench = filled().await;
+    let mut bench = filled_within(patience(&fault(System::Github))).await;
     for name in names {
         bench.world.fail(fault(question(name).0));
         let failure = ask(&bench, name).await.expect_err(name);
@@ -206,503 +349,4 @@ fn later(failure: &ToolError) -> bool {
 
 fn refused(failure: &ToolError) -> bool {
     matches!(failure, ToolError::Refused { .. })
-}
-
-#[tokio::test]
-async fn success_without_secrets() {
-    let bench = filled().await;
-    for name in names() {
-        let answer = ask(&bench, name)
-            .await
-            .unwrap_or_else(|failure| panic!("{name}: {failure}"));
-        let text = answer.to_string();
-        assert!(!text.contains("hunter2"), "{name}: {text}");
-        assert!(!answer.as_array().is_some_and(Vec::is_empty), "{name} found nothing");
-    }
-}
-
-#[tokio::test]
-async fn hanging() {
-    check(|system| Fault::new(system, FaultKind::Hang), later).await;
-}
-
-#[tokio::test]
-async fn answers_that_are_lost_or_break_off() {
-    check(|system| Fault::new(system, FaultKind::Lost), later).await;
-    check(|system| Fault::new(system, FaultKind::Cut), later).await;
-}
-
-#[tokio::test]
-async fn server_errors_are_not_repeated() {
-    for status in [500, 503, 504, 429] {
-        check(
-            move |system| Fault::new(system, FaultKind::Error).answer(status, "password=hunter2"),
-            later,
-        )
-        .await;
-    }
-    let bench = filled().await;
-    let fault = Fault::new(System::Kubernetes, FaultKind::Error)
-        .answer(503, "")
-        .times(1);
-    bench.world.fail(fault);
-    ask(&bench, "kubernetes_pods").await.unwrap_err();
-    assert_eq!(bench.world.count(System::Kubernetes, "GET"), 1);
-}
-
-#[tokio::test]
-async fn refusals_show_no_credentials() {
-    // A server that repeats the token: a plain word where the tool knows it, a JWT (as service accounts have) where it does not.
-    let jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJodW50ZXIyaHVudGVyMiJ9.c2lnbmF0dXJl";
-    let body = |system| {
-        let token = if system == System::Kubernetes { jwt } else { TOKEN };
-        format!(r#"{{"message":"no rights for token {token}, password: hunter2","error":"not for {token}"}}"#)
-    };
-    for status in [400, 401, 403, 404, 422, 302] {
-        let refusal = |system| Fault::new(system, FaultKind::Error).answer(status, &body(system));
-        check(refusal, |failure| {
-            refused(failure) && !failure.to_string().contains("eyJ")
-        })
-        .await;
-    }
-}
-
-#[tokio::test]
-async fn rubbish_and_too_much() {
-    check(|system| Fault::new(system, FaultKind::Rubbish), later).await;
-    check(|system| Fault::new(system, FaultKind::Huge), refused).await;
-    for body in ["[]", "{}", "null", r#"{"items":7,"data":7,"status":"success"}"#] {
-        check_of(
-            names().filter(|name| body != "[]" || !answers_a_list(name)),
-            move |system| Fault::new(system, FaultKind::Error).answer(200, body),
-            later,
-        )
-        .await;
-    }
-}
-
-#[tokio::test]
-async fn nobody_there() {
-    let Bench {
-        running,
-        observe,
-        world,
-        ..
-    } = filled().await;
-    let gone = running.url();
-    drop(running);
-    // A tool of its own: connections that are open already may live on.
-    let settings = support::settings(&gone);
-    let fresh = tools::connect::observe(&settings).await.unwrap();
-    drop((observe, world));
-    support::until("the port to be closed", async || {
-        tokio::net::TcpStream::connect(gone.trim_start_matches("http://"))
-            .await
-            .err()
-    })
-    .await;
-    for name in names() {
-        let failure = ask_of(&fresh, name).await.unwrap_err();
-        assert!(later(&failure), "{name}: {failure:?}");
-    }
-}
-
-#[tokio::test]
-async fn late_and_twice_are_answers_all_the_same() {
-    let bench = filled().await;
-    for name in names() {
-        let system = question(name).0;
-        let late = Fault {
-            delay_ms: 30,
-            ..Fault::new(system, FaultKind::Late)
-        };
-        for fault in [late, Fault::new(system, FaultKind::Twice)] {
-            bench.world.fail(fault);
-            ask(&bench, name)
-                .await
-                .unwrap_or_else(|failure| panic!("{name}: {failure}"));
-            bench.world.heal();
-        }
-    }
-}
-
-#[tokio::test]
-async fn only_dry_runs_are_patched_and_they_change_nothing() {
-    let bench = filled().await;
-    let before = bench.cluster().state(&restart()).await.unwrap();
-    for name in names() {
-        ask(&bench, name).await.unwrap();
-    }
-    let requests = bench.world.state().requests.clone();
-    for seen in requests.iter().filter(|seen| seen.method != "GET") {
-        assert!(
-            seen.method == "PATCH" && seen.uri.contains("dryRun=All"),
-            "{} {}",
-            seen.method,
-            seen.uri
-        );
-    }
-    let after = bench.cluster().state(&restart()).await.unwrap();
-    assert_eq!(before, after);
-}
-
-#[tokio::test]
-async fn more_than_is_handed_on_is_refused_not_cut() {
-    let bench = filled().await;
-    for index in 0..20 {
-        let labels = [
-            ("__name__".to_owned(), "up".to_owned()),
-            ("pod".to_owned(), index.to_string()),
-        ];
-        bench.world.state().prometheus.series.push(world::prometheus::Stored {
-            labels: labels.into(),
-            points: vec![(Utc::now().timestamp() as f64 - 1.0, 1.0)],
-        });
-    }
-    let failure = ask(&bench, "prometheus_query").await.unwrap_err();
-    assert!(failure.to_string().contains("21 series, at most 20"), "{failure}");
-    let span = json!({"expression": "up", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "step_s": 1});
-    let failure = call(&bench.observe, "prometheus_query_range", span).await.unwrap_err();
-    assert!(failure.to_string().contains("take a larger step"), "{failure}");
-}
-
-#[tokio::test]
-async fn a_wrong_expression_is_refused_with_the_servers_words() {
-    let bench = filled().await;
-    for expression in ["up{", "", "rate(up[5m])"] {
-        let arguments = json!({"expression": expression, "at": Utc::now()});
-        let failure = call(&bench.observe, "prometheus_query", arguments).await.unwrap_err();
-        assert!(refused(&failure), "{failure:?}");
-    }
-}
-
-#[tokio::test]
-async fn samples_that_are_no_numbers_are_left_out() {
-    let bench = filled().await;
-    let answer = ask(&bench, "prometheus_query_range").await.unwrap();
-    let points = answer[0]["points"].as_array().unwrap();
-    assert!(
-        !points.is_empty() && points.iter().all(|point| point["value"].is_number()),
-        "{points:?}"
-    );
-    let alerts = ask(&bench, "prometheus_alerts").await.unwrap();
-    assert_eq!(alerts[0]["state"], "firing");
-    assert_eq!(alerts[0]["labels"]["alertname"], "HighMemory");
-}
-
-async fn logs(bench: &Bench, change: Value) -> Value {
-    let mut arguments = question("logs_search").1;
-    for (name, value) in change.as_object().unwrap() {
-        arguments[name] = value.clone();
-    }
-    call(&bench.observe, "logs_search", arguments).await.unwrap()
-}
-
-fn texts(answer: &Value) -> Vec<&str> {
-    answer["lines"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|line| line["text"].as_str().unwrap())
-        .collect()
-}
-
-#[tokio::test]
-async fn logs_by_label_level_and_text() {
-    let bench = filled().await;
-    bench.world.state().loki.lines.extend([
-        line(json!({"service": "checkout", "level": "INFO"}), 9, "started"),
-        line(json!({"service": "checkout", "detected_level": "warn"}), 8, "slow"),
-        line(json!({"service": "checkout", "level": "fatal"}), 7, r#"panic at "x\y""#),
-        line(json!({"service": "checkout"}), 6, "no level"),
-        line(json!({"service_name": "other"}), 5, "other"),
-    ]);
-    let all = logs(&bench, json!({"service": "checkout"})).await;
-    assert_eq!(texts(&all), ["no level", r#"panic at "x\y""#, "slow", "started"]);
-    assert_eq!(all["query"], r#"{service="checkout"}"#);
-    assert_eq!(all["lines"][2]["level"], "warn");
-    assert_eq!(all["cut"], false);
-
-    let errors = logs(&bench, json!({"service": "checkout", "min_level": "error"})).await;
-    assert_eq!(texts(&errors), ["no level", r#"panic at "x\y""#]);
-    let one = logs(&bench, json!({"service": "checkout", "limit": 1})).await;
-    assert_eq!((texts(&one), &one["cut"]), (vec!["no level"], &json!(true)));
-    let found = logs(&bench, json!({"service": "checkout", "contains": r#"at "x\y"#})).await;
-    assert_eq!(texts(&found), [r#"panic at "x\y""#]);
-
-    // Whoever writes a text into a query stays within it.
-    let injected = logs(&bench, json!({"service": r#"x"} or {service_name="other"#})).await;
-    assert_eq!(texts(&injected), [""; 0]);
-    assert_eq!(injected["query"].as_str().unwrap().lines().count(), 3);
-
-    let state = bench.world.state();
-    let seen = state.requests.iter().find(|seen| seen.system == System::Loki).unwrap();
-    assert_eq!(seen.header("x-scope-orgid"), Some("shop"));
-    assert_eq!(seen.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
-}
-
-#[tokio::test]
-async fn long_lines_are_cut_after_their_secrets_are_hidden() {
-    let bench = filled().await;
-    let text = format!("{} password=hunter2 {}", "x".repeat(185), "y".repeat(500));
-    bench
-        .world
-        .state()
-        .loki
-        .lines
-        .push(line(json!({"app": "long"}), 1, &text));
-    let answer = logs(&bench, json!({"service": "long"})).await;
-    let shown = texts(&answer)[0];
-    assert!(
-        shown.contains("password=[r") && shown.contains("more characters"),
-        "{shown}"
-    );
-}
-
-#[tokio::test]
-async fn workloads_are_found_by_name_and_by_label() {
-    let bench = filled().await;
-    let cluster = bench.cluster();
-    assert_eq!(cluster.find(None, "api-server").await.unwrap(), [api_server()]);
-    assert_eq!(
-        cluster.find(Some("production"), "postgres").await.unwrap(),
-        [workload(WorkloadKind::StatefulSet, "postgres")]
-    );
-    assert_eq!(
-        cluster.find(None, "node-agent").await.unwrap(),
-        [workload(WorkloadKind::DaemonSet, "node-agent")]
-    );
-    assert_eq!(cluster.find(Some("staging"), "api-server").await.unwrap(), []);
-    let failure = cluster.find(None, "../secrets").await.unwrap_err();
-    assert!(refused(&failure), "{failure:?}");
-}
-
-#[tokio::test]
-async fn what_the_cluster_says_of_a_workload() {
-    let bench = filled().await;
-    for (kind, name, pods, revisions) in [
-        (WorkloadKind::Deployment, "api-server", 3, 2),
-        (WorkloadKind::Deployment, "checkout", 2, 3),
-        (WorkloadKind::StatefulSet, "postgres", 2, 2),
-        (WorkloadKind::DaemonSet, "node-agent", 2, 2),
-    ] {
-        let target = workload(kind, name);
-        let found = bench.cluster().pods(&target).await.unwrap();
-        assert_eq!(found.len(), pods, "{name}");
-        assert!(
-            found.iter().all(|pod| pod.ready && pod.started_at.is_some()),
-            "{found:?}"
-        );
-        let kept = bench.cluster().revisions(&target).await.unwrap();
-        let numbers: Vec<i64> = kept.iter().map(|revision| revision.number).collect();
-        assert_eq!(numbers, (1..=revisions).rev().collect::<Vec<i64>>(), "{name}");
-        let state = bench.cluster().state(&model::Action::Restart { target }).await.unwrap();
-        assert_eq!((state.replicas, state.ready), (pods as u32, pods as u32), "{name}");
-        assert_eq!(
-            state.detail["revision"].as_i64().unwrap_or(revisions),
-            revisions,
-            "{name}"
-        );
-    }
-    let leaking = bench.cluster().pods(&api_server()).await.unwrap();
-    assert_eq!(
-        (leaking[0].restarts, leaking[0].last_terminated.as_deref()),
-        (4, Some("OOMKilled"))
-    );
-    let events = bench.cluster().events(&api_server()).await.unwrap();
-    assert_eq!(events[0].reason, "OOMKilling");
-    assert!(
-        events.iter().all(|event| event.object.contains("api-server")),
-        "{events:?}"
-    );
-}
-
-async fn chat(bench: &Bench, change: Value) -> Result<Value, ToolError> {
-    let mut arguments = question("slack_history").1;
-    for (name, value) in change.as_object().unwrap() {
-        arguments[name] = value.clone();
-    }
-    call(&bench.observe, "slack_history", arguments).await
-}
-
-#[tokio::test]
-async fn what_people_wrote_around_an_incident() {
-    let bench = filled().await;
-    let mut below = bench.world.state().slack.messages[0].clone();
-    below.content = json!({"user": "U2", "text": "yes", "thread_ts": below.ts});
-    let mut elsewhere = bench.world.state().slack.messages[0].clone();
-    elsewhere.channel = "C9".into();
-    bench.world.state().slack.messages.extend([below, elsewhere]);
-    let all = chat(&bench, json!({})).await.unwrap();
-    let texts: Vec<&str> = all["messages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|message| message["text"].as_str().unwrap())
-        .collect();
-    assert_eq!(texts[0], "rolled it back", "newest first");
-    assert!(
-        texts.len() == 2 && texts[1].starts_with("is api-server slow"),
-        "{texts:?}"
-    );
-    assert_eq!(
-        (&all["messages"][0]["author"], &all["cut"]),
-        (&json!("U1"), &json!(false))
-    );
-    let one = chat(&bench, json!({"limit": 1})).await.unwrap();
-    assert_eq!(
-        (one["messages"].as_array().unwrap().len(), &one["cut"]),
-        (1, &json!(true))
-    );
-    let newer = chat(&bench, json!({"from": Utc::now() - TimeDelta::seconds(90)}))
-        .await
-        .unwrap();
-    assert_eq!(newer["messages"].as_array().unwrap().len(), 1);
-    // Whoever asks, other channels are not read.
-    let asked = bench.world.count(System::Slack, "GET");
-    for channel in ["C9", "", "C1&channel=C9"] {
-        let failure = chat(&bench, json!({"channel": channel})).await.unwrap_err();
-        assert!(
-            refused(&failure) && failure.to_string().contains("only these channels"),
-            "{failure}"
-        );
-    }
-    assert_eq!(bench.world.count(System::Slack, "GET"), asked);
-    // Slack's own words.
-    for (word, expected) in [
-        ("missing_scope", false),
-        ("channel_not_found", false),
-        ("ratelimited", true),
-    ] {
-        let body = format!(r#"{{"ok":false,"error":"{word}"}}"#);
-        bench
-            .world
-            .fail(Fault::new(System::Slack, FaultKind::Error).answer(200, &body));
-        let failure = chat(&bench, json!({})).await.unwrap_err();
-        assert_eq!(later(&failure), expected, "{failure}");
-        assert!(failure.to_string().contains(word), "{failure}");
-        bench.world.heal();
-    }
-}
-
-/// Of each commit the hash, and who wrote it; of each deployment where and how it ended.
-#[tokio::test]
-async fn what_was_deployed_and_what_changed_with_it() {
-    let bench = filled().await;
-    let found = ask(&bench, "github_deployments").await.unwrap();
-    let told = |at: usize| (found[at]["commit"].clone(), found[at]["state"].clone());
-    assert_eq!(found.as_array().unwrap().len(), 2, "of one environment: {found}");
-    assert_eq!(told(0), (json!(sha(3)), json!("success")));
-    assert_eq!(told(1), (json!(sha(1)), json!("inactive")));
-    let compared = ask(&bench, "github_compare").await.unwrap();
-    let titles: Vec<&str> = compared["commits"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|commit| commit["title"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        titles,
-        [
-            "Keep reports in memory password=[redacted]",
-            "Cache users token: [redacted]"
-        ]
-    );
-    assert_eq!(compared["files"], json!(["src/part2.rs", "src/part3.rs"]));
-    assert_eq!((&compared["total"], &compared["cut"]), (&json!(2), &json!(false)));
-    let mut wider = question("github_compare").1;
-    wider["head"] = sha(4).into();
-    let wider = call(&bench.observe, "github_compare", wider).await.unwrap();
-    assert_eq!((&wider["total"], &wider["cut"]), (&json!(3), &json!(true)));
-    let attempts = ask(&bench, "github_deliveries").await.unwrap();
-    assert_eq!(
-        (&attempts[0]["event"], &attempts[0]["status_code"]),
-        (&json!("push"), &json!(502))
-    );
-    // Whoever asks, other repositories are not read, and a branch cannot lead elsewhere.
-    let asked = bench.world.count(System::Github, "GET");
-    for change in [
-        json!({"repository": "shop/secrets"}),
-        json!({"repository": "shop/api-server/../secrets"}),
-        json!({"base": "main"}),
-    ] {
-        let mut arguments = question("github_compare").1;
-        for (name, value) in change.as_object().unwrap() {
-            arguments[name] = value.clone();
-        }
-        let failure = call(&bench.observe, "github_compare", arguments).await.unwrap_err();
-        assert!(refused(&failure), "{failure:?}");
-    }
-    assert_eq!(bench.world.count(System::Github, "GET"), asked);
-}
-
-#[tokio::test]
-async fn a_limit_that_is_used_up_is_kept() {
-    let bench = filled().await;
-    let reset = Utc::now() + TimeDelta::minutes(10);
-    bench.world.state().github.budget = Some((1, reset));
-    ask(&bench, "github_compare")
-        .await
-        .expect("the last question that is answered");
-    for _ in 0..3 {
-        let failure = ask(&bench, "github_compare").await.unwrap_err();
-        assert!(later(&failure) && limited(&failure), "{failure}");
-    }
-    assert_eq!(
-        bench.world.count(System::Github, "GET"),
-        1,
-        "not asked before the time is over"
-    );
-}
-
-#[tokio::test]
-async fn open_tickets_of_a_service() {
-    let bench = filled().await;
-    let search = async |change: Value| {
-        let mut arguments = question("jira_search").1;
-        for (name, value) in change.as_object().unwrap() {
-            arguments[name] = value.clone();
-        }
-        call(&bench.observe, "jira_search", arguments).await
-    };
-    let keys = |found: &Value| -> Vec<String> {
-        let tickets = found["tickets"].as_array().unwrap().iter();
-        tickets
-            .map(|ticket| ticket["key"].as_str().unwrap().to_owned())
-            .collect()
-    };
-    // By label and by text, last changed first; not what is done, and not of other projects.
-    let open = search(json!({})).await.unwrap();
-    assert_eq!(
-        (keys(&open), &open["cut"]),
-        (vec!["OPS-2".into(), "OPS-1".into()], &json!(false))
-    );
-    let all = search(json!({"open": false})).await.unwrap();
-    assert_eq!(
-        (keys(&all), &all["cut"]),
-        (vec!["OPS-2".into(), "OPS-3".into()], &json!(true))
-    );
-    assert_eq!(
-        keys(&search(json!({"about": "x\" OR project = \"HR"})).await.unwrap()),
-        Vec::<String>::new()
-    );
-    for about in ["", "  ", "a\nb"] {
-        assert!(
-            refused(&search(json!({"about": about})).await.unwrap_err()),
-            "{about:?}"
-        );
-    }
-    let one = ask(&bench, "jira_ticket").await.unwrap();
-    assert_eq!((&one["status"], &one["done"]), (&json!("In Progress"), &json!(false)));
-    let failure = call(&bench.observe, "jira_ticket", json!({"key": "HR-1"}))
-        .await
-        .unwrap_err();
-    assert!(refused(&failure), "{failure:?}");
-    let state = bench.world.state();
-    let seen = state.requests.iter().find(|seen| seen.system == System::Jira).unwrap();
-    // printf 'kim@example.org:t0ken-of-the-test' | base64
-    assert_eq!(
-        seen.header("authorization"),
-        Some("Basic a2ltQGV4YW1wbGUub3JnOnQwa2VuLW9mLXRoZS10ZXN0")
-    );
 }

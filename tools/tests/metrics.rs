@@ -9,7 +9,7 @@ use chrono::{TimeDelta, Utc};
 use serde_json::json;
 use support::{bench, required, restart, until};
 use tools::ToolError;
-use tools::observe::Metrics;
+use tools::observe::{Metrics, RuleKind, RuleQuery, TargetQuery};
 use tools::prometheus::Prometheus;
 use world::Scenario;
 
@@ -31,6 +31,11 @@ groups:
       - alert: MemoryAlmostFull
         expr: max by (namespace, container) (container_memory_working_set_bytes / container_spec_memory_limit_bytes) > 0.9
         labels: {severity: critical}
+      - record: container:memory:ratio
+        expr: max by (container) (container_memory_working_set_bytes / container_spec_memory_limit_bytes)
+      - alert: CannotBeEvaluated
+        expr: container_memory_working_set_bytes * on(namespace) container_spec_memory_limit_bytes > 0
+        for: 30s
 "#;
 
 /// A Prometheus that scrapes `target` every second, and its address.
@@ -39,7 +44,11 @@ fn prometheus(program: &str, folder: &Path, target: &str) -> (Server, String) {
     let config = json!({
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [folder.join("rules.yml")],
-        "scrape_configs": [{"job_name": "world", "static_configs": [{"targets": [target]}]}],
+        "scrape_configs": [
+            {"job_name": "world", "static_configs": [{"targets": [target]}]},
+            // Nobody listens on the discard port.
+            {"job_name": "gone", "static_configs": [{"targets": ["127.0.0.1:9"]}]},
+        ],
     });
     // JSON is YAML.
     std::fs::write(folder.join("prometheus.yml"), config.to_string()).unwrap();
@@ -84,6 +93,8 @@ async fn memory_of_a_real_prometheus_falls_when_the_pods_are_replaced() {
     assert_eq!(alert.labels["container"], "api-server");
     assert!(alert.active_at.is_some());
 
+    rules_and_targets(&metrics).await;
+
     let failing = r#"sum(rate(http_requests_total{service="api-server",status="500"}[15s]))"#;
     until("failing requests", async || {
         value(failing).await.filter(|rate| *rate > 0.0)
@@ -116,6 +127,61 @@ async fn memory_of_a_real_prometheus_falls_when_the_pods_are_replaced() {
     assert_eq!(metrics.instant("none_of_this_name", Utc::now()).await.unwrap(), []);
     let unknown = metrics.instant("0/0", Utc::now()).await.unwrap();
     assert!(unknown[0].points.is_empty(), "{unknown:?}");
+}
+
+async fn rules_and_targets(metrics: &Prometheus) {
+    let rules = async |name: Option<&str>, kind: Option<RuleKind>| {
+        let query = RuleQuery {
+            name: name.map(str::to_owned),
+            kind,
+        };
+        metrics.rules(&query).await.unwrap().rules
+    };
+    let firing = &rules(Some("MemoryAlmostFull"), Some(RuleKind::Alerting)).await[0];
+    assert_eq!(
+        (firing.state.as_deref(), firing.health.as_str(), firing.active > 0),
+        (Some("firing"), "ok", true)
+    );
+    assert_eq!(
+        (firing.group.as_str(), firing.labels["severity"].as_str()),
+        ("test", "critical")
+    );
+    assert!(
+        firing.expression.contains("> 0.9") && firing.evaluated_at.is_some(),
+        "{firing:?}"
+    );
+    let recorded = rules(None, Some(RuleKind::Recording)).await;
+    assert_eq!(
+        (recorded.len(), recorded[0].name.as_str()),
+        (1, "container:memory:ratio")
+    );
+    let broken = until("the rule that cannot be evaluated", async || {
+        let found = rules(Some("CannotBeEvaluated"), None).await;
+        found.into_iter().find(|rule| rule.health == "err")
+    })
+    .await;
+    assert!(broken.for_s == 30.0 && broken.last_error.is_some(), "{broken:?}");
+    assert_eq!(rules(Some("NoSuchRule"), None).await, []);
+
+    let targets = async |job: Option<&str>, broken: bool| {
+        let job = job.map(str::to_owned);
+        metrics.targets(&TargetQuery { job, broken }).await.unwrap()
+    };
+    let gone = until("a scrape that fails", async || {
+        let found = targets(Some("gone"), true).await;
+        (found.down == 1).then_some(found)
+    })
+    .await;
+    assert_eq!((gone.up, gone.targets[0].instance.as_str()), (0, "127.0.0.1:9"));
+    assert!(
+        gone.targets[0].last_error.is_some() && gone.targets[0].scraped_at.is_some(),
+        "{gone:?}"
+    );
+    let all = targets(None, false).await;
+    assert_eq!(
+        (all.targets.len(), all.up, all.targets[1].job.as_str()),
+        (2, 1, "world")
+    );
 }
 
 /// Captured from a real Prometheus.

@@ -5,7 +5,7 @@
 //! | change | a change within the window before the symptom, trouble that began after it, no rise of traffic that explains it; the running revision was made in that window, or a metric rose after the change; an earlier revision | rollback to it |
 //! | memory | log lines, the metric or the cluster speak of memory, and the metric or the cluster is among them; with a rise of traffic and no process that ran out: as the next rule | restart |
 //! | load | traffic rose before the symptom, and memory, CPU or response time is at its limit; not a daemon set; below the cap | one replica more |
-//! | – | | none |
+//! | – | | none at the cluster; a deployment that failed may be run again ([`super::rerun`]) |
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::evidence::{Citation, Finding, FindingKind};
@@ -18,20 +18,13 @@ use crate::findings::{about, bad_level, began_after, collect, number, of_kind, t
 use crate::measure::span;
 use crate::metric_correlator::recent_changes;
 use crate::pods::Health;
+use crate::proposed::Planned;
 use crate::settings::AgentSettings;
 use crate::subject::{Subject, cite_change};
 use crate::symptom::Symptom;
 
 /// How far the clocks of the cluster and of a sender of changes may differ.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
-
-/// An action and its grounds. The reason is made of words and numbers of ours.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Planned {
-    pub action: Action,
-    pub reason: String,
-    pub citations: Vec<Citation>,
-}
 
 /// The findings, sorted for the rules.
 struct Known<'a> {

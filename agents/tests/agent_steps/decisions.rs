@@ -34,6 +34,7 @@ fn triage_severities() {
             None => Err(Miss::Failed("down".into())),
         };
         let facts = triage::Facts {
+            unmeasured: Vec::new(),
             levels: vec![(Symptom::Memory, level)],
         };
         let output = triage::decide(&evidence, &facts, &AgentSettings::default());
@@ -57,6 +58,7 @@ fn triage_severities() {
 /// Nobody is there to be asked for tickets.
 fn nothing_asked() -> postmortem::Facts {
     postmortem::Facts {
+        follow_up: None,
         tickets: None,
         at: now(),
     }

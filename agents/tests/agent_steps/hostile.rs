@@ -36,6 +36,7 @@ const PLACES: &[(&str, Put)] = &[
             at: at(minute),
             level: None,
             text: text.to_owned(),
+            secrets: Vec::new(),
         };
         world.lines.extend((0..60).map(|i| line(i % 5)));
     }),
@@ -44,6 +45,7 @@ const PLACES: &[(&str, Put)] = &[
             at: at(minute),
             level: Some("error".into()),
             text: format!("OutOfMemoryError {text}"),
+            secrets: Vec::new(),
         };
         world.lines.extend((0..60).map(|i| line(i % 5)));
     }),

@@ -16,8 +16,10 @@ use model::proposal::{BlastRadius, TargetState};
 use model::{CanonicalKey, EpisodeId, Incident, IncidentId, Member, Severity, SignalId, Status, Suspect};
 use tools::ToolError;
 use tools::observe::{
-    ActiveAlert, Cluster, ClusterEvent, Code, Commit, Comparison, Deployment, Deployments, DryRun, LogAnswer, LogLine,
-    LogQuery, Logs, Metrics, Observe, Pod, Point, Revision, Series, Ticket, TicketAnswer, TicketQuery, Tickets,
+    ActiveAlert, Cluster, ClusterEvent, Code, Commit, CommitQuery, Comparison, Deployment, Deployments, Diff, DryRun,
+    FollowUps, LabelAnswer, LabelQuery, LogAnswer, LogLine, LogQuery, Logs, MetricRule, Metrics, Observe, Outcome,
+    Plans, Pod, Point, PullQuery, PullRequest, Revision, RuleAnswer, RuleQuery, RunQuery, Series, Target, TargetAnswer,
+    TargetQuery, Ticket, TicketAnswer, TicketQuery, Tickets, WorkflowRun,
 };
 
 /// How a tool behaves.
@@ -60,6 +62,15 @@ pub struct World {
     /// Absent unless a test says otherwise, as the next.
     pub code: Mood,
     pub tickets: Mood,
+    /// Labels of the open tickets, beside the service.
+    pub ticket_labels: Vec<String>,
+    /// Runs of workflows that failed, newest first.
+    pub failed_runs: Vec<WorkflowRun>,
+    /// What is scraped and does not answer, and rules that cannot be evaluated.
+    pub broken_targets: Vec<Target>,
+    pub broken_rules: Vec<MetricRule>,
+    /// Something may be proposed outside the cluster; otherwise it is only looked at.
+    pub writable: bool,
 }
 
 /// The commit that is deployed at minute -26.
@@ -88,6 +99,7 @@ pub fn line(minute: i64, text: &str) -> LogLine {
         at: at(minute),
         level: Some("error".into()),
         text: text.into(),
+        secrets: Vec::new(),
     }
 }
 
@@ -161,6 +173,11 @@ impl Default for World {
             open_tickets: vec!["Raise the memory limit".into()],
             code: Mood::Absent,
             tickets: Mood::Absent,
+            ticket_labels: Vec::new(),
+            failed_runs: Vec::new(),
+            broken_targets: Vec::new(),
+            broken_rules: Vec::new(),
+            writable: false,
         }
     }
 }
@@ -249,9 +266,16 @@ impl World {
             metrics: tool(self.metrics).map(|tool| tool as Arc<dyn Metrics>),
             logs: tool(self.logs).map(|tool| tool as Arc<dyn Logs>),
             cluster: tool(self.cluster).map(|tool| tool as Arc<dyn Cluster>),
-            chat: None,
             code: tool(self.code).map(|tool| tool as Arc<dyn Code>),
             tickets: tool(self.tickets).map(|tool| tool as Arc<dyn Tickets>),
+            plans: [("github", tool(self.code)), ("jira", tool(self.tickets))]
+                .into_iter()
+                .filter_map(|(system, tool)| {
+                    let planner = Planner(system, tool.filter(|_| self.writable)?);
+                    Some(Arc::new(planner) as Arc<dyn Plans>)
+                })
+                .collect(),
+            ..Observe::default()
         };
         (observe, asked)
     }
@@ -345,6 +369,27 @@ impl Code for Tool {
         })
     }
 
+    fn writable(&self, _: &str) -> bool {
+        self.world.writable
+    }
+
+    async fn commits(&self, query: &CommitQuery) -> Result<Vec<Commit>, ToolError> {
+        panic!("no agent asks for commits of {}", query.repository)
+    }
+
+    async fn diff(&self, repository: &str, _: &str, _: &str) -> Result<Diff, ToolError> {
+        panic!("no agent asks for a diff of {repository}")
+    }
+
+    async fn pull_requests(&self, query: &PullQuery) -> Result<Vec<PullRequest>, ToolError> {
+        panic!("no agent asks for pull requests of {}", query.repository)
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<WorkflowRun>, ToolError> {
+        self.mood(format!("runs of {}", query.repository)).await?;
+        Ok(self.world.failed_runs.clone())
+    }
+
     async fn deliveries(&self, _: &str, _: u64) -> Result<Vec<tools::github::hooks::Delivery>, ToolError> {
         panic!("no agent asks for deliveries")
     }
@@ -359,8 +404,10 @@ impl Tickets for Tool {
             title: title.clone(),
             status: "To Do".into(),
             done: false,
-            labels: vec![query.about.clone()],
+            labels: [vec![query.about.clone()], self.world.ticket_labels.clone()].concat(),
             updated_at: None,
+            text: None,
+            next: Vec::new(),
         };
         let found = match self.mood {
             Mood::Rubbish => Vec::new(),
@@ -375,6 +422,49 @@ impl Tickets for Tool {
 
     async fn ticket(&self, key: &str) -> Result<Ticket, ToolError> {
         panic!("no agent asks for {key}")
+    }
+
+    fn follow_ups(&self) -> Option<FollowUps> {
+        self.world.writable.then(|| FollowUps {
+            project: "OPS".into(),
+            kind: "Task".into(),
+        })
+    }
+}
+
+/// What an action outside the cluster would do.
+struct Planner(&'static str, Arc<Tool>);
+
+#[async_trait]
+impl Plans for Planner {
+    fn system(&self) -> &'static str {
+        self.0
+    }
+
+    async fn state(&self, action: &Action) -> Result<TargetState, ToolError> {
+        self.1.mood(format!("state {action}")).await?;
+        Ok(TargetState {
+            uid: "7".into(),
+            generation: 1,
+            spec_hash: "hash".into(),
+            resource_version: String::new(),
+            replicas: 0,
+            ready: 0,
+            detail: serde_json::Value::Null,
+        })
+    }
+
+    async fn dry_run(&self, action: &Action) -> Result<DryRun, ToolError> {
+        Ok(DryRun {
+            diff: format!("+ {action}\n"),
+            inverse: None,
+            blast_radius: BlastRadius::default(),
+            target: self.state(action).await?,
+        })
+    }
+
+    async fn outcome(&self, action: &Action, _: uuid::Uuid, _: DateTime<Utc>) -> Result<Outcome, ToolError> {
+        panic!("no agent asks what became of {action}")
     }
 }
 
@@ -437,6 +527,22 @@ impl Metrics for Tool {
         self.mood("alerts".to_owned()).await?;
         Ok(Vec::new())
     }
+
+    async fn rules(&self, query: &RuleQuery) -> Result<RuleAnswer, ToolError> {
+        self.mood(format!("rules {:?}", query.name)).await?;
+        Ok(RuleAnswer {
+            rules: self.world.broken_rules.clone(),
+        })
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetAnswer, ToolError> {
+        self.mood(format!("targets {:?}", query.job)).await?;
+        Ok(TargetAnswer {
+            up: 1,
+            down: u32::try_from(self.world.broken_targets.len()).unwrap(),
+            targets: self.world.broken_targets.clone(),
+        })
+    }
 }
 
 fn series(points: Vec<Point>) -> Series {
@@ -478,6 +584,10 @@ impl Logs for Tool {
             cut: lines.len() > limit,
             lines: lines.into_iter().take(limit).collect(),
         })
+    }
+
+    async fn labels(&self, query: &LabelQuery) -> Result<LabelAnswer, ToolError> {
+        panic!("no agent asks for the label {:?}", query.name)
     }
 }
 
@@ -538,6 +648,7 @@ impl Cluster for Tool {
                 target: target.clone(),
                 replicas: self.world.replicas,
             }),
+            other => panic!("{other} is nothing that a cluster does"),
         };
         Ok(DryRun {
             diff: "-a\n+b\n".into(),

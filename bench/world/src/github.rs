@@ -1,10 +1,13 @@
-//! GitHub, as far as Aegis asks it: commits, comparisons, deployments, and webhooks that are really sent, signed, and whose deliveries are
+//! GitHub, as far as Aegis asks it: commits, comparisons, deployments, pull requests, issues and comments, workflow runs, and webhooks that are really sent, signed, and whose deliveries are
 //! kept, listed by pages and sent again.
 //!
 //! It stands below `/github`, as the API of an Enterprise Server stands below `/api/v3`. Like the real one it never sends again by
 //! itself, and writes a payload anew when it is asked for a delivery: the same JSON, in other bytes.
 
+mod issues;
 mod routes;
+mod runs;
+mod security;
 mod send;
 
 use std::collections::BTreeMap;
@@ -16,17 +19,29 @@ use uuid::Uuid;
 
 use crate::World;
 
-pub(crate) use routes::router;
+pub use issues::{Comment, Issue, Pull};
+pub use runs::{Job, Run};
+
+/// Everything below `/github`.
+pub(crate) fn router() -> axum::Router<World> {
+    routes::router().merge(security::router())
+}
 
 /// Everything that it knows.
 pub struct Forge {
     /// By `owner/name`.
     pub repositories: BTreeMap<String, Repository>,
     pub hooks: Vec<Hook>,
+    /// Alerts of scanners by `owner/name/kind` (`dependabot`), oldest first, as GitHub writes them.
+    pub alerts: BTreeMap<String, Vec<Value>>,
+    /// What a comparison shows of a file, by its name.
+    pub patches: BTreeMap<String, String>,
     /// Most entries of a page, whatever is asked for.
     pub page: usize,
     /// Questions that are still answered, and when there are new ones; without end where it is `None`.
     pub budget: Option<(u32, DateTime<Utc>)>,
+    /// Tokens that may look and not write.
+    pub readers: Vec<String>,
     last_id: u64,
 }
 
@@ -35,8 +50,11 @@ impl Default for Forge {
         Forge {
             repositories: BTreeMap::new(),
             hooks: Vec::new(),
+            alerts: BTreeMap::new(),
+            patches: BTreeMap::new(),
             page: 100,
             budget: None,
+            readers: Vec::new(),
             last_id: 1_000,
         }
     }
@@ -48,6 +66,13 @@ pub struct Repository {
     /// Oldest first.
     pub commits: Vec<Commit>,
     pub deployments: Vec<Deployment>,
+    /// Oldest first; pull requests are none of these.
+    pub issues: Vec<Issue>,
+    pub pulls: Vec<Pull>,
+    /// Oldest first.
+    pub runs: Vec<Run>,
+    pub archived: bool,
+    pub issues_off: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -111,7 +136,7 @@ impl Forge {
         };
         let repository = Repository {
             commits: messages.iter().enumerate().map(commit).collect(),
-            deployments: Vec::new(),
+            ..Repository::default()
         };
         self.repositories.insert(name.to_owned(), repository);
         self.repositories.entry(name.to_owned()).or_default()

@@ -1,11 +1,16 @@
-//! A Jira: tickets in memory, searched by the part of JQL that Aegis writes, and got by key. Cloud (version 3, Basic) and Data Center
-//! (version 2, Bearer) answer in the same way here; what is searched is below `/jira`.
+//! A Jira: tickets in memory, searched by the part of JQL that Aegis writes, got by key, written, commented on and moved on. Cloud
+//! (version 3, Basic, documents) and Data Center (version 2, Bearer, plain text) stand side by side below `/jira`.
+//!
+//! As in Jira Cloud the search may lag behind ([`Board::lagging`]): a ticket is read by its key at once and found later.
 
 mod jql;
+mod write;
+
+use std::collections::BTreeSet;
 
 use axum::extract::{Path, Query, State};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -19,6 +24,13 @@ use crate::World;
 #[derive(Default)]
 pub struct Board {
     pub tickets: Vec<Ticket>,
+    /// Oldest first.
+    pub comments: Vec<Comment>,
+    /// What is written from now on is not found by the search.
+    pub lagging: bool,
+    /// Seconds that whoever asks is told to wait, instead of an answer.
+    pub busy_s: Option<u32>,
+    unindexed: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -26,6 +38,7 @@ pub struct Ticket {
     /// `PROJECT-NUMBER`.
     pub key: String,
     pub summary: String,
+    /// Plain text.
     pub description: String,
     pub labels: Vec<String>,
     pub status: String,
@@ -33,9 +46,33 @@ pub struct Ticket {
     pub updated: DateTime<Utc>,
 }
 
+#[derive(Clone, Debug)]
+pub struct Comment {
+    pub id: u64,
+    /// Key of the ticket.
+    pub ticket: String,
+    /// Plain text.
+    pub body: String,
+    pub created: DateTime<Utc>,
+}
+
 impl Ticket {
     pub fn project(&self) -> &str {
         self.key.split_once('-').map_or("", |(project, _)| project)
+    }
+
+    fn number(&self) -> u64 {
+        self.key
+            .rsplit_once('-')
+            .and_then(|(_, number)| number.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+impl Board {
+    /// The search has caught up.
+    pub fn index(&mut self) {
+        self.unindexed.clear();
     }
 }
 
@@ -44,25 +81,43 @@ pub(crate) fn router() -> Router<World> {
         .route("/jira/rest/api/3/search/jql", get(search))
         .route("/jira/rest/api/2/search", get(search))
         .route("/jira/rest/api/{version}/issue/{key}", get(issue))
+        .merge(write::router())
 }
 
 fn told(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({"errorMessages": [message], "errors": {}}))).into_response()
 }
 
-/// Basic or Bearer, whoever it is.
-fn known(headers: &HeaderMap) -> bool {
-    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| value.starts_with("Basic ") || value.starts_with("Bearer "))
+fn time(at: DateTime<Utc>) -> String {
+    // An offset without a colon.
+    at.format("%Y-%m-%dT%H:%M:%S%.3f%z").to_string()
 }
 
-/// As Jira writes a time: an offset without a colon.
-fn shown(ticket: &Ticket) -> Value {
+/// Why somebody is not answered: without Basic or Bearer, or for a while.
+fn turned_away(world: &World, headers: &HeaderMap) -> Option<Response> {
+    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let known = value.is_some_and(|value| value.starts_with("Basic ") || value.starts_with("Bearer "));
+    if !known {
+        return Some(told(StatusCode::UNAUTHORIZED, "You are not authenticated."));
+    }
+    let seconds = world.state().jira.busy_s?;
+    let mut response = told(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded.");
+    response.headers_mut().insert("retry-after", HeaderValue::from(seconds));
+    Some(response)
+}
+
+/// `version`: 3 gives documents, 2 plain text. `fields`: those that are told.
+fn shown(ticket: &Ticket, version: &str, fields: &str) -> Value {
     let category = if ticket.done { "done" } else { "indeterminate" };
-    json!({"id": "10000", "key": ticket.key, "fields": {
-        "summary": ticket.summary, "labels": ticket.labels, "updated": ticket.updated.format("%Y-%m-%dT%H:%M:%S%.3f%z").to_string(),
-        "status": {"name": ticket.status, "statusCategory": {"key": category}},
-    }})
+    let mut all = json!({
+        "summary": ticket.summary, "labels": ticket.labels, "updated": time(ticket.updated),
+        "description": write::text_of(&ticket.description, version),
+        "status": {"id": write::status_id(&ticket.status), "name": ticket.status, "statusCategory": {"key": category}},
+    });
+    if let Some(all) = all.as_object_mut() {
+        all.retain(|name, _| fields.split(',').any(|field| field == name));
+    }
+    json!({"id": (10_000 + ticket.number()).to_string(), "key": ticket.key, "fields": all})
 }
 
 #[derive(Deserialize)]
@@ -70,6 +125,14 @@ struct Asked {
     jql: String,
     #[serde(rename = "maxResults", default = "fifty")]
     most: usize,
+    #[serde(default)]
+    fields: String,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    #[serde(default)]
+    fields: String,
 }
 
 fn fifty() -> usize {
@@ -77,17 +140,26 @@ fn fifty() -> usize {
 }
 
 async fn search(State(world): State<World>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
-    if !known(&headers) {
-        return told(StatusCode::UNAUTHORIZED, "You are not authenticated.");
+    if let Some(no) = turned_away(&world, &headers) {
+        return no;
     }
     let query = match jql::parse(&asked.jql) {
         Ok(query) => query,
         Err(fault) => return told(StatusCode::BAD_REQUEST, &format!("Error in the JQL Query: {fault}")),
     };
     let state = world.state();
-    let mut found: Vec<&Ticket> = state.jira.tickets.iter().filter(|ticket| query.holds(ticket)).collect();
-    found.sort_by_key(|ticket| std::cmp::Reverse(ticket.updated));
-    let mut answer = json!({"issues": found.iter().take(asked.most).map(|one| shown(one)).collect::<Vec<_>>()});
+    let board = &state.jira;
+    let listed = board
+        .tickets
+        .iter()
+        .filter(|ticket| !board.unindexed.contains(&ticket.key));
+    let mut found: Vec<&Ticket> = listed.filter(|ticket| query.holds(ticket)).collect();
+    match asked.jql.to_lowercase().contains("order by created") {
+        true => found.sort_by_key(|ticket| std::cmp::Reverse(ticket.number())),
+        false => found.sort_by_key(|ticket| std::cmp::Reverse(ticket.updated)),
+    }
+    let mut answer =
+        json!({"issues": found.iter().take(asked.most).map(|one| shown(one, "3", &asked.fields)).collect::<Vec<_>>()});
     match found.len() > asked.most {
         true => answer["nextPageToken"] = json!("next"),
         false => answer["isLast"] = json!(true),
@@ -95,16 +167,18 @@ async fn search(State(world): State<World>, Query(asked): Query<Asked>, headers:
     Json(answer).into_response()
 }
 
-async fn issue(State(world): State<World>, Path((_, key)): Path<(String, String)>, headers: HeaderMap) -> Response {
-    if !known(&headers) {
-        return told(StatusCode::UNAUTHORIZED, "You are not authenticated.");
+async fn issue(
+    State(world): State<World>,
+    Path((version, key)): Path<(String, String)>,
+    Query(asked): Query<Fields>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(no) = turned_away(&world, &headers) {
+        return no;
     }
     let state = world.state();
     match state.jira.tickets.iter().find(|ticket| ticket.key == key) {
-        Some(ticket) => Json(shown(ticket)).into_response(),
-        None => told(
-            StatusCode::NOT_FOUND,
-            "Issue does not exist or you do not have permission to see it.",
-        ),
+        Some(ticket) => Json(shown(ticket, &version, &asked.fields)).into_response(),
+        None => write::no_issue(),
     }
 }

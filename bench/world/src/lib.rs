@@ -3,11 +3,11 @@
 //! ```text
 //!  /apis/apps/v1, /api/v1   a Kubernetes API server with the controllers that replace pods; lists and watches
 //!  /metrics                 what those pods use and serve, for a real Prometheus to scrape
-//!  /loki/api/v1             a Loki: push, query_range
+//!  /loki/api/v1             a Loki: push, query_range, labels
 //!  /prometheus/api/v1       a twin of Prometheus for stored series: selectors alone, no functions
 //!  /api/chat.*              Slack's Web API, and /api/conversations.history and .replies
-//!  /github                  GitHub's REST API: compare, deployments, webhooks and their deliveries
-//!  /jira                    a Jira: search, issue
+//!  /github                  GitHub's REST API: commits, deployments, issues, pull requests, runs, webhooks and their deliveries
+//!  /jira                    a Jira: search, issues, comments, transitions
 //!  /_world                  faults, what was asked, what was said, a new scenario
 //! ```
 //!

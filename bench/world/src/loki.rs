@@ -1,4 +1,4 @@
-//! A Loki: lines in memory, `push` and `query_range`, and of LogQL the selectors, line filters and label filters.
+//! A Loki: lines in memory, `push`, `query_range` and labels, and of LogQL the selectors, line filters and label filters.
 
 pub mod query;
 
@@ -35,6 +35,8 @@ pub(crate) fn router() -> Router<World> {
     Router::new()
         .route("/loki/api/v1/push", post(push))
         .route("/loki/api/v1/query_range", get(query_range))
+        .route("/loki/api/v1/labels", get(labels))
+        .route("/loki/api/v1/label/{name}/values", get(values))
 }
 
 #[derive(Deserialize)]
@@ -72,6 +74,41 @@ async fn push(State(world): State<World>, Json(push): Json<Push>) -> Response {
     }
     world.state().loki.lines.extend(lines);
     StatusCode::NO_CONTENT.into_response()
+}
+
+#[derive(Deserialize)]
+struct Span {
+    start: i64,
+    end: i64,
+}
+
+impl Span {
+    fn labels<'a>(&self, lines: &'a [Line]) -> impl Iterator<Item = (&'a String, &'a String)> {
+        let (start, end) = (self.start, self.end);
+        let within = lines.iter().filter(move |line| (start..end).contains(&line.at_ns));
+        within.flat_map(|line| &line.labels)
+    }
+}
+
+async fn labels(State(world): State<World>, Parameters(span): Parameters<Span>) -> Response {
+    let state = world.state();
+    let names: std::collections::BTreeSet<&String> = span.labels(&state.loki.lines).map(|(name, _)| name).collect();
+    Json(json!({"status": "success", "data": names})).into_response()
+}
+
+/// Without `data` where there are none.
+async fn values(
+    State(world): State<World>,
+    axum::extract::Path(label): axum::extract::Path<String>,
+    Parameters(span): Parameters<Span>,
+) -> Response {
+    let state = world.state();
+    let found = span.labels(&state.loki.lines).filter(|(name, _)| **name == label);
+    let values: std::collections::BTreeSet<&String> = found.map(|(_, value)| value).collect();
+    match values.is_empty() {
+        true => Json(json!({"status": "success"})).into_response(),
+        false => Json(json!({"status": "success", "data": values})).into_response(),
+    }
 }
 
 #[derive(Deserialize)]

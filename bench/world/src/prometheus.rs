@@ -23,6 +23,10 @@ pub struct Store {
     pub series: Vec<Stored>,
     /// Alerts as `/api/v1/alerts` gives them.
     pub alerts: Vec<Value>,
+    /// Groups as `/api/v1/rules` gives them.
+    pub groups: Vec<Value>,
+    /// Targets as `/api/v1/targets` gives the active ones.
+    pub targets: Vec<Value>,
 }
 
 /// A series; the label `__name__` is its name.
@@ -43,6 +47,17 @@ pub(crate) fn router() -> Router<World> {
         .route("/prometheus/api/v1/query", get(query))
         .route("/prometheus/api/v1/query_range", get(query_range))
         .route("/prometheus/api/v1/alerts", get(alerts))
+        .route("/prometheus/api/v1/rules", get(rules))
+        .route("/prometheus/api/v1/targets", get(targets))
+}
+
+/// All of them: an old one knows no selection by name.
+async fn rules(State(world): State<World>) -> Response {
+    success(json!({"groups": world.state().prometheus.groups}))
+}
+
+async fn targets(State(world): State<World>) -> Response {
+    success(json!({"activeTargets": world.state().prometheus.targets, "droppedTargets": [], "droppedTargetCounts": {}}))
 }
 
 #[derive(Deserialize)]

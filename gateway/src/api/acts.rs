@@ -9,14 +9,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router, middleware};
-use model::IncidentId;
 use model::investigation::RunVerb;
+use model::{Action, IncidentId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::guard;
-use crate::orders::{OrderError, Orders};
+use crate::orders::{OrderError, Orders, Suggestion};
 use crate::problem::Problem;
 use crate::roles::{Caller, Role};
 
@@ -40,6 +40,18 @@ pub struct RunBody {
     /// `pause`, `resume`, `cancel` or `rerun`.
     #[schemars(with = "String", extend("enum" = ["pause", "resume", "cancel", "rerun"]))]
     pub verb: RunVerb,
+}
+
+/// Body of `propose`.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProposeBody {
+    pub action: Action,
+    /// Why, for whoever is to grant it.
+    pub reason: String,
+    /// The same key with the same action is the same proposal: for whoever sends it again because no answer came.
+    #[schemars(with = "Option<String>", extend("format" = "uuid"))]
+    pub key: Option<Uuid>,
 }
 
 /// Body of `approve`.
@@ -70,6 +82,7 @@ pub fn routes(orders: Desk) -> Router {
         .route("/incidents/{id}/acknowledge", post(acknowledge))
         .route("/incidents/{id}/resolve", post(resolve))
         .route("/incidents/{id}/run", post(run))
+        .route("/incidents/{id}/propose", post(propose))
         .route_layer(needs(Role::Responder));
     let approver = Router::new()
         .route("/remediations/{id}/approve", post(approve))
@@ -108,6 +121,23 @@ async fn run(
     let id = incident(&id)?;
     let body = read(body)?;
     ordered(orders.run(id, body.verb, &caller.by()).await)
+}
+
+async fn propose(
+    State(orders): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    body: Result<Json<ProposeBody>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let id = incident(&id)?;
+    let ProposeBody { action, reason, key } = read(body)?;
+    words("reason", &reason)?;
+    let key = key.unwrap_or_else(Uuid::now_v7);
+    let proposed = orders
+        .propose(id, Suggestion { action, reason, key }, &caller.by())
+        .await;
+    let proposed = proposed.map_err(problem)?;
+    Ok((StatusCode::ACCEPTED, Json(proposed)).into_response())
 }
 
 async fn approve(
@@ -173,18 +203,20 @@ fn incident(id: &str) -> Result<IncidentId, Problem> {
 }
 
 pub(super) fn ordered(result: Result<(), OrderError>) -> Result<Response, Problem> {
-    let problem = match result {
-        Ok(()) => {
-            let body = Json(serde_json::json!({ "status": "accepted" }));
-            return Ok((StatusCode::ACCEPTED, body).into_response());
-        }
-        Err(OrderError::NotFound(what)) => Problem::new(StatusCode::NOT_FOUND, format!("there is no {what}")),
-        Err(OrderError::Conflict(why)) => Problem::new(StatusCode::CONFLICT, why),
-        Err(OrderError::Forbidden(why)) => Problem::new(StatusCode::FORBIDDEN, why),
-        Err(OrderError::Unavailable(cause)) => {
+    result.map_err(problem)?;
+    let body = Json(serde_json::json!({ "status": "accepted" }));
+    Ok((StatusCode::ACCEPTED, body).into_response())
+}
+
+fn problem(error: OrderError) -> Problem {
+    match error {
+        OrderError::NotFound(what) => Problem::new(StatusCode::NOT_FOUND, format!("there is no {what}")),
+        OrderError::Conflict(why) => Problem::new(StatusCode::CONFLICT, why),
+        OrderError::Forbidden(why) => Problem::new(StatusCode::FORBIDDEN, why),
+        OrderError::Invalid { field, why } => Problem::bad(field, why),
+        OrderError::Unavailable(cause) => {
             tracing::warn!(cause, "an order was not taken");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "it was not taken, try again")
         }
-    };
-    Err(problem)
+    }
 }

@@ -73,6 +73,50 @@ pub fn response(query: &str) -> Result<(ResponseFilter, Page), Problem> {
     Ok((filter, paging.page()))
 }
 
+/// Most past incidents that are compared for one answer.
+const MAX_SIMILAR: u32 = 50;
+const DEFAULT_SIMILAR: u32 = 5;
+/// Most bytes of a text that is looked for.
+const MAX_TEXT: usize = 4_000;
+
+/// The query string of an incident's similar ones: `limit`.
+pub fn similar(query: &str) -> Result<u32, Problem> {
+    match wanted(query, &["limit"])? {
+        (None, limit) => Ok(limit),
+        (Some(_), _) => Err(Problem::bad("text", "the incident itself is compared")),
+    }
+}
+
+/// The query string of a search: `text` and `limit`.
+pub fn similar_to(query: &str) -> Result<(String, u32), Problem> {
+    let (text, limit) = wanted(query, &["text", "limit"])?;
+    let text = text.filter(|text| !text.trim().is_empty());
+    let text = text.ok_or_else(|| Problem::bad("text", "write the text that is looked for"))?;
+    if text.len() > MAX_TEXT {
+        return Err(Problem::bad("text", format!("it is longer than {MAX_TEXT} bytes")));
+    }
+    Ok((text, limit))
+}
+
+fn wanted(query: &str, known: &[&str]) -> Result<(Option<String>, u32), Problem> {
+    let (mut text, mut limit) = (None, None);
+    for (name, value) in pairs(query)? {
+        let field = name.as_str();
+        if !known.contains(&field) {
+            let detail = format!("unknown parameter {field:?}: known are {}", known.join(", "));
+            return Err(Problem::bad(field, detail));
+        }
+        let repeated = match field {
+            "limit" => limit.replace(number(field, &value, 1, MAX_SIMILAR)?).is_some(),
+            _ => text.replace(value).is_some(),
+        };
+        if repeated {
+            return Err(Problem::bad(field, format!("{field} is given twice")));
+        }
+    }
+    Ok((text, limit.unwrap_or(DEFAULT_SIMILAR)))
+}
+
 /// The parameters `limit` and `offset`.
 #[derive(Default)]
 struct Paging {

@@ -1,6 +1,6 @@
 use model::{Severity, Status};
 
-use super::query::parse;
+use super::query::{parse, similar, similar_to};
 use crate::reads::{IncidentFilter, Page};
 
 #[test]
@@ -10,6 +10,7 @@ fn understood() {
             status,
             severity,
             service: service.map(str::to_owned),
+            ..IncidentFilter::default()
         };
         assert_eq!(parse(query), Ok((filter, Page { limit, offset })), "{query}");
     };
@@ -31,6 +32,32 @@ fn understood() {
         1,
         0,
     );
+}
+
+#[test]
+fn texts_that_are_looked_for() {
+    assert_eq!(similar_to("text=disk%20full"), Ok(("disk full".to_owned(), 5)));
+    assert_eq!(similar_to("limit=50&text=x"), Ok(("x".to_owned(), 50)));
+    assert_eq!(similar(""), Ok(5));
+    assert_eq!(similar("limit=1"), Ok(1));
+    let long = format!("text={}", "x".repeat(4_001));
+    for (query, field) in [
+        ("", "text"),
+        ("text=%20", "text"),
+        ("text=a&text=b", "text"),
+        (long.as_str(), "text"),
+        ("text=a&limit=51", "limit"),
+        ("text=a&limit=0", "limit"),
+        ("words=a", "words"),
+    ] {
+        let problem = similar_to(query).unwrap_err();
+        assert_eq!(
+            (problem.field.as_deref(), problem.status.as_u16()),
+            (Some(field), 400),
+            "{problem:?}"
+        );
+    }
+    assert_eq!(similar("text=a").unwrap_err().field.as_deref(), Some("text"));
 }
 
 #[test]

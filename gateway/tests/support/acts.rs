@@ -6,11 +6,11 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use gateway::{
-    LetterPlace, LetterView, Letters, OrderError, Orders, Page, ReadError, RemediationView, ResponseFilter,
-    ResponseReads, StepView,
+    ComplianceReads, ControlView, LetterPlace, LetterView, Letters, OrderError, Orders, Page, Proposed, ReadError,
+    RemediationView, ResponseFilter, ResponseReads, StepView, Suggestion,
 };
-use model::IncidentId;
 use model::investigation::RunVerb;
+use model::{ComplianceRecord, IncidentId};
 use uuid::Uuid;
 
 pub struct Nothing;
@@ -35,6 +35,21 @@ impl ResponseReads for Nothing {
 
     async fn letters(&self, _: Option<&str>, _: Page) -> Result<Vec<LetterView>, ReadError> {
         Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl ComplianceReads for Nothing {
+    async fn controls(&self) -> Result<Vec<ControlView>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    async fn records(&self, _: &str) -> Result<Option<Vec<ComplianceRecord>>, ReadError> {
+        Ok(None)
+    }
+
+    async fn evidence(&self, control: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok((control == "SOC2:CC8.1").then(|| b"{}\n".to_vec()))
     }
 }
 
@@ -64,6 +79,23 @@ impl Orders for Notebook {
 
     async fn run(&self, _: IncidentId, verb: RunVerb, by: &str) -> Result<(), OrderError> {
         self.note(format!("{by} says {verb:?}"))
+    }
+
+    async fn propose(&self, incident: IncidentId, what: Suggestion, by: &str) -> Result<Proposed, OrderError> {
+        if incident.0.as_u128() == 404 {
+            return Err(OrderError::NotFound(format!("incident {incident}")));
+        }
+        if what.action.workload().is_none() {
+            let why = "github is not configured".to_owned();
+            return Err(OrderError::Invalid { field: "action", why });
+        }
+        self.note(format!("{by} proposes: {}: {}", what.action, what.reason))?;
+        Ok(Proposed {
+            id: what.key,
+            plan_hash: what.action.plan_hash(),
+            dry_run: "-a\n+b\n".into(),
+            expires_at: chrono::DateTime::UNIX_EPOCH,
+        })
     }
 
     async fn approve(&self, remediation: Uuid, plan_hash: &str, by: &str) -> Result<(), OrderError> {

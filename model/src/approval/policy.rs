@@ -16,14 +16,15 @@ pub enum Effect {
     Forbid,
 }
 
-/// How much a rule allows, per namespace.
+/// How much a rule allows, per namespace, repository or project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// Executions within `per_seconds`.
     pub executions: u32,
     pub per_seconds: u32,
-    /// Most pods that one execution may touch.
+    /// Most pods that one execution may touch. May be left out where no action of the rule touches pods.
+    #[serde(default)]
     pub pods: u32,
 }
 
@@ -47,9 +48,11 @@ pub struct Rule {
     pub effect: Effect,
     #[serde(default)]
     pub actions: Vec<ActionKind>,
+    /// Namespaces; for actions on GitHub repositories (`owner/name`), for actions on Jira keys of projects.
     #[serde(default)]
     pub namespaces: Vec<String>,
-    /// Names of workloads.
+    /// Names of workloads; for actions on GitHub the number of the issue, pull request or run, for actions on Jira the ticket's key.
+    /// Nothing has a name where something new is written.
     #[serde(default)]
     pub workloads: Vec<String>,
     #[serde(default)]
@@ -120,7 +123,10 @@ impl Policy {
                 }
                 match rule.budget {
                     None => fault("budget", "a rule that allows needs a budget".to_owned()),
-                    Some(budget) if budget.executions == 0 || budget.per_seconds == 0 || budget.pods == 0 => {
+                    Some(budget) if budget.executions == 0 || budget.per_seconds == 0 => {
+                        fault("budget", "every number of a budget must be above 0".to_owned());
+                    }
+                    Some(budget) if budget.pods == 0 && rule.actions.iter().any(|kind| kind.on_workloads()) => {
                         fault("budget", "every number of a budget must be above 0".to_owned());
                     }
                     Some(_) => {}
@@ -154,12 +160,14 @@ impl Policy {
         hex(&Sha256::digest(serde_json::to_vec(&self.rules).unwrap_or_default()))
     }
 
-    /// The strictest rule that matches decides. A budget that is used up turns "allow" into "ask".
+    /// The strictest rule that matches decides. A budget that is used up turns "allow" into "ask", and so does a proposer that is no
+    /// agent: a rule allows what our own agents propose on cited evidence, not what anybody says over an API.
     pub fn decide(&self, proposal: &Proposal, usage: &Usage, now: DateTime<Utc>) -> Decision {
+        let place = proposal.action.place();
         let case = Example {
             action: proposal.action.kind(),
-            namespace: proposal.action.target().namespace.clone(),
-            workload: proposal.action.target().name.clone(),
+            namespace: place.scope,
+            workload: place.name,
             environment: proposal.environment.clone(),
         };
         let matching: Vec<&Rule> = self.rules.iter().filter(|rule| rule.matches(&case)).collect();
@@ -181,6 +189,16 @@ impl Policy {
                     };
                 }
                 Some(budget) => match budget.refuses(&rule.name, proposal, usage, now) {
+                    None if !proposal.by_agent() => {
+                        return Decision {
+                            effect: Effect::Ask,
+                            rule: Some(rule.name.clone()),
+                            why: format!(
+                                "rule {} allows it to agents, and {} is none",
+                                rule.name, proposal.proposed_by
+                            ),
+                        };
+                    }
                     None => {
                         return Decision {
                             effect: Effect::Allow,

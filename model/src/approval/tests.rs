@@ -83,7 +83,7 @@ fn everything_else_is_not() {
     );
     check(
         |case| {
-            let mut target = case.0.action.target().clone();
+            let mut target = case.0.action.workload().unwrap().clone();
             target.name = "database".into();
             case.0.action = Action::Restart { target };
         },
@@ -95,6 +95,14 @@ fn everything_else_is_not() {
         |case| case.0.proposed_by = "human:ada".into(),
         |no| matches!(no, NotApproved::OwnProposal { .. }),
     );
+    let rule = |case: &mut Case| {
+        case.0.proposed_by = "human:eve".into();
+        case.1.by = Approver::Rule {
+            name: "restarts".into(),
+            policy: String::new(),
+        };
+    };
+    check(rule, |no| matches!(no, NotApproved::RuleForAgents { .. }));
     check(
         |case| case.2.uid = "uid-2".into(),
         |no| matches!(no, NotApproved::TargetChanged { .. }),
@@ -239,7 +247,7 @@ fn only_what_was_granted_is_taken_back() {
         approve_rollback(plan, &granted(), observed, stopped).is_err()
     };
     assert!(refused(&plan, &state(), false), "it has no inverse");
-    let target = plan.action.target().clone();
+    let target = plan.action.workload().unwrap().clone();
     plan.inverse = Some(Action::Rollback {
         target: target.clone(),
         to_revision: Some(3),
@@ -266,4 +274,22 @@ fn only_what_was_granted_is_taken_back() {
         },
     });
     assert!(refused(&elsewhere, &state(), false));
+}
+
+#[test]
+fn a_rule_allows_agents_alone_and_forbids_everybody() {
+    let check = |effect: Effect, proposed_by: &str, expected: Effect| {
+        let policy = Policy::new(vec![rule("a", effect)]).unwrap();
+        let proposal = Proposal {
+            proposed_by: proposed_by.into(),
+            ..proposal()
+        };
+        let decision = policy.decide(&proposal, &Usage::default(), at(0));
+        assert_eq!(decision.effect, expected, "{}", decision.why);
+    };
+    check(Effect::Allow, "agent:fixer", Effect::Allow);
+    for stranger in ["human:ada", "human:agent:fixer", "", "agent"] {
+        check(Effect::Allow, stranger, Effect::Ask);
+        check(Effect::Forbid, stranger, Effect::Forbid);
+    }
 }

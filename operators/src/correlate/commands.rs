@@ -23,6 +23,7 @@ impl Correlate {
         let cause = Cause {
             at,
             observed_at: at,
+            origin: None,
             watermark: cx.watermark(),
         };
         let spoken = self.graph.spoken.entry(id).or_default();
@@ -62,6 +63,7 @@ impl Correlate {
         let cause = Cause {
             at: row.effective_at,
             observed_at: row.observed_at,
+            origin: super::origin_of(row),
             watermark: cx.watermark(),
         };
         let by = format!("sender:{}", row.source);

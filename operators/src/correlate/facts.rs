@@ -1,7 +1,7 @@
 //! Facts on their way out: each raises the incident's revision by one and carries the incident as it stands after it.
 
 use bytes::Bytes;
-use model::{EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Notification, Status, ids, topics};
+use model::{EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Notification, Origin, Status, ids, topics};
 use stream::Context;
 use stream::log::NewRecord;
 use stream::operator::JsonRows;
@@ -19,6 +19,8 @@ pub struct Cause {
     /// Event time.
     pub at: i64,
     pub observed_at: i64,
+    /// Where its bytes stand on `events.raw`.
+    pub origin: Option<Origin>,
     pub watermark: Instant,
 }
 
@@ -130,6 +132,7 @@ fn send(incident: Incident, fact: Fact, cause: Cause, cx: &mut Cx<'_>) {
         fact,
         at: time(cause.at),
         observed_at: time(cause.observed_at),
+        origin: cause.origin,
     };
     cx.emit(domain.as_bytes(), &json(&fact));
     cx.accounting().produce("fact");

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use model::evidence::Finding;
 use model::investigation::{Agent, Evidence, Triage, Unknown};
 use model::remediation::Standing;
-use model::{EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Severity, Status, Suspect};
+use model::{EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Severity, Status, Suspect, Weakness};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -117,6 +117,21 @@ impl Case {
                 self.suspects.sort_by_key(|one| (one.before_ms, one.signal));
             }
             _ => {}
+        }
+    }
+
+    /// Who looks into it, side by side. Security is audited where a scanner told of a weakness or a change is suspected; whether what runs is
+    /// what was written down is asked where a change is.
+    pub fn investigators(&self) -> &'static [Agent] {
+        use Agent::{ComplianceChecker, LogAnalyst, MetricCorrelator, SecurityAuditor};
+        let weakness = self
+            .members
+            .values()
+            .any(|member| Weakness::of(&member.dedup_key).is_some());
+        match (self.suspects.is_empty(), weakness) {
+            (false, _) => &[LogAnalyst, MetricCorrelator, SecurityAuditor, ComplianceChecker],
+            (true, true) => &[LogAnalyst, MetricCorrelator, SecurityAuditor],
+            (true, false) => &[LogAnalyst, MetricCorrelator],
         }
     }
 

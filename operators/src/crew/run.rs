@@ -211,8 +211,13 @@ impl Crew {
                     };
                     told::command(case, &by, at, &format!("postmortem/{}", result.id), order, cx);
                 }
+                // What is to be done afterwards: the run does not wait for its outcome.
+                let proposal = result.output.proposal.as_ref();
+                if let Some(proposal) = proposal.filter(|proposal| proposal.incident_id == case.incident.id) {
+                    told::propose(&self.signer, proposal, at, cx);
+                }
             }
-            Agent::LogAnalyst | Agent::MetricCorrelator => {}
+            Agent::LogAnalyst | Agent::MetricCorrelator | Agent::SecurityAuditor | Agent::ComplianceChecker => {}
         }
         self.go_on(case, at, cx);
     }
@@ -220,6 +225,7 @@ impl Crew {
     /// The next phase, when nothing of the current one is outstanding.
     pub(super) fn go_on(&mut self, case: &mut Case, at: DateTime<Utc>, cx: &mut Cx<'_>) {
         let over = case.over();
+        let investigators = case.investigators();
         let Some(run) = case.run.as_mut() else { return };
         if run.paused || !run.outstanding.is_empty() {
             return;
@@ -230,7 +236,7 @@ impl Crew {
             .is_some_and(|triage| triage.action == TriageAction::Watch);
         let (next, agents): (Phase, &[Agent]) = match run.phase {
             Phase::Triage if watch => (Phase::Done, &[]),
-            Phase::Triage => (Phase::Investigate, &[Agent::LogAnalyst, Agent::MetricCorrelator]),
+            Phase::Triage => (Phase::Investigate, investigators),
             Phase::Investigate => (Phase::Fix, &[Agent::Fixer]),
             Phase::Fix if run.proposal.is_some() => (Phase::Remedy, &[]),
             Phase::Fix | Phase::Await if over => (Phase::Report, &[Agent::PostmortemWriter]),

@@ -21,7 +21,7 @@ pub use model::remediation::{Health, RemediationEvent, RemediationFact, Remediat
 pub use model::signing::{Message, Signer};
 pub use model::{
     Action, ActionKind, CanonicalKey, EpisodeId, Fact, Incident, IncidentEvent, IncidentId, Member, Notification,
-    Severity, SignalId, Status, topics,
+    Severity, SignalId, Status, Suspect, topics,
 };
 pub use operators::crew::{Crew, CrewSettings};
 pub use operators::gate::{Gate, GateSettings, Place};
@@ -289,7 +289,25 @@ pub fn opened(name: &str, severity: Severity, seconds: i64) -> IncidentEvent {
         fact: Fact::Opened { member },
         at: at(seconds),
         observed_at: at(seconds + 1),
+        origin: None,
     }
+}
+
+/// The same incident, with a change of its service before it.
+pub fn suspected(name: &str, seconds: i64) -> IncidentEvent {
+    let mut event = opened(name, Severity::Critical, seconds);
+    event.incident.revision += 1;
+    event.fact = Fact::SuspectFound {
+        suspect: Suspect {
+            signal: SignalId::default(),
+            source: "github".into(),
+            title: "Deployment of main (0123456) to prod: success".into(),
+            service: "api-server".into(),
+            at: at(seconds - 60),
+            before_ms: 60_000,
+        },
+    };
+    event
 }
 
 /// The same incident, over.

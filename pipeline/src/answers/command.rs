@@ -1,8 +1,9 @@
 //! The command `/aegis` on Slack: looks into the tables, and the orders that the API gives, each request good for one.
 //!
-//! `similar` compares by service and title, which is all that the tables hold: it says so, and claims no likeness of cause.
+//! `similar` compares by meaning, names what both incidents have, and what fixed the other. While the vectors cannot be asked it compares by
+//! service and title, and says so.
 
-use gateway::{OrderError, Orders as _};
+use gateway::{OrderError, Orders as _, SimilarAnswer};
 use model::{Fact, IncidentId, Status};
 use sinks::notify::escaped;
 use sinks::sql::{IncidentDetail, IncidentFilter, IncidentRow, RemediationRow, ResponseFilter, StoreError};
@@ -10,6 +11,7 @@ use sources::webhook::slack::{Command, Wish};
 use uuid::Uuid;
 
 use super::SlackAnswers;
+use crate::cli::similar::fixed_by;
 
 /// What the table of used buttons calls a command.
 const RECEIVER: &str = "slack-command";
@@ -31,7 +33,7 @@ const HELP: &str = "\
 `/aegis status` – how many incidents are open, and what waits for an answer
 `/aegis incidents [open | all]` – the newest ones
 `/aegis why INCIDENT` – its alerts and why they belong together, suspects, and what was proposed
-`/aegis similar INCIDENT` – earlier incidents of the same service
+`/aegis similar INCIDENT` – earlier incidents like it, and what fixed them
 `/aegis ack INCIDENT` – you are on it
 `/aegis resolve INCIDENT what ended it`
 `/aegis approve REMEDIATION PLAN` – PLAN is the beginning of the plan's hash
@@ -163,6 +165,21 @@ impl SlackAnswers {
 
     async fn similar(&self, typed: &str) -> Result<String, OrderError> {
         let row = self.find_incident(typed).await?;
+        let Some(similar) = &self.similar else {
+            return self.by_service(&row).await;
+        };
+        match similar.of_incident(row.id, LINES as u32 / 2).await {
+            Ok(Some(answer)) => Ok(alike(&row, &answer)),
+            Ok(None) => Err(OrderError::NotFound(format!("incident {typed}"))),
+            Err(error) => {
+                tracing::warn!(%error, "similar incidents were looked for by service and title alone");
+                self.by_service(&row).await
+            }
+        }
+    }
+
+    /// Without vectors.
+    async fn by_service(&self, row: &IncidentRow) -> Result<String, OrderError> {
         let Some(service) = row.service.clone() else {
             return Ok("It names no service, so there is nothing to compare it by.".to_owned());
         };
@@ -322,6 +339,34 @@ fn proposed(row: &RemediationRow) -> String {
         short(&row.plan_hash),
         escaped(&row.reason, 150)
     )
+}
+
+/// Past incidents like `row`, each with what both have and what fixed it.
+fn alike(row: &IncidentRow, answer: &SimilarAnswer) -> String {
+    let service = escaped(row.service.as_deref().unwrap_or("no service"), 80);
+    let mut lines = vec![match answer.similar.is_empty() {
+        true => format!("No earlier incident of `{service}`, or of another service, is like it."),
+        false => "Earlier incidents like it:".to_owned(),
+    }];
+    for other in &answer.similar {
+        let shared = other
+            .matched
+            .iter()
+            .map(|m| format!("{} {}", m.feature, escaped(&m.value, 80)));
+        lines.push(format!(
+            "`{}` *{:.2}* {} – {}\n    fixed by: {}\n    both have: {}",
+            short(&other.id.to_string()),
+            other.score,
+            escaped(&other.title, 150),
+            other.created_at.format("%Y-%m-%d %H:%M UTC"),
+            escaped(&fixed_by(other), 200),
+            shared.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    if answer.behind > 0 || answer.degraded.is_some() {
+        lines.push(format!("{} records are not compared yet.", answer.behind));
+    }
+    lines.join("\n")
 }
 
 /// Why an incident is one, and what became of it.

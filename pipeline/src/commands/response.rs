@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gateway::OrderError;
 use sinks::sql::{RemediationRow, ResponseFilter};
 use stream::time::WallClock;
+use tools::observe::Observe;
 use uuid::Uuid;
 
 use super::existing_store;
@@ -42,8 +43,8 @@ pub async fn runs(session: Session, arguments: RunsArgs) -> anyhow::Result<Exit>
 
 pub async fn remediation(session: Session, arguments: RemediationArgs) -> anyhow::Result<Exit> {
     match arguments.command {
-        RemediationCommand::Stop => return order(&session, |by| OrderRequest::Stop { on: true, by }).await,
-        RemediationCommand::Go => return order(&session, |by| OrderRequest::Stop { on: false, by }).await,
+        RemediationCommand::Stop => return ordered(&session, |by| OrderRequest::Stop { on: true, by }).await,
+        RemediationCommand::Go => return ordered(&session, |by| OrderRequest::Stop { on: false, by }).await,
         RemediationCommand::List(list) => {
             let store = existing_store(&session.config).await?;
             let filter = ResponseFilter {
@@ -82,7 +83,7 @@ pub async fn approve(session: Session, arguments: ApproveArgs) -> anyhow::Result
             return Ok(Exit::Failed);
         }
     }
-    order(&session, |by| OrderRequest::Approve {
+    ordered(&session, |by| OrderRequest::Approve {
         remediation: row.id,
         plan_hash: row.plan_hash,
         by,
@@ -91,7 +92,7 @@ pub async fn approve(session: Session, arguments: ApproveArgs) -> anyhow::Result
 }
 
 pub async fn deny(session: Session, arguments: DenyArgs) -> anyhow::Result<Exit> {
-    order(&session, |by| OrderRequest::Deny {
+    ordered(&session, |by| OrderRequest::Deny {
         remediation: arguments.id,
         reason: arguments.because,
         by,
@@ -137,8 +138,15 @@ async fn found(session: &Session, id: Uuid) -> anyhow::Result<RemediationRow> {
     row.ok_or_else(|| Exit::NotFound.because(format!("there is no remediation {id}")))
 }
 
+/// Gives an order, and says that it was.
+async fn ordered(session: &Session, request: impl FnOnce(String) -> OrderRequest) -> anyhow::Result<Exit> {
+    order(session, request).await?;
+    writeln!(io::stderr(), "ordered")?;
+    Ok(Exit::Done)
+}
+
 /// Gives an order through the running aegis, or on a log that many may use.
-async fn order(session: &Session, request: impl FnOnce(String) -> OrderRequest) -> anyhow::Result<Exit> {
+pub(super) async fn order(session: &Session, request: impl FnOnce(String) -> OrderRequest) -> anyhow::Result<Taken> {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let by = format!(
         "human:{}",
@@ -148,15 +156,17 @@ async fn order(session: &Session, request: impl FnOnce(String) -> OrderRequest) 
     );
     let request = request(by);
     match reach(&session.config).await? {
-        Reach::Daemon(client) => {
-            let Taken {} = client.post("/orders", &request).await?;
-        }
+        Reach::Daemon(client) => client.post("/orders", &request).await,
         Reach::Open(log) => {
             let store = existing_store(&session.config).await?;
             let orders = LogOrders {
                 log,
                 store: store.clone(),
                 clock: Arc::new(WallClock),
+                observe: match &request {
+                    OrderRequest::Propose { .. } => tools::connect::observe(&session.config.tools).await?,
+                    _ => Observe::default(),
+                },
                 signer: session.config.signer()?,
             };
             let given = give(&orders, request).await;
@@ -164,10 +174,10 @@ async fn order(session: &Session, request: impl FnOnce(String) -> OrderRequest) 
             given.map_err(|error| match error {
                 OrderError::NotFound(_) => Exit::NotFound.because(error.to_string()),
                 OrderError::Unavailable(_) => Exit::Unavailable.because(error.to_string()),
-                OrderError::Conflict(_) | OrderError::Forbidden(_) => Exit::Failed.because(error.to_string()),
-            })?;
+                OrderError::Conflict(_) | OrderError::Forbidden(_) | OrderError::Invalid { .. } => {
+                    Exit::Failed.because(error.to_string())
+                }
+            })
         }
     }
-    writeln!(io::stderr(), "ordered")?;
-    Ok(Exit::Done)
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use agents::compliance::Policies;
 use model::topics;
 use stream::human::HumanDuration;
 
@@ -42,7 +43,9 @@ impl<'a> Checks<'a> {
         self.policy();
         self.signing();
         self.notify();
+        self.vectors();
         self.logging();
+        self.telemetry();
     }
 
     fn log(&mut self) {
@@ -131,11 +134,22 @@ impl<'a> Checks<'a> {
         for fault in self.config.agents.faults() {
             self.component_fault("agents", &fault);
         }
+        for fault in Policies::load(&self.config.compliance).err().into_iter().flatten() {
+            self.component_fault("compliance", &fault);
+        }
         for fault in self.config.gateway.faults() {
             self.component_fault("gateway", &fault);
         }
+        for fault in self.config.shared.faults() {
+            self.component_fault("shared", &fault);
+        }
         for fault in self.config.sql.faults() {
             self.component_fault("sql", &fault);
+        }
+        let gateway = &self.config.gateway;
+        let tokens = !gateway.read_tokens.is_empty() || !gateway.tokens.is_empty();
+        for fault in self.config.mcp.faults(tokens) {
+            self.component_fault("mcp", &fault);
         }
         let mut taken: BTreeMap<u16, (&str, SocketAddr)> = BTreeMap::new();
         for (key, address) in self.config.listeners() {
@@ -247,8 +261,8 @@ impl<'a> Checks<'a> {
     }
 
     fn signing(&mut self) {
-        let acts = self.config.tools.kubernetes.configured();
-        for (help, problem) in self.config.signing.faults(self.config.log.kind, acts) {
+        let acting = self.config.tools.acting();
+        for (help, problem) in self.config.signing.faults(self.config.log.kind, &acting) {
             self.fault("signing.keys", problem, Some(help.to_owned()));
         }
     }
@@ -273,10 +287,56 @@ impl<'a> Checks<'a> {
         }
     }
 
+    /// A model that is not there is no reason not to start: what is alike is told later.
+    fn vectors(&mut self) {
+        for (key, problem) in self.config.vectors.faults() {
+            self.fault(&format!("vectors.{key}"), problem, None);
+        }
+        let (models, data_dir) = (&self.config.models, &self.config.data.dir);
+        for (key, problem) in models.faults() {
+            self.fault(&format!("models.{key}"), problem, None);
+        }
+        if !self.config.vectors.enabled {
+            return;
+        }
+        for (key, problem) in models.warnings(data_dir) {
+            self.warnings.push(Warning(Fault {
+                place: (self.place_of)(&["models", key]),
+                key: format!("models.{key}"),
+                problem,
+                help: Some("until then incidents are as always, and `aegis similar` has no answer".to_owned()),
+            }));
+        }
+    }
+
     fn logging(&mut self) {
         if let Err(problem) = crate::logging::parse_filter(&self.config.logging.filter) {
             let help = Some("write for example \"info\" or \"info,sources=debug\"".to_owned());
             self.fault("logging.filter", problem, help);
+        }
+    }
+
+    fn telemetry(&mut self) {
+        let telemetry = &self.config.telemetry;
+        let faults = telemetry.faults();
+        for fault in &faults {
+            self.component_fault("telemetry", fault);
+        }
+        let named = url_port(&telemetry.otlp_endpoint);
+        let door = self
+            .config
+            .listeners()
+            .into_iter()
+            .find(|(_, address)| Some(address.port()) == named);
+        if let (true, Some((key, address))) = (faults.is_empty(), door)
+            && own_host(&telemetry.otlp_endpoint, address)
+        {
+            let problem = format!(
+                "{} is our own door ({key}): what it says would make it say more",
+                telemetry.otlp_endpoint
+            );
+            let help = Some("name a collector that does not send to Aegis what comes from Aegis".to_owned());
+            self.fault("telemetry.otlp_endpoint", problem, help);
         }
     }
 
@@ -332,4 +392,18 @@ fn cannot_write(folder: &Path) -> Option<String> {
             Err(e) => return Some(format!("cannot look at {}: {e}", here.display())),
         }
     }
+}
+
+fn url_port(text: &str) -> Option<u16> {
+    let (_, rest) = text.split_once("://")?;
+    let (_, port) = rest.trim_end_matches('/').rsplit_once(':')?;
+    port.parse().ok()
+}
+
+/// Whether an endpoint names this machine by the address that `listener` has.
+fn own_host(endpoint: &str, listener: SocketAddr) -> bool {
+    let host = endpoint.split_once("://").and_then(|(_, rest)| rest.rsplit_once(':'));
+    let host = host.map_or("", |(host, _)| host).trim_matches(['[', ']']);
+    let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    local || host.parse::<std::net::IpAddr>() == Ok(listener.ip())
 }

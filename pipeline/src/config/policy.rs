@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicySettings {
-    /// A TOML file of `[[rule]]` tables: `name`, `effect` (`allow`, `ask`, `forbid`), `actions` (`restart`, `rollback`, `scale`),
-    /// `namespaces`, `workloads`, `environments`, `budget`, `must_match`, `must_not_match`. The strictest rule that matches wins. One that
-    /// allows must name actions and namespaces and have a `budget` of `executions`, `per_seconds` and `pods`. Empty: no rules.
+    /// A TOML file of `[[rule]]` tables: `name`, `effect` (`allow`, `ask`, `forbid`), `actions` (`restart`, `rollback`, `scale`,
+    /// `github_issue`, `github_comment`, `github_rerun`, `jira_issue`, `jira_comment`, `jira_transition`), `namespaces` (for GitHub
+    /// repositories, for Jira projects), `workloads` (for GitHub the number of the issue or run, for Jira the ticket), `environments`,
+    /// `budget`, `must_match`, `must_not_match`. The strictest rule that matches wins. One that allows must name actions and namespaces and
+    /// have a `budget` of `executions`, `per_seconds` and, for workloads, `pods`. `docs/policy.toml` has a rule for each action. Empty: no
+    /// rules.
     pub file: PathBuf,
 }
 
@@ -50,6 +53,9 @@ impl PolicySettings {
 
 #[cfg(test)]
 mod tests {
+    use model::ActionKind;
+    use model::approval::Effect;
+
     use super::*;
 
     fn load(text: &str) -> Result<Policy, Vec<String>> {
@@ -92,6 +98,33 @@ must_not_match = [{ action = "scale", namespace = "staging" }, { action = "resta
         );
         check(&ALLOW.replace("effect", "efect"), &["efect"]);
         check(&ALLOW.replace("\"restart\"]", "\"delete\"]"), &["delete"]);
+    }
+
+    /// Every action has its rule, with examples, and is asked about.
+    #[test]
+    fn the_shipped_policy_asks_about_every_action() {
+        let policy = load(include_str!("../../../docs/policy.toml")).unwrap();
+        for kind in ActionKind::ALL {
+            let own: Vec<&Rule> = policy.rules().iter().filter(|rule| rule.actions == [*kind]).collect();
+            assert_eq!(own.len(), 1, "{}", kind.as_str());
+            assert_eq!(own[0].effect, Effect::Ask, "{}", kind.as_str());
+            assert!(
+                !own[0].must_match.is_empty() && !own[0].must_not_match.is_empty(),
+                "{}",
+                kind.as_str()
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_for_what_touches_no_pods_needs_no_pods() {
+        let comments = ALLOW
+            .replace("restart", "jira_comment")
+            .replace("staging", "OPS")
+            .replace(", pods = 10", "");
+        assert_eq!(load(&comments).unwrap().rules().len(), 1);
+        let pods = ALLOW.replace(", pods = 10", "");
+        assert!(load(&pods).unwrap_err()[0].contains("budget"));
     }
 
     #[test]

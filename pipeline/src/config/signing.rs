@@ -27,16 +27,19 @@ const FILE: &str = "signing.key";
 
 impl SigningSettings {
     /// What is wrong with the keys; `acts`: a tool that changes the world is configured.
-    pub fn faults(&self, log: LogKind, acts: bool) -> Vec<(&'static str, String)> {
+    pub fn faults(&self, log: LogKind, acting: &[&str]) -> Vec<(&'static str, String)> {
         if let Err(weak) = Signer::new(self.bytes()) {
             let help = "`openssl rand -hex 32` makes a key; give it as { file = \"/path\" } or { env = \"NAME\" }";
             return vec![(help, weak.to_string())];
         }
-        if self.keys.is_empty() && log == LogKind::Kafka && acts {
-            let problem = "no key, and tools.kubernetes is configured: whoever can write to the topic remediations could make it act";
+        if self.keys.is_empty() && log == LogKind::Kafka && !acting.is_empty() {
+            let problem = format!(
+                "no key, and {} is configured: whoever can write to the topic remediations could make it act",
+                acting.join(", ")
+            );
             let help =
                 "write keys = [{ file = \"/path\" }], the same in every process; `openssl rand -hex 32` makes a key";
-            return vec![(help, problem.to_owned())];
+            return vec![(help, problem)];
         }
         Vec::new()
     }
@@ -102,15 +105,15 @@ mod tests {
             keys: keys.iter().map(|key| Secret::from(*key)).collect(),
         };
         let good = "0123456789abcdef0123456789abcdef";
-        let check = |settings: &SigningSettings, log, acts, faults: usize| {
-            let found = settings.faults(log, acts);
+        let check = |settings: &SigningSettings, log, acting: &[&str], faults: usize| {
+            let found = settings.faults(log, acting);
             assert_eq!(found.len(), faults, "{found:?}");
             assert!(!format!("{found:?}").contains("hunter2"));
         };
-        check(&keys(&[]), LogKind::Embedded, true, 0);
-        check(&keys(&[]), LogKind::Kafka, false, 0);
-        check(&keys(&[]), LogKind::Kafka, true, 1);
-        check(&keys(&[good]), LogKind::Kafka, true, 0);
-        check(&keys(&[good, "hunter2"]), LogKind::Embedded, false, 1);
+        check(&keys(&[]), LogKind::Embedded, &["tools.kubernetes"], 0);
+        check(&keys(&[]), LogKind::Kafka, &[], 0);
+        check(&keys(&[]), LogKind::Kafka, &["tools.kubernetes"], 1);
+        check(&keys(&[good]), LogKind::Kafka, &["tools.kubernetes"], 0);
+        check(&keys(&[good, "hunter2"]), LogKind::Embedded, &[], 1);
     }
 }

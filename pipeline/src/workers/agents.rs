@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::investigation::StepEvent;
 use model::signing::{Message, Signer};
+use model::trace::{step, trace_of};
 use model::{investigation::StepRequest, topics};
 use operators::signed::require_step;
 use sinks::worker::{Answer, NotTaken, Say, Work};
 use stream::log::{NewRecord, Topic};
+use stream::trace::{self, TraceContext};
 use stream::{Clock, Record, TopicPartition, failpoint};
 use tools::observe::Observe;
 
@@ -69,8 +71,20 @@ impl Work for AgentsWork {
     async fn work(&self, request: Self::Task, _: &Say) -> Vec<Answer> {
         failpoint::hit_by("step.before", request.agent.as_str());
         let now = self.clock.now();
-        let mut result = ::agents::run(&request, &self.tools, &self.settings, now.to_datetime()).await;
-        result.at = self.clock.now().to_datetime();
+        let about = request.evidence.incident.id;
+        let context = TraceContext::about(about.0, trace_of(about), step(request.id));
+        let result = trace::within(context, async {
+            let mut result = ::agents::run(&request, &self.tools, &self.settings, now.to_datetime()).await;
+            result.at = self.clock.now().to_datetime();
+            tracing::info!(
+                agent = request.agent.as_str(),
+                status = result.status.as_str(),
+                duration_ms = result.duration_ms,
+                "step ended"
+            );
+            result
+        })
+        .await;
         failpoint::hit_by("step.after", request.agent.as_str());
         metrics::histogram!("aegis_agent_step_seconds", "agent" => request.agent.as_str(), "status" => result.status.as_str())
             .record(result.duration_ms as f64 / 1_000.0);

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use model::Level;
 use sinks::archive::Flush;
-use sql::logs;
+use sql::logs::{self, LogLabel};
 use tools::ToolError;
-use tools::observe::{LogAnswer, LogLine, LogQuery, Logs};
+use tools::observe::{LabelAnswer, LabelQuery, LogAnswer, LogLine, LogQuery, Logs};
+use tools::redact::{in_text, redact};
 
 use crate::config::Config;
 
@@ -38,6 +39,25 @@ impl OwnLogs {
 
 const TOOL: &str = "aegis";
 
+/// Values of a label that are handed on.
+const VALUES: usize = 500;
+
+impl OwnLogs {
+    async fn engine(&self) -> Result<sql::Engine, ToolError> {
+        self.flush.ask(PATIENCE).await;
+        let engine = sql::Engine::open(self.store.clone(), Some(self.archive.clone())).await;
+        engine.map_err(|error| failed(&error))
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> ToolError {
+    ToolError::DidNotHappen {
+        tool: TOOL,
+        cause: error.to_string(),
+        retry: true,
+    }
+}
+
 #[async_trait]
 impl Logs for OwnLogs {
     fn name(&self) -> &'static str {
@@ -45,12 +65,6 @@ impl Logs for OwnLogs {
     }
 
     async fn search(&self, query: &LogQuery) -> Result<LogAnswer, ToolError> {
-        let failed = |cause: String| ToolError::DidNotHappen {
-            tool: TOOL,
-            cause,
-            retry: true,
-        };
-        self.flush.ask(PATIENCE).await;
         let level = match &query.min_level {
             None => None,
             Some(word) => Some(level_of(word).ok_or_else(|| ToolError::Refused {
@@ -67,10 +81,8 @@ impl Logs for OwnLogs {
             limit: query.limit as usize,
             ..logs::LogQuery::default()
         };
-        let archive = Some(self.archive.clone());
-        let engine = sql::Engine::open(self.store.clone(), archive).await;
-        let engine = engine.map_err(|error| failed(error.to_string()))?;
-        let found = engine.logs(&asked).await.map_err(|error| failed(error.to_string()))?;
+        let engine = self.engine().await?;
+        let found = engine.logs(&asked).await.map_err(|error| failed(&error))?;
         let mut lines: Vec<LogLine> = found
             .rows
             .into_iter()
@@ -78,7 +90,8 @@ impl Logs for OwnLogs {
                 Some(LogLine {
                     at: DateTime::parse_from_rfc3339(&row.at).ok()?.to_utc(),
                     level: Some(row.level),
-                    text: row.text,
+                    text: redact(&row.text),
+                    secrets: in_text(&row.text, "the line"),
                 })
             })
             .collect();
@@ -91,6 +104,33 @@ impl Logs for OwnLogs {
                 query.service, query.from, query.to
             ),
             lines,
+            cut: found.more,
+        })
+    }
+
+    async fn labels(&self, query: &LabelQuery) -> Result<LabelAnswer, ToolError> {
+        let names = LogLabel::ALL.map(LogLabel::as_str);
+        let Some(name) = &query.name else {
+            return Ok(LabelAnswer {
+                values: names.map(str::to_owned).to_vec(),
+                cut: false,
+            });
+        };
+        let label = LogLabel::ALL.into_iter().find(|label| label.as_str() == name);
+        let label = label.ok_or_else(|| ToolError::Refused {
+            tool: TOOL,
+            cause: format!("there is no label {name:?}; there are {}", names.join(", ")),
+        })?;
+        let asked = logs::LogQuery {
+            from: Some(query.from.timestamp_micros()),
+            until: Some(query.to.timestamp_micros()),
+            limit: VALUES,
+            ..logs::LogQuery::default()
+        };
+        let found = self.engine().await?.log_values(label, &asked).await;
+        let found = found.map_err(|error| failed(&error))?;
+        Ok(LabelAnswer {
+            values: found.rows,
             cut: found.more,
         })
     }

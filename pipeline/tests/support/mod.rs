@@ -160,6 +160,8 @@ pub struct Aegis {
     pub gateway: u16,
     /// SQL over PostgreSQL's wire protocol.
     pub endpoint: u16,
+    /// The Model Context Protocol.
+    pub mcp: u16,
     pub program: Option<Program>,
     environment: Vec<(String, String)>,
 }
@@ -172,7 +174,7 @@ impl Aegis {
 
     /// As [`Aegis::new`]; what comes before the first table's head in `extra` belongs to `[dispatcher]`.
     pub fn with_dispatcher(folder: &Path, extra: &str) -> Self {
-        let (dispatcher, gateway, endpoint) = (free_port(), free_port(), free_port());
+        let (dispatcher, gateway, endpoint, mcp) = (free_port(), free_port(), free_port(), free_port());
         std::fs::create_dir_all(folder).expect("folder");
         let config = format!(
             "[data]\ndir = \"{0}/data\"\n[gateway]\nlisten = \"127.0.0.1:{gateway}\"\n[dispatcher]\nlisten = \"127.0.0.1:{dispatcher}\"\n{extra}",
@@ -184,8 +186,12 @@ impl Aegis {
             dispatcher,
             gateway,
             program: None,
-            environment: vec![("AEGIS_SQL__LISTEN".to_owned(), format!("127.0.0.1:{endpoint}"))],
+            environment: vec![
+                ("AEGIS_SQL__LISTEN".to_owned(), format!("127.0.0.1:{endpoint}")),
+                ("AEGIS_MCP__LISTEN".to_owned(), format!("127.0.0.1:{mcp}")),
+            ],
             endpoint,
+            mcp,
         }
     }
 

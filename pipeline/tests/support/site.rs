@@ -106,7 +106,8 @@ impl Site {
         answer.is_some_and(|(status, _)| (200..300).contains(&status))
     }
 
-    fn firing(&self) -> Value {
+    /// The alert as Alertmanager sends it.
+    pub fn firing(&self) -> Value {
         let labels = json!({"alertname": "High Memory Usage", "service": "api-server", "namespace": "production",
             "env": "production", "severity": "critical"});
         json!({"version": "4", "groupKey": "k", "status": "firing", "receiver": "r", "groupLabels": {}, "commonLabels": {},

@@ -12,6 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use stream::trace;
 
 /// Of an answer, in bytes. Ours are below one kilobyte; more is somebody else's page.
 const LARGEST_ANSWER: usize = 256 << 10;
@@ -95,7 +96,14 @@ impl Http {
         let mut address = url::Url::parse(url).map_err(|_| Failed::Refused("url is no address".to_owned()))?;
         address.query_pairs_mut().extend_pairs(query);
         let request = Request::builder().method(Method::GET).uri(address.as_str());
-        self.ask(request, headers, Bytes::new(), timeout).await
+        self.ask(request, headers, Bytes::new(), LARGEST_ANSWER, timeout).await
+    }
+
+    /// Reads a file of at most `most` bytes; failures as those of [`Http::post`].
+    pub async fn fetch(&self, url: &str, most: usize, timeout: Duration) -> Result<Bytes, Failed> {
+        let address = url::Url::parse(url).map_err(|_| Failed::Refused("url is no address".to_owned()))?;
+        let request = Request::builder().method(Method::GET).uri(address.as_str());
+        self.ask(request, &[], Bytes::new(), most, timeout).await
     }
 
     /// Posts JSON. The body of a 2xx answer; 408, 429 and 5xx may be taken later, everything else is refused.
@@ -110,7 +118,8 @@ impl Http {
             .method(Method::POST)
             .uri(url)
             .header(header::CONTENT_TYPE, "application/json; charset=utf-8");
-        self.ask(request, headers, Bytes::from(body), timeout).await
+        self.ask(request, headers, Bytes::from(body), LARGEST_ANSWER, timeout)
+            .await
     }
 
     async fn ask(
@@ -118,11 +127,15 @@ impl Http {
         request: http::request::Builder,
         headers: &[(&'static str, String)],
         body: Bytes,
+        largest: usize,
         timeout: Duration,
     ) -> Result<Bytes, Failed> {
         let mut request = request.header(header::USER_AGENT, concat!("aegis/", env!("CARGO_PKG_VERSION")));
         for (name, value) in headers {
             request = request.header(*name, value);
+        }
+        if let Some(value) = trace::header() {
+            request = request.header(trace::HEADER, value);
         }
         // The builder's error may quote a header, which may be a token; a URL may be a secret too.
         let request = request
@@ -139,7 +152,7 @@ impl Http {
                 .get(header::RETRY_AFTER)
                 .and_then(|value| value.to_str().ok()?.trim().parse().ok())
                 .map(Duration::from_secs);
-            let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+            let body = Limited::new(response.into_body(), largest).collect().await;
             if status.is_success() {
                 return Ok(body.map_err(|e| Failed::later(e.to_string()))?.to_bytes());
             }

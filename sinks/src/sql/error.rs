@@ -14,6 +14,9 @@ pub enum StoreError {
     /// The store refuses these values. Others may work.
     #[error("store refused the data while {doing}: {cause}")]
     Refused { doing: String, cause: String },
+    /// Another instance does this job by now. Nothing was written.
+    #[error("another instance does {job} by now")]
+    Overtaken { job: String },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -121,7 +121,9 @@ impl StoreError {
         let (sink, cause) = (sink.to_owned(), self.to_string());
         match self {
             StoreError::Unavailable { .. } => SinkError::Unavailable { sink, cause },
-            StoreError::Fatal { .. } | StoreError::Refused { .. } => SinkError::Fatal { sink, cause },
+            StoreError::Fatal { .. } | StoreError::Refused { .. } | StoreError::Overtaken { .. } => {
+                SinkError::Fatal { sink, cause }
+            }
         }
     }
 }

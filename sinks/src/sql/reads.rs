@@ -85,6 +85,12 @@ pub struct IncidentFilter {
     pub status: Option<Status>,
     pub severity: Option<Severity>,
     pub service: Option<String>,
+    /// Words that title, service or root cause hold, in any case.
+    pub text: Option<String>,
+    /// Not before this, by `created_at`.
+    pub since: Option<DateTime<Utc>>,
+    /// Before this, by `created_at`.
+    pub until: Option<DateTime<Utc>>,
     /// Also those that live on in another incident.
     pub merged: bool,
 }
@@ -160,6 +166,13 @@ impl Store {
             members: members.iter().map(member).collect::<Result<_, _>>()?,
             events: events.iter().map(event).collect::<Result<_, _>>()?,
         }))
+    }
+
+    /// The row of an incident, without members and events.
+    pub async fn incident_row(&self, id: Uuid) -> Result<Option<IncidentRow>, StoreError> {
+        let sql = "SELECT * FROM incidents WHERE id = $1 AND revision > 0";
+        let rows = self.query("reading an incident", sql, &[Value::Uuid(id)]).await?;
+        rows.first().map(incident).transpose()
     }
 
     /// Counts every row: cheap on small tables, seconds on large ones.
@@ -258,8 +271,34 @@ impl IncidentFilter {
         equals("status", self.status.map(Status::as_str));
         equals("severity", self.severity.map(Severity::as_str));
         equals("service", self.service.as_deref());
+        for (compared, time) in [(">=", self.since), ("<", self.until)] {
+            if let Some(time) = time {
+                args.push(Value::time(time));
+                terms.push(format!("created_at {compared} ${}", args.len()));
+            }
+        }
+        if let Some(text) = &self.text {
+            args.push(Value::text(&holding(text)));
+            let at = args.len();
+            let holds = ["title", "service", "root_cause"]
+                .map(|column| format!("LOWER({column}) LIKE LOWER(${at}) ESCAPE '!'"));
+            terms.push(format!("({})", holds.join(" OR ")));
+        }
         (terms.join(" AND "), args)
     }
+}
+
+/// A pattern of LIKE for whatever holds `text`.
+fn holding(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in text.chars() {
+        if matches!(letter, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    pattern
 }
 
 fn incident(row: &Row) -> Result<IncidentRow, StoreError> {

@@ -267,16 +267,16 @@ fn answer(row: &mut [Value], result: &StepResult) {
 }
 
 fn proposed(proposal: &Proposal) -> Vec<Value> {
-    let target = proposal.action.target();
+    let place = proposal.action.place();
     vec![
         Value::Uuid(proposal.id),
         Value::Uuid(proposal.incident_id.0),
         Value::text(proposal.action.kind().as_str()),
-        Value::varchar(&target.to_string(), 255),
-        Value::varchar(&target.namespace, 100),
+        Value::varchar(&proposal.action.target_label(), 255),
+        Value::varchar(&place.scope, 100),
         Value::text(RemediationStatus::Proposed.as_str()),
         Value::time(proposal.proposed_at),
-        Value::text(&target.cluster),
+        Value::text(&place.system),
         Value::text(&proposal.plan_hash),
         Value::text(&proposal.reason),
         json(proposal),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use stream::human::HumanDuration;
 
 use super::error::StoreError;
+use super::fences::Fence;
 use super::rollups::{GRAINS, ROLLUPS};
 use super::store::Store;
 use super::value::Value;
@@ -83,6 +84,16 @@ const LOOK_BACK: &str = "SELECT CAST(alter_job(j.job_id, config => jsonb_set(j.c
 impl Store {
     /// Forgets what is older at `now` than the settings say. An error leaves the rest for the next time.
     pub async fn forget(&self, settings: &RetentionSettings, now: DateTime<Utc>) -> Result<Vec<Forgotten>, StoreError> {
+        self.forget_behind(settings, now, None).await
+    }
+
+    /// The same, as a job of one instance: each transaction looks at the fence first, and the first that finds itself overtaken ends it.
+    pub async fn forget_behind(
+        &self,
+        settings: &RetentionSettings,
+        now: DateTime<Utc>,
+        fence: Option<&Fence>,
+    ) -> Result<Vec<Forgotten>, StoreError> {
         let tables = settings.tables();
         if tables.is_empty() {
             return Ok(Vec::new());
@@ -101,8 +112,8 @@ impl Store {
                 continue;
             };
             let count = match divided && self.holds_chunks(&table).await? {
-                true => self.drop_chunks(&table, kept, before).await?,
-                false => self.delete_batches(&table, time, before).await?,
+                true => self.drop_chunks(&table, kept, before, fence).await?,
+                false => self.delete_batches(&table, time, before, fence).await?,
             };
             if count > 0 {
                 forgotten.push(Forgotten { table, count });
@@ -125,7 +136,12 @@ impl Store {
         table: &str,
         kept: chrono::TimeDelta,
         before: DateTime<Utc>,
+        fence: Option<&Fence>,
     ) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        if let Some(fence) = fence {
+            tx.stands_behind(fence).await?;
+        }
         for rollup in ROLLUPS.iter().filter(|rollup| rollup.table == table) {
             for (grain, length) in GRAINS {
                 // A bucket that is cut by the edge would be counted from what is left of it.
@@ -136,17 +152,24 @@ impl Store {
                     .max(length);
                 let back = format!("{} seconds", micros / 1_000_000);
                 let args = [Value::text(&rollup.named(grain)), Value::text(&back)];
-                self.query("bounding a refresh", LOOK_BACK, &args).await?;
+                tx.query("bounding a refresh", LOOK_BACK, &args).await?;
             }
         }
         let sql = "SELECT CAST(drop_chunks(to_regclass($1), older_than => $2::timestamptz) AS TEXT) AS chunk";
-        let dropped = self
+        let dropped = tx
             .query("dropping chunks", sql, &[Value::text(table), Value::Time(before)])
             .await?;
+        tx.commit().await?;
         Ok(dropped.len() as u64)
     }
 
-    async fn delete_batches(&self, table: &str, time: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    async fn delete_batches(
+        &self,
+        table: &str,
+        time: &str,
+        before: DateTime<Utc>,
+        fence: Option<&Fence>,
+    ) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
             // The oldest of them; more of the same instant go along.
@@ -158,6 +181,9 @@ impl Store {
                 return Ok(deleted);
             };
             let mut tx = self.begin().await?;
+            if let Some(fence) = fence {
+                tx.stands_behind(fence).await?;
+            }
             let sql = format!("DELETE FROM {table} WHERE {time} <= $1");
             let gone = tx.execute_made(table, sql, &[Value::Time(edge)]).await?;
             tx.commit().await?;

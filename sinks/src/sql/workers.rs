@@ -154,6 +154,14 @@ impl Store {
         rows.iter().map(letter).collect()
     }
 
+    /// How many remediations wait for a person (at most 10,000 are counted), and since when the oldest.
+    pub async fn waiting(&self) -> Result<(usize, Option<DateTime<Utc>>), StoreError> {
+        let sql = "SELECT created_at FROM remediations WHERE status = $1 ORDER BY created_at LIMIT 10000";
+        let rows = self.query("counting approvals", sql, &[Value::text("waiting")]).await?;
+        let oldest = rows.first().map(|row| row.time("created_at")).transpose()?;
+        Ok((rows.len(), oldest))
+    }
+
     /// Where everybody stands that keeps a position here, by sink or worker.
     pub async fn positions(&self) -> Result<Vec<(String, TopicPartition, Offset)>, StoreError> {
         let sql = "SELECT sink, topic, partition, next FROM sink_positions ORDER BY sink, topic, partition";
@@ -172,7 +180,7 @@ impl Store {
     }
 
     /// Where worker `name` stands in `partition` of `log`.
-    pub(crate) async fn worker_position(
+    pub async fn worker_position(
         &self,
         name: &str,
         log: &LogId,
@@ -182,7 +190,7 @@ impl Store {
     }
 
     /// Moves worker `name` past `batches`, all or none. `unwritten`: where nothing stood when it asked.
-    pub(crate) async fn move_worker(
+    pub async fn move_worker(
         &self,
         name: &str,
         log: &LogId,

@@ -168,6 +168,7 @@ pub fn event(name: &str, revision: u64, members: u32, fact: Fact) -> IncidentEve
         fact,
         at: at(revision as i64),
         observed_at: at(revision as i64 + 1),
+        origin: None,
     }
 }
 

@@ -30,6 +30,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, request};
 use axum::response::Response;
 use bytes::Bytes;
 use model::RawEvent;
+use model::raw::header;
 use stream::time::Clock;
 use stream::{Ingress, IngressError, LogError, NewRecord};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -241,7 +242,9 @@ impl Endpoint {
             if !redaction.keeps_header(name.as_str()) {
                 continue;
             }
-            if let Some(stored) = self.sender.keep_header(name.as_str()) {
+            // Whose trace the sender was in; it decides nothing.
+            let traced = (name == "traceparent").then(|| format!("{}traceparent", header::HTTP_PREFIX));
+            if let Some(stored) = self.sender.keep_header(name.as_str()).or(traced) {
                 kept.push((stored, String::from_utf8_lossy(value.as_bytes()).into_owned()));
             }
         }

@@ -1,7 +1,7 @@
 //! Acting on a cluster.
 
 use async_trait::async_trait;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use model::Action;
 use model::approval::Approved;
 use serde_json::json;
@@ -12,9 +12,9 @@ use super::api::{Api, Mode};
 use super::history;
 use super::observe::{merge_into, read, relevant_history};
 use super::plan::plan;
-use super::workload::{Object, path, text};
+use super::workload::{Object, path, target, text};
 use crate::ToolError;
-use crate::act::{ClusterActor, Executed};
+use crate::act::{Acting, Executed};
 use crate::wire::Failure;
 
 /// Annotation of a pod template: when a restart was asked for. The one that `kubectl rollout restart` writes.
@@ -38,14 +38,15 @@ impl Actor {
 }
 
 #[async_trait]
-impl ClusterActor for Actor {
-    fn cluster(&self) -> &str {
+impl Acting for Actor {
+    fn system(&self) -> &str {
         self.api.cluster()
     }
 
     async fn execute(&self, approved: Approved<Action>) -> Result<Executed, ToolError> {
         let (action, attempt) = (approved.action(), approved.attempt());
-        let workload = read(&self.api, action.target()).await?;
+        let target = target(action)?;
+        let workload = read(&self.api, target).await?;
         if marked(&workload, action, attempt) {
             return Ok(Executed {
                 attempt,
@@ -62,7 +63,7 @@ impl ClusterActor for Actor {
         if workload.resource_version() != approved.resource_version() {
             let cause = format!(
                 "{} changed since it was looked at (resourceVersion {} is now {})",
-                action.target(),
+                target,
                 approved.resource_version(),
                 workload.resource_version()
             );
@@ -85,11 +86,11 @@ impl ClusterActor for Actor {
                 json!({"spec": {"template": {"metadata": {"annotations": {ATTEMPT: attempt}}}}}),
             );
         }
-        let path = path(self.api.cluster(), action.target())?;
+        let path = path(self.api.cluster(), target)?;
         let after = match self.api.patch(&path, &patch, Mode::Act).await {
             // A proxy may have sent it twice, and the second met the change that the first made: only looking tells.
             Err(conflict @ Failure::Status { status: 409, .. }) => {
-                let there = read(&self.api, action.target()).await;
+                let there = read(&self.api, target).await;
                 let there = there.map_err(|fault| ToolError::MayHaveHappened {
                     tool: TOOL,
                     cause: format!("{conflict}, and then nobody could look: {fault}"),
@@ -117,10 +118,11 @@ impl ClusterActor for Actor {
         })
     }
 
-    async fn happened(&self, action: &Action, attempt: Uuid) -> Result<bool, ToolError> {
-        let path = path(self.api.cluster(), action.target())?;
+    async fn happened(&self, action: &Action, attempt: Uuid, _since: DateTime<Utc>) -> Result<bool, ToolError> {
+        let target = target(action)?;
+        let path = path(self.api.cluster(), target)?;
         let workload = match self.api.get(&path).await {
-            Ok(json) => Object::new(action.target().kind, json).map_err(|failure| failure.of_a_question(TOOL))?,
+            Ok(json) => Object::new(target.kind, json).map_err(|failure| failure.of_a_question(TOOL))?,
             // What is gone bears no mark, and nothing of the attempt is left to settle.
             Err(Failure::Status { status: 404, .. }) => return Ok(false),
             Err(failure) => return Err(failure.of_a_question(TOOL)),

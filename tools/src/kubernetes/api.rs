@@ -16,7 +16,7 @@ use url::form_urlencoded;
 use super::TOOL;
 use crate::ToolError;
 use crate::settings::KubernetesSettings;
-use crate::wire::{Failure, causes, taken_in};
+use crate::wire::{Failure, causes, in_trace, taken_in};
 
 /// Objects of one page of a list.
 const PAGE: &str = "500";
@@ -115,9 +115,10 @@ impl Api {
     }
 
     async fn send(&self, request: http::request::Builder, body: Vec<u8>) -> Result<Value, Failure> {
-        let request = request
+        let mut request = request
             .body(Body::from(body))
             .map_err(|fault| Failure::NotSent(format!("no request can be made of it: {fault}")))?;
+        in_trace(request.headers_mut());
         let answer = async {
             let response = self.client.send(request).await.map_err(failure)?;
             taken_in(response, self.max_answer_bytes).await

@@ -11,7 +11,7 @@ use super::api::{Api, Mode, Part};
 use super::diff::diff;
 use super::history::{self, Entry};
 use super::plan::plan;
-use super::workload::{Object, check_name, path, plural, text};
+use super::workload::{Object, check_name, path, plural, target, text};
 use super::{TOOL, pods};
 use crate::ToolError;
 use crate::observe::{Cluster, ClusterEvent, DryRun, Pod, Revision};
@@ -53,8 +53,8 @@ impl Observer {
         pods::of(&self.api, namespace, workload, &owners).await
     }
 
-    async fn stands(&self, action: &Action, workload: &Object, history: &[Entry]) -> TargetState {
-        let namespace = &action.target().namespace;
+    async fn stands(&self, action: &Action, target: &Workload, workload: &Object, history: &[Entry]) -> TargetState {
+        let namespace = &target.namespace;
         let current = match history {
             [] => workload
                 .annotation("deployment.kubernetes.io/revision")
@@ -107,9 +107,10 @@ impl Cluster for Observer {
     }
 
     async fn state(&self, action: &Action) -> Result<TargetState, ToolError> {
-        let workload = self.workload(action.target()).await?;
+        let target = target(action)?;
+        let workload = self.workload(target).await?;
         let history = self.history(action, &workload).await?;
-        Ok(self.stands(action, &workload, &history).await)
+        Ok(self.stands(action, target, &workload, &history).await)
     }
 
     async fn pods(&self, workload: &Workload) -> Result<Vec<Pod>, ToolError> {
@@ -135,7 +136,8 @@ impl Cluster for Observer {
     }
 
     async fn dry_run(&self, action: &Action) -> Result<DryRun, ToolError> {
-        let workload = self.workload(action.target()).await?;
+        let target = target(action)?;
+        let workload = self.workload(target).await?;
         let history = self.history(action, &workload).await?;
         let plan = plan(action, &workload, &history, Utc::now()).map_err(|cause| ToolError::refused(TOOL, cause))?;
         let mut patch = plan.patch;
@@ -143,10 +145,10 @@ impl Cluster for Observer {
             &mut patch,
             json!({"metadata": {"resourceVersion": workload.resource_version()}}),
         );
-        let path = path(self.api.cluster(), action.target())?;
+        let path = path(self.api.cluster(), target)?;
         let after = self.api.patch(&path, &patch, Mode::DryRun).await.map_err(asked)?;
         let after = Object::new(workload.kind, after).map_err(asked)?;
-        let target = self.stands(action, &workload, &history).await;
+        let target = self.stands(action, target, &workload, &history).await;
         Ok(DryRun {
             diff: diff(&workload.json, &after.json),
             inverse: plan.inverse,
@@ -172,7 +174,7 @@ pub(super) async fn read(api: &Api, workload: &Workload) -> Result<Object, ToolE
 pub(super) async fn relevant_history(api: &Api, action: &Action, workload: &Object) -> Result<Vec<Entry>, ToolError> {
     match action {
         Action::Rollback { target, .. } => history::of(api, &target.namespace, workload).await.map_err(asked),
-        Action::Restart { .. } | Action::Scale { .. } => Ok(Vec::new()),
+        _ => Ok(Vec::new()),
     }
 }
 

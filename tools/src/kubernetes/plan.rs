@@ -20,7 +20,9 @@ pub(super) struct Plan {
 
 /// Why there is nothing to do, or no way to do it, is the error.
 pub(super) fn plan(action: &Action, workload: &Object, history: &[Entry], now: DateTime<Utc>) -> Result<Plan, String> {
-    let target = action.target();
+    let Some(target) = action.workload() else {
+        return Err(format!("{action} is about no workload"));
+    };
     let replaces_pods = !matches!(action, Action::Scale { .. });
     if replaces_pods && workload.json["spec"]["paused"] == true {
         return Err(format!(
@@ -82,6 +84,7 @@ pub(super) fn plan(action: &Action, workload: &Object, history: &[Entry], now: D
                 note: format!("{target} goes from {now} to {replicas} replicas"),
             })
         }
+        _ => Err(format!("{action} is nothing that is done to a workload")),
     }
 }
 

@@ -3,11 +3,11 @@
 use model::proposal::TargetState;
 use model::{Action, Workload, WorkloadKind};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::TOOL;
 use super::history::Entry;
 use crate::ToolError;
+use crate::hash::hash;
 use crate::wire::Failure;
 
 /// The plural that stands in paths.
@@ -26,6 +26,12 @@ pub(super) fn kind_name(kind: WorkloadKind) -> &'static str {
         WorkloadKind::StatefulSet => "StatefulSet",
         WorkloadKind::DaemonSet => "DaemonSet",
     }
+}
+
+/// The workload that an action is about.
+pub(super) fn target(action: &Action) -> Result<&Workload, ToolError> {
+    let none = || ToolError::refused(TOOL, format!("{action} is about no workload"));
+    action.workload().ok_or_else(none)
 }
 
 /// Path of the object itself. Names are checked: they become part of a path.
@@ -166,6 +172,8 @@ impl Object {
                 json!({"template": self.template(), "to": to})
             }
             Action::Scale { .. } => json!({"replicas": self.replicas()}),
+            // `target` refuses what is about no workload.
+            _ => Value::Null,
         };
         TargetState {
             uid: self.uid().to_owned(),
@@ -201,42 +209,6 @@ fn number(value: &Value, absent: u32) -> u32 {
     value
         .as_u64()
         .map_or(absent, |value| u32::try_from(value).unwrap_or(u32::MAX))
-}
-
-/// Hex SHA-256 of the JSON text with the fields of every object in order.
-fn hash(value: &Value) -> String {
-    let mut text = String::new();
-    canonical(value, &mut text);
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-fn canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(fields) => {
-            let mut names: Vec<&String> = fields.keys().collect();
-            names.sort();
-            out.push('{');
-            for name in names {
-                out.push_str(&Value::from(name.as_str()).to_string());
-                out.push(':');
-                canonical(&fields[name], out);
-                out.push(',');
-            }
-            out.push('}');
-        }
-        Value::Array(items) => {
-            out.push('[');
-            for item in items {
-                canonical(item, out);
-                out.push(',');
-            }
-            out.push(']');
-        }
-        scalar => out.push_str(&scalar.to_string()),
-    }
 }
 
 #[cfg(test)]

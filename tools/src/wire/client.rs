@@ -1,17 +1,19 @@
-//! A client for reading: GET, a bearer token, a deadline, a bound on the answer.
+//! A client: GET and POST of JSON, a bearer token, a deadline, a bound on the answer.
 
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use http_body_util::Empty;
+use http::Method;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use stream::secret::Secret;
 use url::Url;
 
@@ -21,7 +23,7 @@ use crate::redact::REDACTED;
 
 /// Asks one server. It follows no redirect, so the token goes nowhere else, and reads no proxy from the environment.
 pub struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: Url,
     headers: HeaderMap,
     token: Option<Secret>,
@@ -83,20 +85,42 @@ impl Http {
     /// The headers of an answer, where there was one, and its body: a server that says "not now" says in a header until when.
     pub async fn bytes(&self, path: &str, query: &[(&str, &str)]) -> (HeaderMap, Result<Bytes, Failure>) {
         let mut headers = HeaderMap::new();
-        let body = self.ask(path, query, &mut headers).await;
+        let body = self.ask(Method::GET, path, query, None, &mut headers).await;
         (headers, body)
     }
 
-    async fn ask(&self, path: &str, query: &[(&str, &str)], headers: &mut HeaderMap) -> Result<Bytes, Failure> {
+    /// Sends `body` to `path`, once; headers and body of the answer.
+    pub async fn post(&self, path: &str, body: &Value) -> (HeaderMap, Result<Bytes, Failure>) {
+        let mut headers = HeaderMap::new();
+        let answer = self.ask(Method::POST, path, &[], Some(body), &mut headers).await;
+        (headers, answer)
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+        headers: &mut HeaderMap,
+    ) -> Result<Bytes, Failure> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = http::Request::get(url.as_str())
-            .body(Empty::new())
+        let sent = body.map(Value::to_string).unwrap_or_default();
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(url.as_str())
+            .body(Full::from(sent))
             .map_err(|fault| Failure::NotSent(format!("no request can be made of it: {fault}")))?;
         request.headers_mut().extend(self.headers.clone());
+        super::in_trace(request.headers_mut());
+        if body.is_some() {
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
+        }
 
         let answer = async {
             let response = self.client.request(request).await;

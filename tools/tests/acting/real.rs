@@ -189,7 +189,13 @@ async fn acting_needs_its_own_role() {
         "{said}"
     );
     assert!(bench.cluster().dry_run(&restart()).await.is_err());
-    assert!(!bench.act.happened(&restart(), attempt).await.unwrap());
+    assert!(
+        !bench
+            .act
+            .happened(&restart(), attempt, support::long_ago())
+            .await
+            .unwrap()
+    );
     assert_eq!(bench.cluster().pods(&api_server()).await.unwrap().len(), 3);
     cluster.grant_acting(NAMESPACE).unwrap();
     execute(&bench, &restart()).await;

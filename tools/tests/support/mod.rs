@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use model::approval::{Approved, Approver, Grant, approve};
 use model::proposal::{BlastRadius, Proposal, TargetState};
 use model::{Action, IncidentId, Workload, WorkloadKind};
@@ -20,6 +20,12 @@ use world::{Running, Scenario, World};
 /// The token of every tool here. It must appear nowhere else.
 pub const TOKEN: &str = "t0ken-of-the-test";
 
+/// The token of the executor.
+pub const WRITE_TOKEN: &str = "wr1te-token-of-the-test";
+
+/// The repository that may be written to.
+pub const REPOSITORY: &str = "shop/api-server";
+
 pub struct Bench {
     pub world: World,
     pub running: Running,
@@ -30,9 +36,13 @@ pub struct Bench {
 pub const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub async fn bench(scenario: Scenario) -> Bench {
+    bench_within(scenario, 30).await
+}
+
+pub async fn bench_within(scenario: Scenario, timeout_s: u64) -> Bench {
     let world = World::new(scenario);
     let running = world.start(LOOPBACK).await.unwrap();
-    let settings = settings(&running.url());
+    let settings = settings_within(&running.url(), timeout_s);
     assert_eq!(settings.faults(), [""; 0]);
     Bench {
         observe: connect::observe(&settings).await.unwrap(),
@@ -42,15 +52,22 @@ pub async fn bench(scenario: Scenario) -> Bench {
     }
 }
 
-/// Small bounds, so that a test meets them.
+/// Small bounds, so that a test meets them, and all the time in the world.
 pub fn settings(url: &str) -> ToolsSettings {
+    settings_within(url, 30)
+}
+
+/// The same with this deadline of every request.
+pub fn settings_within(url: &str, timeout_s: u64) -> ToolsSettings {
     serde_json::from_value(json!({
-        "prometheus": {"url": format!("{url}/prometheus"), "token": TOKEN, "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_series": 20},
-        "loki": {"url": url, "token": TOKEN, "tenant": "shop", "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_lines": 50, "max_line_chars": 200},
-        "slack": {"url": format!("{url}/api"), "token": TOKEN, "channels": ["C1", "C2"], "timeout_s": 1, "max_answer_bytes": 1 << 20},
-        "github": {"url": format!("{url}/github"), "token": TOKEN, "repositories": ["shop/api-server"], "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_commits": 2},
-        "jira": {"url": format!("{url}/jira"), "user": "kim@example.org", "token": TOKEN, "projects": ["OPS"], "timeout_s": 1, "max_answer_bytes": 1 << 20, "max_tickets": 2},
-        "kubernetes": {"url": url, "timeout_s": 1, "max_answer_bytes": 1 << 20},
+        "prometheus": {"url": format!("{url}/prometheus"), "token": TOKEN, "timeout_s": timeout_s, "max_answer_bytes": 1 << 20, "max_series": 20},
+        "loki": {"url": url, "token": TOKEN, "tenant": "shop", "timeout_s": timeout_s, "max_answer_bytes": 1 << 20, "max_lines": 50, "max_line_chars": 200},
+        "slack": {"url": format!("{url}/api"), "token": TOKEN, "channels": ["C1", "C2"], "timeout_s": timeout_s, "max_answer_bytes": 1 << 20},
+        "github": {"url": format!("{url}/github"), "token": TOKEN, "write_token": WRITE_TOKEN, "repositories": [REPOSITORY, "shop/web"], "write": [REPOSITORY],
+                   "timeout_s": timeout_s, "max_answer_bytes": 1 << 20, "max_commits": 2, "max_diff_chars": 400},
+        "jira": {"url": format!("{url}/jira"), "user": "kim@example.org", "token": TOKEN, "write_token": WRITE_TOKEN, "projects": ["OPS"], "write": ["OPS"],
+                 "follow_ups": "OPS", "timeout_s": timeout_s, "max_answer_bytes": 1 << 20, "max_tickets": 2},
+        "kubernetes": {"url": url, "timeout_s": timeout_s, "max_answer_bytes": 1 << 20},
     }))
     .unwrap()
 }
@@ -59,6 +76,7 @@ impl Bench {
     /// Tools that remember nothing.
     pub async fn fresh_tools(&mut self) {
         self.observe = connect::observe(&settings(&self.running.url())).await.unwrap();
+        self.act = connect::act(&settings(&self.running.url())).await.unwrap();
     }
 
     pub fn cluster(&self) -> &dyn Cluster {
@@ -67,17 +85,27 @@ impl Bench {
 
     /// What a granted proposal of `action` comes to, on the state that is there now.
     pub async fn approved(&self, action: &Action) -> Approved<Action> {
-        let state = self.cluster().state(action).await.unwrap();
+        let state = self.observe.state(action).await.unwrap();
         approved(action, &state)
     }
 }
 
+/// Before anything here happened.
+pub fn long_ago() -> DateTime<Utc> {
+    Utc::now() - TimeDelta::hours(1)
+}
+
 /// Through the only door there is.
 pub fn approved(action: &Action, state: &TargetState) -> Approved<Action> {
+    approved_as(Uuid::new_v4(), action, state)
+}
+
+/// The same for the attempt `id`.
+pub fn approved_as(id: Uuid, action: &Action, state: &TargetState) -> Approved<Action> {
     let now = Utc::now();
     let incident: IncidentId = serde_json::from_value(json!(Uuid::nil())).unwrap();
     let proposal = Proposal {
-        id: Uuid::new_v4(),
+        id,
         incident_id: incident,
         tenant: String::new(),
         environment: String::new(),

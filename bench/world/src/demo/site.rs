@@ -268,6 +268,8 @@ listen = "{dispatcher}"
 secrets = ["{HOOK_SECRET}"]
 [sql]
 listen = "127.0.0.1:0"
+[mcp]
+listen = "127.0.0.1:0"
 [gateway]
 listen = "{gateway}"
 [tools.prometheus]

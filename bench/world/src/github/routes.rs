@@ -6,15 +6,18 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Commit, Forge, Hook, Repository, listed};
+use super::{Commit, Forge, Hook, Repository, issues, listed, runs};
 use crate::World;
 
-pub(crate) fn router() -> Router<World> {
+pub(super) fn router() -> Router<World> {
     Router::new()
+        .merge(issues::router())
+        .merge(runs::router())
+        .route("/github/repos/{owner}/{name}/commits", get(commits))
         .route("/github/repos/{owner}/{name}/compare/{range}", get(compare))
         .route("/github/repos/{owner}/{name}/deployments", get(deployments))
         .route("/github/repos/{owner}/{name}/deployments/{id}/statuses", get(statuses))
@@ -30,12 +33,25 @@ pub(crate) fn router() -> Router<World> {
 }
 
 /// An answer, or a status and GitHub's word for it.
-type Told = Result<Value, (StatusCode, &'static str)>;
+pub(super) type Told = Result<Value, (StatusCode, &'static str)>;
 
-const NOT_FOUND: (StatusCode, &str) = (StatusCode::NOT_FOUND, "Not Found");
+pub(super) const NOT_FOUND: (StatusCode, &str) = (StatusCode::NOT_FOUND, "Not Found");
 
 /// Whoever asks must say who it is, and may ask so often only.
-fn respond(world: &World, headers: &HeaderMap, tell: impl FnOnce(&Forge) -> (Told, Option<String>)) -> Response {
+pub(super) fn respond(
+    world: &World,
+    headers: &HeaderMap,
+    tell: impl FnOnce(&mut Forge) -> (Told, Option<String>),
+) -> Response {
+    let sent = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if sent("user-agent").is_none_or(str::is_empty) {
+        let message =
+            "Request forbidden by administrative rules. Please make sure your request has a User-Agent header";
+        return written(Err((StatusCode::FORBIDDEN, message)), &[]);
+    }
+    if sent("x-github-api-version").is_some_and(|version| version != "2022-11-28") {
+        return written(Err((StatusCode::BAD_REQUEST, "Unsupported API version")), &[]);
+    }
     let mut state = world.state();
     let forge = &mut state.github;
     let mut limits = Vec::new();
@@ -79,8 +95,32 @@ fn written(told: Told, headers: &[(&'static str, String)]) -> Response {
     response
 }
 
-fn of<'a>(forge: &'a Forge, owner: &str, name: &str) -> Result<&'a Repository, (StatusCode, &'static str)> {
+pub(super) fn of<'a>(forge: &'a Forge, owner: &str, name: &str) -> Result<&'a Repository, (StatusCode, &'static str)> {
     forge.repositories.get(&format!("{owner}/{name}")).ok_or(NOT_FOUND)
+}
+
+/// As [`respond`], for what writes: with a token that may, JSON that says that it is, and 201.
+pub(super) fn respond_written(world: &World, headers: &HeaderMap, tell: impl FnOnce(&mut Forge) -> Told) -> Response {
+    let json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    let token = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let mut response = respond(world, headers, |forge| {
+        if forge.readers.iter().any(|reader| token == format!("Bearer {reader}")) {
+            let message = "Resource not accessible by personal access token";
+            return (Err((StatusCode::FORBIDDEN, message)), None);
+        }
+        if !json {
+            return (Err((StatusCode::BAD_REQUEST, "Problems parsing JSON")), None);
+        }
+        (tell(forge), None)
+    });
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    response
 }
 
 fn whole(commit: &Commit) -> Value {
@@ -88,6 +128,47 @@ fn whole(commit: &Commit) -> Value {
         "sha": commit.sha,
         "commit": {"message": commit.message, "author": {"name": commit.author, "date": commit.at}},
         "author": {"login": commit.author},
+    })
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    sha: Option<String>,
+    path: Option<String>,
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+    per_page: Option<usize>,
+}
+
+async fn commits(
+    State(world): State<World>,
+    Path((owner, name)): Path<(String, String)>,
+    Query(asked): Query<Listed>,
+    headers: HeaderMap,
+) -> Response {
+    respond(&world, &headers, |forge| {
+        let told = of(forge, &owner, &name).and_then(|repository| {
+            let end = match asked.sha.as_deref() {
+                None | Some("main") => repository.commits.len(),
+                Some(sha) => {
+                    1 + repository
+                        .commits
+                        .iter()
+                        .position(|one| one.sha == sha)
+                        .ok_or(NOT_FOUND)?
+                }
+            };
+            let found = repository.commits[..end].iter().rev().filter(|one| {
+                asked
+                    .path
+                    .as_ref()
+                    .is_none_or(|path| one.files.iter().any(|file| file.starts_with(path)))
+                    && asked.since.is_none_or(|since| one.at >= since)
+                    && asked.until.is_none_or(|until| one.at <= until)
+            });
+            Ok(found.take(asked.per_page.unwrap_or(30)).map(whole).collect())
+        });
+        (told, None)
     })
 }
 
@@ -105,7 +186,11 @@ async fn compare(
             let files: Vec<Value> = between
                 .iter()
                 .flat_map(|commit| &commit.files)
-                .map(|file| json!({"filename": file, "status": "modified"}))
+                .map(|file| {
+                    let usual = || format!("@@ -1,2 +1,2 @@\n-password=hunter2\n+changed {file}\n unchanged");
+                    let patch = forge.patches.get(file).cloned().unwrap_or_else(usual);
+                    json!({"filename": file, "status": "modified", "additions": 1, "deletions": 1, "changes": 2, "patch": patch})
+                })
                 .collect();
             Ok(json!({
                 "status": if from <= to { "ahead" } else { "behind" },

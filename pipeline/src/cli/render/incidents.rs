@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use model::{Fact, Severity};
+use model::trace::trace_id;
+use model::{Fact, IncidentId, Severity};
+use serde::Serialize;
 use sinks::sql::{EventRow, IncidentDetail, IncidentRow, MemberRow};
 
 use stream::human::HumanDuration;
@@ -44,7 +46,7 @@ pub fn incidents(rows: &[IncidentRow], format: Format, screen: &Screen, out: &mu
 /// One incident with all that is known of it.
 pub fn incident(detail: &IncidentDetail, format: Format, screen: &Screen, out: &mut impl Write) -> io::Result<()> {
     if format == Format::Json {
-        return json_line(detail, out);
+        return json_line(&Traced::of(detail), out);
     }
     let stream = screen.stdout;
     let row = &detail.incident;
@@ -58,6 +60,7 @@ pub fn incident(detail: &IncidentDetail, format: Format, screen: &Screen, out: &
         stream.paint(anstyle::Style::new().bold(), &printable(&row.title))
     )?;
     field(out, "id", Some(&row.id.to_string()))?;
+    field(out, "trace_id", Some(&trace_id(IncidentId(row.id))))?;
     field(out, "status", Some(&row.status))?;
     field(out, "service", row.service.as_deref())?;
     field(out, "environment", Some(&row.environment))?;
@@ -90,6 +93,23 @@ pub fn incident(detail: &IncidentDetail, format: Format, screen: &Screen, out: &
         table.write(stream, out)?;
     }
     Ok(())
+}
+
+/// As JSON, with the trace that tells of it.
+#[derive(Serialize)]
+struct Traced<'a> {
+    trace_id: String,
+    #[serde(flatten)]
+    detail: &'a IncidentDetail,
+}
+
+impl<'a> Traced<'a> {
+    fn of(detail: &'a IncidentDetail) -> Self {
+        Traced {
+            trace_id: trace_id(IncidentId(detail.incident.id)),
+            detail,
+        }
+    }
 }
 
 /// What a fact says, in a line. Empty where its name says all, or a later program wrote what this one does not know.
@@ -260,6 +280,7 @@ mod tests {
         for expected in [
             "critical  Latency",
             "2 of 3 firing",
+            "00000000000000000000000000000001",
             "same-service@1 service:prod/checkout",
             "Deploy 7 (5m3s before, github)",
         ] {

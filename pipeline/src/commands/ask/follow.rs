@@ -2,14 +2,21 @@
 //!
 //! That holds for any query: of one over events the new ones come, of an aggregate the groups that changed. A row that is in an
 //! answer twice is shown twice.
+//!
+//! Where instances share a Redis, the next question is asked as soon as one of them says that something changed, and not only when the pause
+//! is over.
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use gateway::{Changes, Woken};
+use shared::Shared;
+use tokio_util::sync::CancellationToken;
 
 use super::Asking;
 use crate::cli::Exit;
@@ -22,9 +29,11 @@ pub(super) async fn follow(mut asking: Asking, query: &str, format: Format, ever
         return Err(Exit::Usage.because(format!("--every {every}: give seconds above 0")));
     };
     let mut stop = std::pin::pin!(signalled());
+    let news = News::listen(&asking)?;
     let mut seen = Seen::default();
     let mut first = true;
     loop {
+        let mark = news.mark();
         // What is away comes back; a query that is wrong stays wrong, and the first answer tells.
         match asking.ask(query).await {
             Ok((schema, batches)) => {
@@ -42,7 +51,39 @@ pub(super) async fn follow(mut asking: Asking, query: &str, format: Format, ever
         tokio::select! {
             stopped = &mut stop => return stopped.map(|()| Exit::Done),
             () = tokio::time::sleep(pause) => {}
+            () = news.after(&mark, pause) => {}
         }
+    }
+}
+
+/// Least time between two questions. Lower: a busy system is asked without an end.
+const LEAST: Duration = Duration::from_millis(250);
+
+/// What other processes say has changed; nothing, where nothing is shared.
+struct News(Option<Arc<Changes>>);
+
+impl News {
+    fn listen(asking: &Asking) -> anyhow::Result<Self> {
+        let settings = &asking.session.config.shared;
+        if settings.redis_url.is_empty() {
+            return Ok(News(None));
+        }
+        let changes = Changes::new(Shared::open(settings)?.pubsub);
+        let listening = changes.clone();
+        tokio::spawn(async move { listening.run(CancellationToken::new()).await });
+        Ok(News(Some(changes)))
+    }
+
+    fn mark(&self) -> String {
+        self.0.as_ref().map(|changes| changes.mark()).unwrap_or_default()
+    }
+
+    async fn after(&self, mark: &str, pause: Duration) {
+        let Some(changes) = &self.0 else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep(LEAST.min(pause)).await;
+        while changes.after(mark).await != Woken::Changed {}
     }
 }
 

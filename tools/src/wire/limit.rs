@@ -1,4 +1,6 @@
-//! GitHub's limits, as its answers tell them: <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>.
+//! The limits of a server, as its answers tell them: of GitHub
+//! (<https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>), and of Jira
+//! (<https://developer.atlassian.com/cloud/jira/platform/rate-limiting/>), which says `Retry-After` alone.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,11 +10,11 @@ use chrono::Utc;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use crate::wire::Failure;
+use super::Failure;
 
-/// Longest wait that is believed. GitHub's limits are of an hour; longer is a mistake or a clock that is wrong.
+/// Longest wait that is believed. Limits are of an hour at most; longer is a mistake or a clock that is wrong.
 const LONGEST: Duration = Duration::from_secs(3_600);
-/// Where it turned us away without saying for how long, as it advises.
+/// Where it turned us away without saying for how long, as GitHub advises.
 const UNSAID: Duration = Duration::from_secs(60);
 
 /// Until when nothing may be asked.
