@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use model::investigation::{Agent, StepOutput, StepRequest, StepResult, StepStatus};
+use stream::BoxFuture;
 use tokio::time::Instant;
 use tools::observe::Observe;
 
@@ -19,7 +20,16 @@ const GATHERING_BEFORE_WORDING: f64 = 0.6;
 ///
 /// A step whose deadline has passed is `timeout`. One is `failed` (or `timeout`, if time was the only reason) where tools were asked, none
 /// answered, and nothing at all could be said without them: asking again may bring more. Everything else is `success`.
-pub async fn run(request: &StepRequest, tools: &Observe, settings: &AgentSettings, now: DateTime<Utc>) -> StepResult {
+pub fn run<'a>(
+    request: &'a StepRequest,
+    tools: &'a Observe,
+    settings: &'a AgentSettings,
+    now: DateTime<Utc>,
+) -> BoxFuture<'a, StepResult> {
+    Box::pin(carry_out(request, tools, settings, now))
+}
+
+async fn carry_out(request: &StepRequest, tools: &Observe, settings: &AgentSettings, now: DateTime<Utc>) -> StepResult {
     let started = Instant::now();
     let left = (request.deadline_at - now).to_std().unwrap_or_default();
     if left.is_zero() {

@@ -312,15 +312,3 @@ fn instant(seconds: i64) -> DateTime<Utc> {
 fn text(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_shipped_recording_is_what_this_makes() {
-        let shipped = include_str!("../../pipeline/assets/storm.ndjson");
-        assert!(
-            shipped.lines().eq(super::lines().iter().map(String::as_str)),
-            "run: bench storm pipeline/assets/storm.ndjson"
-        );
-    }
-}

@@ -49,6 +49,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
 use metrics_exporter_prometheus::PrometheusHandle;
+use stream::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +140,11 @@ impl Gateway {
     }
 
     /// Serves until `stop`, then finishes the requests in flight.
-    pub async fn serve(self, stop: CancellationToken) -> Result<(), GatewayError> {
+    pub fn serve(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), GatewayError>> {
+        Box::pin(self.serve_until(stop))
+    }
+
+    async fn serve_until(self, stop: CancellationToken) -> Result<(), GatewayError> {
         let Gateway {
             listener,
             address,

@@ -1,16 +1,27 @@
-//! Whether the books balance, all the time: every accounting record that is written is added up again, and must begin where the one before
-//! it ended. `aegis audit conservation` counts the items too, with a decoder of its own; this is what alerts stand on.
+//! Whether the books balance, all the time: every accounting record that is written is added up again, and between two of a stage there may
+//! be no data. `aegis audit conservation` counts the items too, with a decoder of its own; this is what alerts stand on.
+//!
+//! | kind | meaning |
+//! |---|---|
+//! | `sum` | items in and out do not add up |
+//! | `gap` | data that no record holds: records without data (progress, a broker's markers) need none |
+//! | `overlap` | a range was accounted for before |
+//! | `unreadable` | not an accounting record |
 //!
 //! It reads what is written from its start on, keeps no position, and is needed by nobody.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::topics;
 use stream::accounting::AccountingRecord;
 use stream::log::Topic;
-use stream::{Log, LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
+use stream::{Log, LogError, LogId, Offset, Sink, SinkBatch, SinkError, SinkReject, TopicPartition};
+
+use crate::audit::is_item_of;
+use crate::scan::scan;
 
 /// By stage, topic and partition of what was counted.
 type Book = (String, String, u32);
@@ -25,7 +36,7 @@ impl Books {
     pub fn new(log: Arc<dyn Log>) -> Self {
         // So that they are there before anything is wrong.
         metrics::counter!("aegis_conservation_checked_total").increment(0);
-        for kind in ["sum", "gap", "unreadable"] {
+        for kind in ["sum", "gap", "overlap", "unreadable"] {
             metrics::counter!("aegis_conservation_mismatches_total", "kind" => kind).increment(0);
         }
         Books {
@@ -35,13 +46,28 @@ impl Books {
     }
 
     /// What is wrong with it.
-    fn fault(&mut self, record: &AccountingRecord) -> Option<&'static str> {
+    async fn fault(&mut self, record: &AccountingRecord) -> Result<Option<&'static str>, LogError> {
         let book = (record.stage.clone(), record.topic.clone(), record.partition);
         let before = self.ends.insert(book, record.to);
         if !record.counts.balanced() {
-            return Some("sum");
+            return Ok(Some("sum"));
         }
-        before.is_some_and(|end| end != record.from).then_some("gap")
+        let end = before.unwrap_or(record.from);
+        if record.from < end {
+            return Ok(Some("overlap"));
+        }
+        let input = TopicPartition::new(record.topic.clone(), record.partition);
+        let mut passed_over = false;
+        scan(&self.log, &input, end, record.from, |between| {
+            passed_over = is_item_of(between, &record.stage);
+            if passed_over {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+        .await?;
+        Ok(passed_over.then_some("gap"))
     }
 }
 
@@ -76,7 +102,13 @@ impl Sink for Books {
                 metrics::counter!("aegis_conservation_checked_total").increment(1);
                 let read = serde_json::from_slice::<AccountingRecord>(&record.value);
                 let (fault, what) = match &read {
-                    Ok(read) => (self.fault(read), format!("{read:?}")),
+                    Ok(read) => {
+                        let fault = self.fault(read).await.unwrap_or_else(|error| {
+                            tracing::warn!(%error, stage = read.stage, "whether data was passed over could not be looked at");
+                            None
+                        });
+                        (fault, format!("{read:?}"))
+                    }
                     Err(error) => (Some("unreadable"), error.to_string()),
                 };
                 if let Some(kind) = fault {
@@ -92,9 +124,12 @@ impl Sink for Books {
 
 #[cfg(test)]
 mod tests {
-    use stream::{Accounting, Disposition};
+    use stream::log::memory::MemoryLog;
+    use stream::{Accounting, Disposition, NewRecord, progress};
 
     use super::*;
+
+    const GOOD: [Disposition; 2] = [Disposition::Forwarded, Disposition::Held];
 
     fn record(stage: &str, from: u64, to: u64, items: &[Disposition]) -> AccountingRecord {
         let mut counts = Accounting::default();
@@ -110,18 +145,52 @@ mod tests {
         }
     }
 
-    #[test]
-    fn sums_and_gaps() {
-        let mut books = Books::new(Arc::new(stream::log::memory::MemoryLog::default()));
-        let good = [Disposition::Forwarded, Disposition::Held];
-        assert_eq!(books.fault(&record("dedupe", 0, 4, &good)), None);
-        assert_eq!(books.fault(&record("dedupe", 4, 5, &good)), None);
-        assert_eq!(books.fault(&record("correlate", 100, 105, &good)), None);
-        assert_eq!(books.fault(&record("dedupe", 6, 7, &good)), Some("gap"));
-        assert_eq!(books.fault(&record("dedupe", 6, 7, &good)), Some("gap"), "twice");
-        let mut lost = record("dedupe", 7, 8, &good);
+    /// Books beside a log whose input has progress at the offsets below `data`, and items from there on.
+    async fn books(progress: u64, items: u64) -> Books {
+        let log = MemoryLog::default();
+        log.ensure_topics(&[stream::TopicSpec {
+            name: "signals".into(),
+            partitions: 1,
+            retention: stream::log::Retention::default(),
+        }])
+        .await
+        .unwrap();
+        let told = NewRecord {
+            headers: vec![(progress::KIND_HEADER.to_owned(), progress::PROGRESS.into())],
+            ..NewRecord::default()
+        };
+        let mut records = vec![told; progress as usize];
+        records.extend(vec![NewRecord::default(); items as usize]);
+        log.append(&TopicPartition::new("signals", 0), records).await.unwrap();
+        Books::new(Arc::new(log))
+    }
+
+    #[tokio::test]
+    async fn sums_gaps_and_overlaps() {
+        let mut books = books(0, 20).await;
+        let mut lost = record("dedupe", 7, 8, &GOOD);
         lost.counts.items_in += 1;
-        assert_eq!(books.fault(&lost), Some("sum"));
-        assert_eq!(books.fault(&record("dedupe", 8, 9, &good)), None);
+        for (record, fault) in [
+            (record("dedupe", 0, 4, &GOOD), None),
+            (record("dedupe", 4, 5, &GOOD), None),
+            (record("correlate", 10, 15, &GOOD), None),
+            (record("dedupe", 6, 7, &GOOD), Some("gap")),
+            (record("dedupe", 6, 7, &GOOD), Some("overlap")),
+            (lost, Some("sum")),
+            (record("dedupe", 8, 9, &GOOD), None),
+        ] {
+            assert_eq!(books.fault(&record).await.unwrap(), fault, "{record:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn records_without_data_leave_no_gap() {
+        let mut books = books(10, 5).await;
+        assert_eq!(books.fault(&record("dedupe", 0, 1, &GOOD)).await.unwrap(), None);
+        assert_eq!(books.fault(&record("dedupe", 10, 11, &GOOD)).await.unwrap(), None);
+        assert_eq!(
+            books.fault(&record("dedupe", 12, 13, &GOOD)).await.unwrap(),
+            Some("gap")
+        );
     }
 }

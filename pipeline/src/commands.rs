@@ -105,7 +105,7 @@ async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exi
     let stop = stop_on_signal();
     let metrics = recorder()?;
     let world = World::open(&session.config).await?;
-    run::run(world, &arguments, metrics, stop, |addresses: Addresses| {
+    let started = Box::new(|addresses: Addresses| {
         let shown = |address: Option<std::net::SocketAddr>| address.map(|a| a.to_string()).unwrap_or_default();
         tracing::info!(
             dispatcher = shown(addresses.dispatcher),
@@ -115,8 +115,8 @@ async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exi
             mcp = shown(addresses.mcp),
             "aegis runs"
         );
-    })
-    .await?;
+    });
+    run::run(world, &arguments, metrics, stop, started).await?;
     Ok(Exit::Done)
 }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArgs;
 use crate::cli::render::{self, Format, Screen};
-use crate::run::{Addresses, run};
+use crate::run::{Addresses, Started, run};
 use crate::totals::Mark;
 use crate::world::World;
 
@@ -55,10 +55,11 @@ pub async fn demo(
     let began_at = world.runtime.clock.now();
     let storm = Storm::ending_at(began_at);
     let (tell, told) = tokio::sync::oneshot::channel();
-    let running = tokio::spawn(run_everything(world, prometheus, stop.clone(), move |addresses| {
+    let started = Box::new(move |addresses| {
         // The receiver only goes away when the demo itself was dropped.
         let _ = tell.send(addresses);
-    }));
+    });
+    let running = tokio::spawn(run_everything(world, prometheus, stop.clone(), started));
     let Ok(addresses) = told.await else {
         return running.await?;
     };
@@ -88,7 +89,7 @@ async fn run_everything(
     world: World,
     prometheus: PrometheusHandle,
     stop: CancellationToken,
-    started: impl FnOnce(Addresses),
+    started: Started<'static>,
 ) -> anyhow::Result<()> {
     run(world, &RunArgs::default(), prometheus, stop, started).await
 }

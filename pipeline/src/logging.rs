@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use telemetry::{JsonWithTrace, LogLayer, LogQueue, TelemetrySettings};
 use tools::redact::redact_named;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -17,6 +18,9 @@ use crate::config::{LogFormat, LoggingSettings};
 
 /// Lines that wait for whoever sends them on; filled from [`init`] on, so that the first ones are not lost.
 static SHIPPED: Mutex<Option<LogQueue>> = Mutex::new(None);
+
+/// The engine of vectors warns at each start that switches of its server are not set, and tells of every log file it opens.
+const NOISE: &str = "qdrant_edge=warn,qdrant_edge::common=error";
 
 /// Our crates: what `-v` speaks of. Dependencies stay at `info`.
 const OWN: &[&str] = &[
@@ -115,12 +119,22 @@ fn filter(settings: &LoggingSettings, rust_log: Option<&str>, voice: Voice) -> R
         format!("info,{}", own.join(","))
     };
     match (voice.verbose, rust_log.filter(|text| !text.is_empty())) {
-        (1, _) => parse_filter(&own("debug")).map_err(LoggingError::Filter),
-        (2.., _) => parse_filter(&own("trace")).map_err(LoggingError::Filter),
-        (0, Some(text)) => parse_filter(text).map_err(LoggingError::RustLog),
-        (0, None) if voice.daemon => parse_filter(&settings.filter).map_err(LoggingError::Filter),
-        (0, None) => parse_filter("warn").map_err(LoggingError::Filter),
+        (1, _) => parse_quiet(&own("debug")).map_err(LoggingError::Filter),
+        (2.., _) => parse_quiet(&own("trace")).map_err(LoggingError::Filter),
+        (0, Some(text)) => parse_quiet(text).map_err(LoggingError::RustLog),
+        (0, None) if voice.daemon => parse_quiet(&settings.filter).map_err(LoggingError::Filter),
+        (0, None) => parse_quiet("warn").map_err(LoggingError::Filter),
     }
+}
+
+/// [`parse_filter`], with [`NOISE`] left out of what the filter would let through without a word about it.
+fn parse_quiet(text: &str) -> Result<EnvFilter, String> {
+    let filter = parse_filter(text)?;
+    let lets_through = filter.max_level_hint().is_none_or(|level| level >= LevelFilter::WARN);
+    if !lets_through || text.contains("qdrant_edge") {
+        return Ok(filter);
+    }
+    parse_filter(&format!("{text},{NOISE}"))
 }
 
 #[cfg(test)]
@@ -139,7 +153,10 @@ mod tests {
                 daemon,
                 ..Voice::default()
             };
-            assert_eq!(filter(&settings, rust_log, voice).unwrap().to_string(), expected);
+            let filter = filter(&settings, rust_log, voice).unwrap().to_string();
+            let (noise, own): (Vec<_>, Vec<_>) = filter.split(',').partition(|part| part.contains("qdrant_edge"));
+            assert_eq!(own, [expected], "{filter}");
+            assert_eq!(noise.is_empty(), expected == "error", "{filter}");
         };
         check(0, true, None, "error");
         check(0, false, None, "warn");

@@ -17,7 +17,7 @@ use sinks::sql::{RetentionSettings, SqlSink};
 use sources::kubernetes::KubernetesSource;
 use sources::webhook::WebhookSource;
 use stream::driver::{Mode, run_sink};
-use stream::{Ingress, Sink, Source};
+use stream::{BoxFuture, Ingress, Sink, Source};
 use telemetry::Telemetry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -95,12 +95,25 @@ impl Layer {
 }
 
 /// Runs until `stop`; `started` is told the addresses once everything listens.
-pub async fn run(
+pub fn run<'a>(
+    world: World,
+    roles: &'a RunArgs,
+    prometheus: PrometheusHandle,
+    stop: CancellationToken,
+    started: Started<'a>,
+) -> BoxFuture<'a, anyhow::Result<()>> {
+    Box::pin(run_until(world, roles, prometheus, stop, started))
+}
+
+/// Told once where everything listens.
+pub type Started<'a> = Box<dyn FnOnce(Addresses) + Send + 'a>;
+
+async fn run_until(
     world: World,
     roles: &RunArgs,
     prometheus: PrometheusHandle,
     stop: CancellationToken,
-    started: impl FnOnce(Addresses),
+    started: Started<'_>,
 ) -> anyhow::Result<()> {
     let threads = OwnThreads::of_stages().context("starting the threads of the stages")?;
     let telemetry = Telemetry::start(&world.config.telemetry, logging::shipped(), redact_named)?;

@@ -6,15 +6,16 @@ mod support;
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use support::site::{ALLOW, PATIENCE, Site, nanos};
-use support::wait_for;
+use support::{http, wait_for};
 use world::github::sha;
 use world::{Fault, FaultKind, System};
 
 const REPOSITORY: &str = "shop/api-server";
 const READ: &str = "read-token-of-the-test";
 const WRITE: &str = "write-token-of-the-test";
+const ANN: &str = "token-of-ann-0000000000000000000000";
 
-/// Restarts and comments go by themselves; everything else is asked about.
+/// What agents propose as a restart or a comment goes by itself; everything else is asked about.
 const POLICY: &str = r#"
 [[rule]]
 name = "comments"
@@ -38,7 +39,8 @@ fn tools(url: &str) -> String {
         "[tools.github]\nurl = \"{url}/github\"\ntoken = \"{READ}\"\nwrite_token = \"{WRITE}\"\nrepositories = [\"{REPOSITORY}\"]\n\
          write = [\"{REPOSITORY}\"]\ntimeout_s = 2\n\
          [tools.jira]\nurl = \"{url}/jira\"\ntoken = \"{READ}\"\nwrite_token = \"{WRITE}\"\nprojects = [\"OPS\"]\nwrite = [\"OPS\"]\n\
-         follow_ups = \"OPS\"\ntimeout_s = 2\n"
+         follow_ups = \"OPS\"\ntimeout_s = 2\n\
+         [gateway.tokens.ann]\ntoken = \"{ANN}\"\nrole = \"approver\"\n"
     )
 }
 
@@ -73,7 +75,7 @@ fn site(leaks: bool) -> Site {
 fn row_of(site: &Site, action: &str, status: &str) -> Value {
     wait_for(&format!("a {action} that is {status}"), PATIENCE, || {
         let query = format!(
-            "select id, status, target, namespace, \"cluster\", decided_by, proposed_by, note from remediations where action_type = '{action}'"
+            "select id, status, target, namespace, \"cluster\", decided_by, proposed_by, plan_hash, note from remediations where action_type = '{action}'"
         );
         let rows = site.aegis.sql(&query);
         assert!(rows.len() <= 1, "{rows:?}");
@@ -184,7 +186,7 @@ fn a_deployment_that_failed_is_run_again_once() {
     site.books_balance();
 }
 
-/// What people propose is judged like what agents propose.
+/// What people propose is judged like what agents propose, but no rule allows it: another person does.
 #[test]
 fn people_propose_and_the_policy_judges() {
     let site = site(false);
@@ -196,7 +198,7 @@ fn people_propose_and_the_policy_judges() {
         site.aegis.run(&all)
     };
 
-    // A rule allows it.
+    // A rule would allow it to an agent.
     let comment = ["jira-comment", "OPS-1", "--body", "It is about this one."];
     let (code, out, err) = propose(&comment);
     assert_eq!(code, 0, "{err}");
@@ -204,10 +206,17 @@ fn people_propose_and_the_policy_judges() {
         out.contains("a comment below OPS-1 (Rotate the certificates):\n+ It is about this one."),
         "{out}"
     );
+    let waiting = row_of(&site, "jira_comment", "waiting");
+    assert_eq!(site.world.state().jira.comments.len(), 0);
+    let path = format!("/api/v1/remediations/{}/approve", waiting["id"].as_str().unwrap());
+    let headers = format!("Content-Type: application/json\r\nAuthorization: Bearer {ANN}\r\n");
+    let yes = json!({"plan_hash": waiting["plan_hash"]}).to_string();
+    let (status, told) = http(site.aegis.gateway, "POST", &path, &headers, &yes).expect("an answer");
+    assert!((200..300).contains(&status), "{told}");
     let done = row_of(&site, "jira_comment", "verified");
     assert_eq!(
         (&done["decided_by"], &done["target"]),
-        (&json!("rule:comments"), &json!("OPS-1"))
+        (&json!("human:ann"), &json!("OPS-1"))
     );
     assert!(done["proposed_by"].as_str().unwrap().starts_with("human:"), "{done}");
     assert_eq!(site.world.state().jira.comments.len(), 1);

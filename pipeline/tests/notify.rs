@@ -319,10 +319,10 @@ async fn started(
     let (tell, told) = oneshot::channel();
     let (closing, roles) = (stop.clone(), RunArgs { roles: roles.to_vec() });
     let running = tokio::spawn(async move {
-        run(world, &roles, metrics, closing, |addresses| {
+        let started = Box::new(|addresses| {
             let _ = tell.send(addresses);
-        })
-        .await
+        });
+        run(world, &roles, metrics, closing, started).await
     });
     let addresses = tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap();
     (addresses, stop, running)

@@ -67,7 +67,7 @@ fn one_trace_from_the_webhook_to_the_notification_whatever_dies() {
     site.log_oom();
     let mut firing = site.firing();
     firing["alerts"][0]["annotations"]["description"] = json!(format!("password={SECRET} of the api-server"));
-    firing["alerts"][0]["annotations"]["summary"] = json!(format!("High Memory Usage, token={SECRET}-title"));
+    firing["alerts"][0]["labels"]["alertname"] = json!(format!("High Memory Usage, token={SECRET}-title"));
     let headers =
         format!("Content-Type: application/json\r\ntraceparent: {CALLER}\r\nAuthorization: Bearer {SECRET}-sender\r\n");
     let sent = http(
@@ -236,7 +236,7 @@ fn one_trace_from_the_webhook_to_the_notification_whatever_dies() {
                 .any(|line| line["body"]["stringValue"] == text && line["traceId"] == trace)
         };
         let stranger = about(
-            "caller without a valid token refused",
+            "caller without a valid token or session refused",
             "11111111111111111111111111111111",
         );
         (stranger && about("step ended", &trace) && about("notification sent", &trace)).then_some(())

@@ -11,6 +11,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
 use futures::TryStreamExt as _;
+use stream::BoxFuture;
 
 use crate::error::SqlError;
 use crate::functions;
@@ -99,7 +100,11 @@ impl Engine {
     }
 
     /// The answer's schema and rows.
-    pub async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SqlError> {
+    pub fn query<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<(SchemaRef, Vec<RecordBatch>), SqlError>> {
+        Box::pin(self.answer(sql))
+    }
+
+    async fn answer(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SqlError> {
         let statement = guard::check(sql)?;
         let context = self.session().await?;
         // The guard has read the text; this reads the plan, so that neither has to be perfect.
@@ -133,7 +138,11 @@ impl Engine {
     }
 
     /// A session over the tables as they are whenever they are asked. Holds no rows, and may live as long as the engine.
-    pub async fn session(&self) -> Result<SessionContext, SqlError> {
+    pub fn session(&self) -> BoxFuture<'_, Result<SessionContext, SqlError>> {
+        Box::pin(self.make_session())
+    }
+
+    async fn make_session(&self) -> Result<SessionContext, SqlError> {
         let failed = |e: DataFusionError| SqlError::from_datafusion(&e, self.options.memory_bytes);
         let mut config = SessionConfig::new()
             .with_information_schema(true)

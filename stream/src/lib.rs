@@ -34,6 +34,10 @@ pub mod task;
 pub mod time;
 pub mod trace;
 
+/// A future in a box. Whoever waits for a future compiles it: entries of a crate that hand out boxes are compiled there, once, and not anew in
+/// each program and each test that calls them.
+pub use futures::future::BoxFuture;
+
 pub use accounting::{Accounting, Disposition};
 pub use call::{Call, CallError, CallLimits};
 pub use log::{

@@ -17,6 +17,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use stream::BoxFuture;
 
 use crate::ToolError;
 use crate::observe::Observe;
@@ -71,7 +72,11 @@ pub fn catalog() -> Vec<Tool> {
 }
 
 /// Uses the observing tool `name`. Arguments that do not fit its schema, and names of acting tools, are refused.
-pub async fn call(observe: &Observe, name: &str, arguments: Value) -> Result<Value, ToolError> {
+pub fn call<'a>(observe: &'a Observe, name: &'a str, arguments: Value) -> BoxFuture<'a, Result<Value, ToolError>> {
+    Box::pin(answer(observe, name, arguments))
+}
+
+async fn answer(observe: &Observe, name: &str, arguments: Value) -> Result<Value, ToolError> {
     match system(name) {
         "prometheus" => prometheus::call(observe, name, arguments).await,
         "logs" => logs::call(observe, name, arguments).await,

@@ -22,6 +22,7 @@ use axum::{Router, middleware};
 use gateway::{Caller, GatewaySettings, Tokens};
 use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, SessionConfig};
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use stream::BoxFuture;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -121,7 +122,11 @@ impl McpServer {
     ///
     /// # Errors
     /// The listener broke.
-    pub async fn serve(self, stop: CancellationToken) -> Result<(), McpError> {
+    pub fn serve(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), McpError>> {
+        Box::pin(self.serve_until(stop))
+    }
+
+    async fn serve_until(self, stop: CancellationToken) -> Result<(), McpError> {
         let McpServer {
             listener,
             address,

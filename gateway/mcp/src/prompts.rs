@@ -13,7 +13,7 @@ use crate::tools::incidents::{self, ListArguments, OneArguments};
 
 const INVESTIGATE: &str = "Investigate this incident of Aegis, and say what most likely caused it.\n\
     1. Read the incident below, then explain_incident (why its alerts are one incident, which changes are suspected) and get_findings (what the \
-    agents found, and what they could not learn).\n\
+    agents found, and what they could not learn). find_similar shows what ended past incidents like it: a hint, no proof.\n\
     2. Check the likeliest cause with the observing tools that are there (metrics, logs, cluster, changes) and query_sql. Look for what would prove it wrong.\n\
     3. Answer with: what happened, the cause with the observations that carry it (cite ids of citations, or the query and its time), what is not known, \
     and what to do. Say how sure you are.\n\

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use gateway::Caller;
+use gateway::{Caller, SimilarAnswer};
 use rmcp::model::{Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use crate::answer::{self, Failure};
 use crate::desk::{Desk, Observing, ObservingTool, PipelineStatus};
-use crate::tools::{arguments, evidence, incidents, operations, propose, query};
+use crate::tools::{arguments, evidence, incidents, operations, propose, query, similar};
 
 /// What a tool does to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,12 @@ fn own() -> Vec<Own> {
             "Why these alerts are one incident",
             Observe,
             "Which rule linked each alert to which other and by what they share, and which changes are suspected.",
+        ),
+        tool::<similar::SimilarArguments, SimilarAnswer>(
+            "find_similar",
+            "Past incidents like this",
+            Observe,
+            "Past incidents that read like one, or like some words, best first: what they share, and what fixed them. A hint, no proof of one cause.",
         ),
         tool::<evidence::FindingsArguments, evidence::FindingsAnswer>(
             "get_findings",
@@ -205,6 +211,7 @@ pub async fn call(
         "list_incidents" => answered!(async |read| incidents::list(desk, read).await),
         "get_incident" => answered!(async |read| incidents::one(desk, &read).await),
         "explain_incident" => answered!(async |read| incidents::why(desk, &read).await),
+        "find_similar" => answered!(async |read| similar::similar(desk, &read).await),
         "get_findings" => answered!(async |read| evidence::findings(desk, &read).await),
         "get_step" => answered!(async |read| evidence::step(desk, &read).await),
         "list_remediations" => answered!(async |read| operations::remediations(desk, read).await),

@@ -5,6 +5,7 @@ pub mod incidents;
 pub mod operations;
 pub mod propose;
 pub mod query;
+pub mod similar;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

@@ -362,7 +362,7 @@ impl Line {
 }
 
 /// Whether `record` is data for `stage`: what has no kind, and what was sent again for this stage alone.
-fn is_item_of(record: &Record, stage: &str) -> bool {
+pub(crate) fn is_item_of(record: &Record, stage: &str) -> bool {
     let named = |name: &str| {
         record
             .headers

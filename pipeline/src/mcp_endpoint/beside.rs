@@ -50,9 +50,11 @@ fn configured(observe: &Observe, name: &str) -> bool {
         "prometheus" => observe.metrics.is_some(),
         "logs" => observe.logs.is_some(),
         "slack" => observe.chat.is_some(),
+        "github" if name.starts_with("github_sec") => observe.security.is_some(),
         "github" => observe.code.is_some(),
         "jira" => observe.tickets.is_some(),
         "kubernetes" => observe.cluster.is_some(),
+        "terraform" => observe.infrastructure.is_some(),
         _ => true,
     }
 }

@@ -103,11 +103,7 @@ impl Response {
             }
             RemediationFact::Forged { kind, offset, why } => {
                 let note = format!("refused: a forged {kind} at offset {offset}: {why}");
-                let mut told = [const { Value::Null }; 7];
-                told[2] = Value::text(&note);
-                told[5] = Value::time(event.at);
-                told[6] = Value::Uuid(event.id);
-                return self.moved.push(told);
+                return self.moved.push(note_of(event, &note));
             }
             RemediationFact::Granted { grant, .. } => (S::Granted, Some(grant.by.label()), None, None, None),
             RemediationFact::Denied { by, reason } => (S::Denied, Some(by.clone()), Some(reason), None, None),
@@ -115,12 +111,15 @@ impl Response {
             RemediationFact::Attempted { before } => (S::Attempted, None, None, Some(before), None),
             RemediationFact::Executed { before, note } => (S::Executed, None, Some(note), Some(before), None),
             RemediationFact::Failed { cause } => (S::Failed, None, Some(cause), None, None),
+            // What it looks like by now; the status waits for the gate.
+            RemediationFact::Checked { note, .. } => {
+                return self.moved.push(note_of(event, note));
+            }
             RemediationFact::Verified { before, after } => (S::Verified, None, None, Some(before), Some(after)),
             RemediationFact::Unverified { note } => (S::Unverified, None, Some(note), None, None),
             RemediationFact::RolledBack { note } => (S::RolledBack, None, Some(note), None, None),
             RemediationFact::Decided { .. }
             | RemediationFact::CheckDue { .. }
-            | RemediationFact::Checked { .. }
             | RemediationFact::RollbackDue { .. }
             | RemediationFact::Approve { .. }
             | RemediationFact::Deny { .. }
@@ -252,6 +251,15 @@ fn unasked(result: &StepResult) -> Vec<Value> {
         Value::Null,
         Value::Null,
     ]
+}
+
+/// A new note; everything else of the row stays.
+fn note_of(event: &RemediationEvent, note: &str) -> [Value; 7] {
+    let mut told = [const { Value::Null }; 7];
+    told[2] = Value::text(note);
+    told[5] = Value::time(event.at);
+    told[6] = Value::Uuid(event.id);
+    told
 }
 
 fn answer(row: &mut [Value], result: &StepResult) {

@@ -19,9 +19,12 @@ use crate::texts::{Kind, alert_id, incident_text, text_of, texts_of};
 const CANDIDATES: usize = 5;
 /// Fewest candidates. Fewer: features cannot bring up what the vectors put a little lower.
 const LEAST_CANDIDATES: usize = 24;
-/// Cosine below which no incident is called similar to another; who searches by words sees the nearest, with their scores. Higher: other words for the same thing are missed (0.29 to 0.75 with the model inside the
-/// binary); lower: more that is unrelated is told (up to 0.47).
+/// Cosine from which an incident is called similar to another by its words alone; who searches by words sees the nearest, with their scores.
+/// Higher: other words for the same thing are missed (0.29 to 0.75 with the model inside the binary); lower: more that is unrelated is told (up
+/// to 0.47).
 const LEAST_COSINE: f32 = 0.4;
+/// Cosine that is enough where both have a service, an alert, a template or words in common.
+const LEAST_COSINE_IN_COMMON: f32 = 0.2;
 
 /// A model, a store, and the collection of the two.
 pub struct Engine {
@@ -119,10 +122,7 @@ impl Engine {
             Err(StoreError::NoCollection(_)) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
-        let hits: Vec<_> = hits
-            .into_iter()
-            .filter(|hit| subject.id.is_none_or(|own| hit.id != own && hit.score >= LEAST_COSINE))
-            .collect();
+        let hits: Vec<_> = hits.into_iter().filter(|hit| subject.id != Some(hit.id)).collect();
         let keys = hits.iter().flat_map(|hit| texts_of(&hit.payload, "alerts"));
         let alerts = self.alerts(keys.chain(subject.alerts.iter().cloned())).await?;
         let own = features(&subject.service, &subject.environment, text, &subject.alerts, &alerts);
@@ -146,6 +146,7 @@ impl Engine {
                     created_at: time_of(payload),
                 }
             })
+            .filter(|near| subject.id.is_none() || alike(near))
             .collect();
         // Of equal ones the newer; and the same order whoever asks.
         near.sort_by(|a, b| {
@@ -169,6 +170,18 @@ impl Engine {
         let known = keys.into_iter().zip(ids);
         Ok(known.filter_map(|(key, id)| Some((key, by_id.remove(&id)?))).collect())
     }
+}
+
+/// Whether the subject of a question by incident is told of `near`.
+fn alike(near: &Neighbour) -> bool {
+    let hard = ["service", "alert", "template", "words"];
+    let in_common = near.matched.iter().any(|one| hard.contains(&one.feature.as_str()));
+    near.cosine
+        >= if in_common {
+            LEAST_COSINE_IN_COMMON
+        } else {
+            LEAST_COSINE
+        }
 }
 
 fn features(

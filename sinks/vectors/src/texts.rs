@@ -104,7 +104,7 @@ pub fn alert(row: &SignalRow<'_>) -> Option<Draft> {
     });
     Some(Draft {
         id: alert_id(row.dedup_key),
-        text: cut(&text).to_owned(),
+        text: spaced(cut(&text)),
         payload: object(payload),
     })
 }
@@ -165,7 +165,26 @@ pub fn incident_text(title: &str, titles: &[String]) -> String {
             parts.push(other);
         }
     }
-    parts.join(". ")
+    spaced(&parts.join(". "))
+}
+
+/// `KubePodCrashLooping` as `Kube Pod Crash Looping`: names of alerts and errors are words run together, and a model knows the words.
+fn spaced(text: &str) -> String {
+    let mut spaced = String::with_capacity(text.len() + text.len() / 4);
+    let mut before = [None, None];
+    for letter in text.chars() {
+        match before {
+            [_, Some(last)] if char::is_lowercase(last) && letter.is_uppercase() => spaced.push(' '),
+            // The last capital of a run begins the next word: `OOMKilled`.
+            [Some(first), Some(last)] if first.is_uppercase() && last.is_uppercase() && letter.is_lowercase() => {
+                spaced.insert(spaced.len() - last.len_utf8(), ' ');
+            }
+            _ => {}
+        }
+        spaced.push(letter);
+        before = [before[1], Some(letter)];
+    }
+    spaced
 }
 
 /// The texts in field `name` of a payload.
@@ -192,5 +211,28 @@ fn object(value: Value) -> Payload {
     match value {
         Value::Object(object) => object,
         _ => Payload::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_are_run_together_are_taken_apart() {
+        for (text, words) in [
+            (
+                "KubePodCrashLooping on api-server (95%)",
+                "Kube Pod Crash Looping on api-server (95%)",
+            ),
+            (
+                "java.lang.OutOfMemoryError: OOMKilled",
+                "java.lang.Out Of Memory Error: OOM Killed",
+            ),
+            ("p99 HTTP 5xx ÉtatÉlevé", "p99 HTTP 5xx État Élevé"),
+            ("", ""),
+        ] {
+            assert_eq!(spaced(text), words);
+        }
     }
 }

@@ -265,7 +265,7 @@ async fn an_engine_that_cannot_be_opened_is_opened_later() {
 
 async fn served(timeout: Duration) -> (Server, QdrantStore, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(edge(folder.path()), "127.0.0.1:0").await;
+    let server = Server::start(edge(folder.path()), None).await;
     let store = QdrantStore::new(&server.url, Some("s3cret"), timeout).unwrap();
     (server, store, folder)
 }
@@ -391,7 +391,7 @@ async fn a_server_that_is_gone_and_comes_back() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let _server = Server::start(again, &address).await;
+    let _server = Server::start(again, Some(&address)).await;
     while let Err(error) = store.count("points", &all).await {
         assert!(std::time::Instant::now() < until, "{error}");
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stream::BoxFuture;
 use stream::health::Health;
 use stream::time::micros;
 use tokio::time::{Instant, interval_at};
@@ -57,11 +58,13 @@ struct Running {
 
 impl Watcher {
     /// Runs until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.watch_for_ever() => {}
-        }
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.watch_for_ever() => {}
+            }
+        })
     }
 
     async fn watch_for_ever(&self) {

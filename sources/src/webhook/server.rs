@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use stream::BoxFuture;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -55,7 +56,17 @@ pub struct Limits {
 }
 
 /// Serves until `stop`; then accepts no more, closes idle connections and finishes the requests in flight.
-pub async fn serve(listener: TcpListener, speaks: Speaks, router: Router, limits: Limits, stop: CancellationToken) {
+pub fn serve(
+    listener: TcpListener,
+    speaks: Speaks,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    Box::pin(serve_until(listener, speaks, router, limits, stop))
+}
+
+async fn serve_until(listener: TcpListener, speaks: Speaks, router: Router, limits: Limits, stop: CancellationToken) {
     let seats = Arc::new(Semaphore::new(limits.connections));
     let addresses = Addresses::default();
     let mut connections = JoinSet::new();

@@ -11,6 +11,7 @@ use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use datafusion_postgres::pgwire::error::ErrorInfo;
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use sql::Engine;
+use stream::BoxFuture;
 use stream::secret::Secret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -81,7 +82,11 @@ impl Server {
     }
 
     /// Serves until `stop`; statements at work then are cut off.
-    pub async fn serve(self, stop: CancellationToken) {
+    pub fn serve(self, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(self.serve_until(stop))
+    }
+
+    async fn serve_until(self, stop: CancellationToken) {
         let room = Arc::new(Semaphore::new(self.max_connections as usize));
         let told = Arc::new(Semaphore::new(TOLD));
         let mut clients = JoinSet::new();

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::pace::Pace;
@@ -37,7 +38,17 @@ pub enum SinkDriverError {
 }
 
 /// Runs a sink until `stop` (live) or until its input is drained. On return everything taken is written.
-pub async fn run_sink(
+pub fn run_sink(
+    sink: Box<dyn Sink>,
+    dead_letters: DeadLetters,
+    runtime: Runtime,
+    mode: Mode,
+    stop: CancellationToken,
+) -> BoxFuture<'static, Result<(), SinkDriverError>> {
+    Box::pin(run(sink, dead_letters, runtime, mode, stop))
+}
+
+async fn run(
     sink: Box<dyn Sink>,
     dead_letters: DeadLetters,
     runtime: Runtime,

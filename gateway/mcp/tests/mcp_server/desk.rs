@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use gateway::{
-    Caller, EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, LetterView, OrderError, Page,
-    ReadError, RemediationView, ResponseFilter, ResponseReads, Role, StepView,
+    Caller, EventView, Fix, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, LetterView, MatchedFeature,
+    OrderError, Page, ReadError, RemediationView, ResponseFilter, ResponseReads, Role, SimilarAnswer, SimilarIncident,
+    StepView,
 };
 use mcp::{
     Aegis, Audit, Call, Desk, Limits, ObserveError, Observing, ObservingTool, Overview, PipelineStatus,
@@ -236,6 +237,53 @@ impl IncidentReads for World {
 
     async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, ReadError> {
         Ok(self.incidents.iter().find(|detail| detail.incident.id == id).cloned())
+    }
+
+    async fn similar(&self, id: IncidentId, _: u32) -> Result<Option<SimilarAnswer>, ReadError> {
+        let found = self.incidents.iter().find(|detail| detail.incident.id == id);
+        Ok(found.map(|detail| like(&detail.incident, "service", "api")))
+    }
+
+    async fn similar_to(&self, text: &str, _: u32) -> Result<SimilarAnswer, ReadError> {
+        if *self.away.lock().unwrap() {
+            return Err(ReadError::Unavailable("no route to 10.1.2.3".to_owned()));
+        }
+        Ok(like(&self.incidents[0].incident, "words", text))
+    }
+}
+
+/// An incident, as one that is like another.
+fn like(past: &IncidentView, feature: &str, value: &str) -> SimilarAnswer {
+    let similar = SimilarIncident {
+        id: past.id.0,
+        score: 0.8,
+        matched: vec![MatchedFeature {
+            feature: feature.to_owned(),
+            value: value.to_owned(),
+        }],
+        title: past.title.clone(),
+        service: past.service.clone(),
+        environment: "prod".to_owned(),
+        severity: "critical".to_owned(),
+        status: "resolved".to_owned(),
+        created_at: past.created_at,
+        resolved_at: None,
+        resolved_by: Some("agent".to_owned()),
+        root_cause: None,
+        resolution: None,
+        fixes: vec![Fix {
+            remediation: id(900),
+            action: "restart".to_owned(),
+            target: "deployment/api".to_owned(),
+            namespace: Some("prod".to_owned()),
+            status: "verified".to_owned(),
+            note: None,
+        }],
+    };
+    SimilarAnswer {
+        similar: vec![similar],
+        model: "builtin".to_owned(),
+        ..SimilarAnswer::default()
     }
 }
 

@@ -109,6 +109,10 @@ async fn a_reader_observes_and_every_tool_answers_as_its_schema_says() {
         words.contains("service:prod/api") && words.contains("30 s apart"),
         "{words}"
     );
+    let like = answered(&client, "find_similar", incident.clone()).await;
+    assert_eq!(like["similar"][0]["fixes"][0]["action"], "restart");
+    let like = answered(&client, "find_similar", json!({ "text": "out of memory", "limit": 1 })).await;
+    assert_eq!(like["similar"][0]["matched"][0]["value"], "out of memory");
     let findings = answered(&client, "get_findings", incident).await;
     assert_eq!(findings["findings"][0]["kind"], "out_of_memory");
     assert_eq!(
@@ -210,6 +214,12 @@ async fn what_is_asked_wrongly_is_told_so_that_it_can_be_mended() {
         ("get_incident", json!({}), "incident_id"),
         ("get_incident", json!({ "incident_id": "../../etc/passwd" }), "UUID"),
         ("get_incident", json!({ "incident_id": id(70) }), "there is no incident"),
+        ("find_similar", json!({ "incident_id": id(70) }), "there is no incident"),
+        ("find_similar", json!({ "incident_id": id(1), "text": "x" }), "not both"),
+        ("find_similar", json!({}), "not both"),
+        ("find_similar", json!({ "text": " " }), "text"),
+        ("find_similar", json!({ "text": "x".repeat(5_000) }), "5000 bytes"),
+        ("find_similar", json!({ "text": "x", "limit": 51 }), "limit"),
         ("get_step", json!({ "step_id": id(1) }), "there is no step"),
         (
             "get_remediation",
@@ -245,6 +255,8 @@ async fn what_is_asked_wrongly_is_told_so_that_it_can_be_mended() {
     *site.world.away.lock().unwrap() = true;
     let told = refused(&client, "list_incidents", json!({})).await;
     assert!(told.contains("try again") && !told.contains("10.1.2.3"), "{told}");
+    let told = refused(&client, "find_similar", json!({ "text": "disk full" })).await;
+    assert!(told.contains("off or away") && !told.contains("10.1.2.3"), "{told}");
     // A tool that does not exist is a fault of the request.
     let error = call(&client, "kubernetes_restart", json!({})).await.unwrap_err();
     let ServiceError::McpError(error) = error else {

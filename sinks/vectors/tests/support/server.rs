@@ -11,6 +11,7 @@ use q::point_id::PointIdOptions;
 use q::points_server::{Points, PointsServer};
 use qdrant_client::Payload as ServerPayload;
 use qdrant_client::qdrant as q;
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -45,22 +46,32 @@ pub struct Twin {
 pub struct Server {
     pub url: String,
     pub twin: Twin,
-    _serving: tokio::task::JoinSet<()>,
+    /// Of its own: with it end the connections as well, each a task that would go on answering.
+    serving: Option<Runtime>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(serving) = self.serving.take() {
+            serving.shutdown_background();
+        }
+    }
 }
 
 impl Server {
-    /// Serves `store` at `address`; port 0 takes a free one.
-    pub async fn start(store: Store, address: &str) -> Server {
-        let listener = std::net::TcpListener::bind(address).expect("a port");
-        let address: SocketAddr = listener.local_addr().expect("an address");
-        drop(listener);
+    /// Serves `store` at `address`; without one, on a free port of loopback.
+    pub async fn start(store: Store, address: Option<&str>) -> Server {
+        let address: SocketAddr = match address {
+            Some(address) => address.parse().expect("an address"),
+            None => SocketAddr::from(([127, 0, 0, 1], world::free_port().expect("a port"))),
+        };
         let twin = Twin {
             store,
             mood: Arc::default(),
             changed: Arc::default(),
             keys: Arc::default(),
         };
-        let mut serving = tokio::task::JoinSet::new();
+        let serving = Runtime::new().expect("a runtime");
         let (points, collections) = (PointsServer::new(twin.clone()), CollectionsServer::new(twin.clone()));
         serving.spawn(async move {
             let server = tonic::transport::Server::builder();
@@ -79,7 +90,7 @@ impl Server {
         Server {
             url: format!("http://{address}"),
             twin,
-            _serving: serving,
+            serving: Some(serving),
         }
     }
 
