@@ -31,34 +31,41 @@ impl Span {
 }
 
 #[derive(Clone, Default)]
-pub struct Heard(Arc<Mutex<(String, Vec<Span>, Vec<Value>)>>);
+pub struct Heard(Arc<Mutex<Received>>);
+
+#[derive(Default)]
+struct Received {
+    raw: String,
+    spans: Vec<Span>,
+    logs: Vec<Value>,
+}
 
 impl Heard {
     fn take(&self, body: &str) {
         let read: Value = serde_json::from_str(body).expect("the collector writes JSON");
         let mut heard = self.0.lock().unwrap();
-        heard.0.push_str(body);
+        heard.raw.push_str(body);
         let nested = |outer: &str, scope: &str, inner: &str| -> Vec<Value> {
             let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
             let scopes = list(&read, outer).into_iter().flat_map(|one| list(&one, scope));
             scopes.flat_map(|one| list(&one, inner)).collect()
         };
         heard
-            .1
+            .spans
             .extend(nested("resourceSpans", "scopeSpans", "spans").into_iter().map(Span));
-        heard.2.extend(nested("resourceLogs", "scopeLogs", "logRecords"));
+        heard.logs.extend(nested("resourceLogs", "scopeLogs", "logRecords"));
     }
 
     /// Every byte.
     pub fn raw(&self) -> String {
-        self.0.lock().unwrap().0.clone()
+        self.0.lock().unwrap().raw.clone()
     }
 
     /// In the order in which they came; one that came twice stands here twice.
     pub fn spans(&self, trace: &str) -> Vec<Span> {
         let heard = self.0.lock().unwrap();
         heard
-            .1
+            .spans
             .iter()
             .filter(|span| span.text("traceId") == trace)
             .cloned()
@@ -72,7 +79,7 @@ impl Heard {
     }
 
     pub fn logs(&self) -> Vec<Value> {
-        self.0.lock().unwrap().2.clone()
+        self.0.lock().unwrap().logs.clone()
     }
 }
 

@@ -15,7 +15,7 @@
 //! put an older state over a newer one; the next fact of the incident mends it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -66,33 +66,41 @@ impl Reads {
 /// How the projection stands, for whoever shows it. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Backlog {
-    inner: Arc<Mutex<(BTreeMap<TopicPartition, Offset>, BTreeMap<&'static str, String>)>>,
+    inner: Arc<Mutex<Stands>>,
+}
+
+#[derive(Debug, Default)]
+struct Stands {
+    /// The next offset to read.
+    positions: BTreeMap<TopicPartition, Offset>,
+    /// What holds a sink up.
+    troubles: BTreeMap<&'static str, String>,
 }
 
 impl Backlog {
     /// The next offset to read, of every partition that it was given.
     pub fn positions(&self) -> BTreeMap<TopicPartition, Offset> {
-        self.lock().0.clone()
+        self.lock().positions.clone()
     }
 
     /// What holds it up, by sink.
     pub fn troubles(&self) -> BTreeMap<&'static str, String> {
-        self.lock().1.clone()
+        self.lock().troubles.clone()
     }
 
     /// Says what holds sink `name` up; `None`: nothing.
     pub fn trouble(&self, name: &'static str, problem: Option<String>) {
         match problem {
-            Some(problem) => self.lock().1.insert(name, problem),
-            None => self.lock().1.remove(name),
+            Some(problem) => self.lock().troubles.insert(name, problem),
+            None => self.lock().troubles.remove(name),
         };
     }
 
     fn stands(&self, partition: &TopicPartition, next: Offset) {
-        self.lock().0.insert(partition.clone(), next);
+        self.lock().positions.insert(partition.clone(), next);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (BTreeMap<TopicPartition, Offset>, BTreeMap<&'static str, String>)> {
+    fn lock(&self) -> MutexGuard<'_, Stands> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -87,14 +87,15 @@ fn field_fault(field: &str, message: &str) -> Response {
 }
 
 /// What stands in the way of a body, or the JSON that it is.
-fn taken(world: &World, headers: &HeaderMap, body: &Bytes) -> Result<Value, Response> {
+fn taken(world: &World, headers: &HeaderMap, body: &Bytes) -> Result<Value, Box<Response>> {
     if let Some(no) = turned_away(world, headers) {
-        return Err(no);
+        return Err(Box::new(no));
     }
     if headers.get(CONTENT_TYPE).is_none_or(|kind| kind != "application/json") {
-        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response());
+        return Err(Box::new(StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response()));
     }
-    serde_json::from_slice(body).map_err(|_| told(StatusCode::BAD_REQUEST, "There was an error parsing JSON."))
+    serde_json::from_slice(body)
+        .map_err(|_| Box::new(told(StatusCode::BAD_REQUEST, "There was an error parsing JSON.")))
 }
 
 async fn project(State(world): State<World>, Path((_, key)): Path<(String, String)>, headers: HeaderMap) -> Response {
@@ -119,7 +120,7 @@ async fn project(State(world): State<World>, Path((_, key)): Path<(String, Strin
 async fn create(State(world): State<World>, Path(version): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
     let body = match taken(&world, &headers, &body) {
         Ok(body) => body,
-        Err(no) => return no,
+        Err(no) => return *no,
     };
     let fields = &body["fields"];
     let Some(project) = fields["project"]["key"].as_str() else {
@@ -216,7 +217,7 @@ async fn comment(
 ) -> Response {
     let body = match taken(&world, &headers, &body) {
         Ok(body) => body,
-        Err(no) => return no,
+        Err(no) => return *no,
     };
     let Some(text) = plain(&body["body"], &version).filter(|text| !text.is_empty()) else {
         return field_fault("comment", "Comment body can not be empty!");
@@ -272,7 +273,7 @@ async fn transition(
 ) -> Response {
     let body = match taken(&world, &headers, &body) {
         Ok(body) => body,
-        Err(no) => return no,
+        Err(no) => return *no,
     };
     let mut state = world.state();
     let Some(ticket) = state.jira.tickets.iter_mut().find(|ticket| ticket.key == key) else {

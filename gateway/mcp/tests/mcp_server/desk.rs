@@ -178,7 +178,11 @@ fn incident(n: u128) -> IncidentDetail {
             alert_id: "a".to_owned(),
             source: "alertmanager".to_owned(),
             severity: Severity::Critical,
-            status: if n % 2 == 0 { Status::Open } else { Status::Resolved },
+            status: if n.is_multiple_of(2) {
+                Status::Open
+            } else {
+                Status::Resolved
+            },
             title: title.clone(),
             service: Some("api".to_owned()),
             root_cause: (n == 1).then(|| "a leak".to_owned()),

@@ -203,7 +203,9 @@ async fn rubbish_is_refused_and_the_next_request_is_answered() {
     });
     let ada = ("authorization", ADA);
     let giant = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{}\"}}", "x".repeat(20_000));
-    let cases: [(&[(&str, &str)], &str, u16); 7] = [
+    /// Headers, body, and the status of the answer.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, u16);
+    let cases: [Case<'_>; 7] = [
         (&[ada], giant.as_str(), 413),
         (&[ada], "{", 400),
         (&[ada], "[]", 400),
