@@ -121,7 +121,7 @@ fn every_panel_has_its_answer_from_postgres_and_from_prometheus() {
     let mut scraping = None;
     let site = story::told(&store, |site| scraping = Some(Scraping::start(&prometheus, site)));
     runtime.block_on(every_target("PostgreSQL", &store, &site));
-    every_panel_has_its_samples(scraping.expect("a Prometheus").port);
+    every_panel_has_its_samples(scraping.expect("a Prometheus").port, &site);
 }
 
 #[test]
@@ -241,7 +241,7 @@ async fn values_of_variables(target: &mut Target, board: &Board, queries: &[Quer
     each
 }
 
-fn every_panel_has_its_samples(port: u16) {
+fn every_panel_has_its_samples(port: u16, site: &Site) {
     let mut asked = 0;
     for board in Board::all() {
         let chosen = Chosen::at_first(&board);
@@ -251,9 +251,13 @@ fn every_panel_has_its_samples(port: u16) {
                 continue;
             }
             let text = chosen.replace(&query.text);
-            // A rate needs two scrapes.
+            // A rate needs two scrapes, and a rise between them: what came before the first one is none.
             wait_for(&format!("{}: samples of {text}", query.place), PATIENCE, || {
-                story::samples(port, &text, query.instant)
+                let samples = story::samples(port, &text, query.instant);
+                if samples.is_none() {
+                    story::again(site);
+                }
+                samples
             });
         }
     }

@@ -14,7 +14,7 @@
 //! untrusted text.
 //!
 //! GitHub takes no key that would make a request happen once. An issue or a comment therefore bears a mark in its text that no reader
-//! sees ([`marks`]); it is looked for before anything is written. What is left: a proxy that sends a request twice leaves two issues;
+//! sees (`marks`); it is looked for before anything is written. What is left: a proxy that sends a request twice leaves two issues;
 //! the note of the execution names both.
 //!
 //! Where GitHub says that enough was asked (`x-ratelimit-remaining: 0`, `retry-after`), nothing more is asked until the time that

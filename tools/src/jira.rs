@@ -8,7 +8,7 @@
 //! untrusted text; a service's name goes into JQL quoted, so it cannot become a condition of its own.
 //!
 //! Jira takes no key that would make a request happen once. A ticket therefore bears a label, a comment a last line, with the attempt that
-//! wrote it ([`marks`]); it is looked for before anything is written.
+//! wrote it (`marks`); it is looked for before anything is written.
 //!
 //! Not here: attachments, fields of a project's own, transitions that ask for a field.
 

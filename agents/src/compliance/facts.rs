@@ -31,7 +31,7 @@ pub const KINDS: &[&str] = &[
 /// Something that happened, as policies see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact {
-    /// One of [`KINDS`].
+    /// One of `KINDS`.
     pub kind: String,
     /// Which one: the same fact told twice has the same.
     pub subject: String,
