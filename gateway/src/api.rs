@@ -3,6 +3,7 @@
 pub mod acts;
 pub mod changes;
 mod compliance;
+pub mod console;
 pub mod letters;
 mod looks;
 mod query;
@@ -42,7 +43,7 @@ struct IncidentList {
     more: bool,
 }
 
-pub fn routes(shown: &Shown, desk: SessionDesk) -> Router {
+pub fn routes(shown: &Shown, desk: SessionDesk, sign_in: bool) -> Router {
     Router::new()
         .route("/incidents", get(list))
         .route("/incidents/{id}", get(one))
@@ -55,6 +56,7 @@ pub fn routes(shown: &Shown, desk: SessionDesk) -> Router {
         .merge(sessions::routes(desk.clone()))
         .merge(changes::routes(desk))
         .merge(compliance::routes(shown.compliance.clone()))
+        .merge(console::routes(shown, sign_in))
         .route("/openapi.json", get(async || Json(openapi::document())))
 }
 

@@ -83,6 +83,11 @@ impl Changes {
         }
     }
 
+    /// Changes whenever some session may have ended.
+    pub fn session_ends(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
     /// Sessions ended: whoever waits on any instance asks whether his did.
     pub async fn sessions_ended(&self) {
         if let Err(error) = self.pubsub.publish(SESSIONS, Bytes::from_static(b"ended")).await {

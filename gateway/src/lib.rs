@@ -8,6 +8,7 @@
 //!   GET /api/v1/incidents/{id}    with members and events
 //!   GET /api/v1/changes           ?after= &wait=: answers when something changed
 //!   /api/v1/sessions              sign in, look, sign out
+//!   GET /api/v1/me                who asks; /pipeline how it is; POST /sql an answer
 //!   GET /api/v1/compliance        controls; /{control} records, /{control}/evidence the pack
 //!   GET /api/v1/incidents/{id}/similar   past incidents like it, what they share and what fixed them
 //!   GET /api/v1/similar           ?text= &limit=
@@ -22,11 +23,14 @@
 mod api;
 mod changes;
 mod compliance;
+mod door;
 mod guard;
 mod letters;
 mod openapi;
 mod orders;
+mod pipeline;
 mod problem;
+mod queries;
 mod readiness;
 mod reads;
 mod responses;
@@ -62,9 +66,14 @@ use shared::Sessions;
 
 pub use changes::{Changes, Woken};
 pub use compliance::{ComplianceReads, ControlView};
+pub use door::Door;
 pub use letters::{LetterPlace, Letters};
 pub use openapi::document as openapi;
 pub use orders::{OrderError, Orders, Proposed, Suggestion};
+pub use pipeline::{
+    PipelineReads, PipelineView, PlaceView, SenderState, SinkPlaces, StageCounts, StageState, StopView,
+};
+pub use queries::{Queries, QueryError, QueryView, Rows};
 pub use readiness::{Failing, Readiness, ReadinessBounds, Report};
 pub use reads::{EventView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError};
 pub use responses::{LetterView, RemediationView, ResponseFilter, ResponseReads, StepView};
@@ -92,6 +101,8 @@ pub struct Shown {
     /// Somebody must run it.
     pub changes: Arc<Changes>,
     pub compliance: Arc<dyn ComplianceReads>,
+    pub pipeline: Arc<dyn PipelineReads>,
+    pub queries: Arc<dyn Queries>,
 }
 
 /// Why the gateway cannot start.
@@ -170,19 +181,12 @@ impl Gateway {
 
 /// The gateway's routes.
 pub fn router(settings: &GatewaySettings, shown: Shown) -> Result<Router, GatewayError> {
-    let faults = settings.faults();
-    if !faults.is_empty() {
-        return Err(GatewayError::Settings(faults));
-    }
-    let desk = SessionDesk::new(settings, shown.sessions.clone(), shown.changes.clone());
-    let guard = Guard::new(settings, desk.clone());
-    let api = api::routes(&shown, desk).layer(middleware::from_fn_with_state(guard, guard::admit));
-    let api = api.layer(middleware::from_fn(traced::traced));
-    let routes = Router::new()
-        .route("/metrics", get(metrics_text).with_state(shown.metrics))
+    let metrics = shown.metrics.clone();
+    let readiness = shown.readiness.clone();
+    let routes = api(settings, shown)?
+        .route("/metrics", get(metrics_text).with_state(metrics))
         .route("/healthz", get(async || Json(serde_json::json!({"status": "ok"}))))
-        .route("/readyz", get(ready).with_state(shown.readiness))
-        .nest("/api/v1", api)
+        .route("/readyz", get(ready).with_state(readiness))
         .fallback(async |OriginalUri(uri): OriginalUri| {
             Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
         })
@@ -193,6 +197,20 @@ pub fn router(settings: &GatewaySettings, shown: Shown) -> Result<Router, Gatewa
             )
         });
     Ok(routes.layer(CatchPanicLayer::new()))
+}
+
+/// `/api/v1` alone, guarded, for another door.
+pub fn api(settings: &GatewaySettings, shown: Shown) -> Result<Router, GatewayError> {
+    let faults = settings.faults();
+    if !faults.is_empty() {
+        return Err(GatewayError::Settings(faults));
+    }
+    let desk = SessionDesk::new(settings, shown.sessions.clone(), shown.changes.clone());
+    let guard = Guard::new(settings, desk.clone());
+    let api = api::routes(&shown, desk, !settings.tokens.is_empty())
+        .layer(middleware::from_fn_with_state(guard, guard::admit));
+    let api = api.layer(middleware::from_fn(traced::traced));
+    Ok(Router::new().nest("/api/v1", api))
 }
 
 async fn upkeep(metrics: PrometheusHandle) {

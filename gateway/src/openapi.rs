@@ -7,9 +7,13 @@ use serde_json::{Map, Value, json};
 
 use crate::api::acts::{ApproveBody, DenyBody, ProposeBody, ResolveBody, RunBody, StopBody};
 use crate::api::changes::ChangesView;
+use crate::api::console::{MeView, SqlBody};
 use crate::api::letters::DropBody;
 use crate::compliance::ControlView;
 use crate::orders::Proposed;
+use crate::pipeline::{PipelineView, StopView};
+use crate::queries::QueryView;
+use crate::reads::{IncidentDetail, IncidentView};
 use crate::responses::{LetterView, RemediationView, StepView};
 use crate::roles::Role;
 use crate::sessions::{OwnSession, SessionView};
@@ -56,9 +60,11 @@ const OPERATIONS: &[Operation] = &[
         path: "/incidents",
         summary: "Incidents, newest first",
         role: Role::Viewer,
-        query: &["status", "severity", "service", "limit", "offset"],
+        query: &[
+            "status", "severity", "service", "text", "since", "until", "limit", "offset",
+        ],
         body: None,
-        answer: object,
+        answer: |generator| list::<IncidentView>("incidents", generator),
     },
     Operation {
         method: "get",
@@ -67,7 +73,7 @@ const OPERATIONS: &[Operation] = &[
         role: Role::Viewer,
         query: &[],
         body: None,
-        answer: object,
+        answer: of::<IncidentDetail>,
     },
     Operation {
         method: "get",
@@ -185,6 +191,42 @@ const OPERATIONS: &[Operation] = &[
         query: &[],
         body: Some(of::<StopBody>),
         answer: object,
+    },
+    Operation {
+        method: "get",
+        path: "/remediation/stop",
+        summary: "How the stop switch stands",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: of::<StopView>,
+    },
+    Operation {
+        method: "get",
+        path: "/pipeline",
+        summary: "How the pipeline is: what became of items, lag, watermarks, senders",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: of::<PipelineView>,
+    },
+    Operation {
+        method: "post",
+        path: "/sql",
+        summary: "Answers a query over signals, incidents and what was done about them; changes nothing",
+        role: Role::Viewer,
+        query: &[],
+        body: Some(of::<SqlBody>),
+        answer: of::<QueryView>,
+    },
+    Operation {
+        method: "get",
+        path: "/me",
+        summary: "Who asks, and what he may",
+        role: Role::Viewer,
+        query: &[],
+        body: None,
+        answer: of::<MeView>,
     },
     Operation {
         method: "get",
@@ -392,6 +434,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     }
     let (code, meaning) = match (operation.method, operation.path) {
         ("post", "/sessions") => ("201", "Signed in"),
+        ("post", "/sql") => ("200", "Answered"),
         ("post", _) => ("202", "Accepted"),
         ("delete", "/sessions") => ("200", "Ended"),
         ("delete", _) => ("204", "Ended"),

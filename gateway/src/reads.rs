@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use model::{CanonicalKey, IncidentId, Member, Severity, Status};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::similar::SimilarAnswer;
@@ -63,18 +64,22 @@ pub enum ReadError {
 }
 
 /// A row of `incidents`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IncidentView {
+    #[schemars(with = "String", extend("format" = "uuid"))]
     pub id: IncidentId,
     /// Its trace, 32 hex digits, where traces are kept.
     pub trace_id: String,
+    #[schemars(with = "String", extend("format" = "uuid"))]
     pub canonical_key: CanonicalKey,
     pub revision: u64,
     pub tenant: String,
     pub environment: String,
     pub alert_id: String,
     pub source: String,
+    #[schemars(with = "String", extend("enum" = ["info", "warning", "critical"]))]
     pub severity: Severity,
+    #[schemars(with = "String", extend("enum" = ["open", "investigating", "resolved"]))]
     pub status: Status,
     pub title: String,
     pub service: Option<String>,
@@ -83,10 +88,14 @@ pub struct IncidentView {
     pub auto_resolved: bool,
     /// `agent` or `human:NAME`.
     pub resolved_by: Option<String>,
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub created_at: DateTime<Utc>,
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub updated_at: DateTime<Utc>,
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub resolved_at: Option<DateTime<Utc>>,
     /// The incident that this one was merged into.
+    #[schemars(with = "Option<String>", extend("format" = "uuid"))]
     pub merged_into: Option<IncidentId>,
     /// Members so far, and how many of them still fire.
     pub members: u32,
@@ -95,25 +104,54 @@ pub struct IncidentView {
 }
 
 /// An incident with everything that led to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IncidentDetail {
     pub incident: IncidentView,
     /// By start, equal starts by episode.
+    #[schemars(with = "Vec<MemberView>")]
     pub members: Vec<Member>,
     /// By revision.
     pub events: Vec<EventView>,
 }
 
 /// A row of `incident_events`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventView {
     pub revision: u64,
     /// Event time.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: DateTime<Utc>,
     /// When Aegis saw what caused it.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub observed_at: DateTime<Utc>,
     /// The fact's name: `opened`, `signal_joined`, …
     pub fact: String,
     /// The fact in full.
     pub payload: serde_json::Value,
+}
+
+/// A [`Member`], as it is written.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "describes the JSON of another type")]
+struct MemberView {
+    episode: String,
+    signal: String,
+    dedup_key: String,
+    source: String,
+    title: String,
+    severity: String,
+    service: Option<String>,
+    namespace: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
+    starts_at: String,
+    #[schemars(extend("format" = "date-time"))]
+    ends_at: Option<String>,
+    /// Rule and version that admitted it; `opened@1` for the first.
+    rule: String,
+    /// The value that it shares with the one that it was linked to.
+    key: Option<String>,
+    /// The episode that it was linked to.
+    linked_to: Option<String>,
+    /// Milliseconds between their starts.
+    apart_ms: Option<i64>,
 }

@@ -57,6 +57,11 @@ impl Default for GatewaySettings {
 }
 
 impl GatewaySettings {
+    /// The same, as they are for a door at another address: whether a cookie needs HTTPS depends on it.
+    pub fn seen_at(&self, listen: SocketAddr) -> Self {
+        GatewaySettings { listen, ..self.clone() }
+    }
+
     /// Every fault of these settings, each with its remedy; empty when they can be used.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();

@@ -124,6 +124,8 @@ fn shown(incidents: Memory) -> Shown {
         sessions: shared::Shared::in_process().sessions,
         changes: Changes::new(shared::Shared::in_process().pubsub),
         compliance: Arc::new(acts::Nothing),
+        pipeline: Arc::new(acts::Nothing),
+        queries: Arc::new(acts::Nothing),
     }
 }
 

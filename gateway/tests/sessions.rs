@@ -61,6 +61,8 @@ impl Instance {
             sessions,
             changes: changes.clone(),
             compliance: Arc::new(Nothing),
+            pipeline: Arc::new(Nothing),
+            queries: Arc::new(Nothing),
         };
         let stop = CancellationToken::new();
         let (running, closing) = (changes.clone(), stop.clone());

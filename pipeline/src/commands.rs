@@ -113,6 +113,7 @@ async fn run_command(session: Session, arguments: RunArgs) -> anyhow::Result<Exi
             gateway = shown(addresses.gateway),
             sql = shown(addresses.sql),
             mcp = shown(addresses.mcp),
+            dashboard = shown(addresses.dashboard),
             "aegis runs"
         );
     });
@@ -127,6 +128,7 @@ async fn demo_command(session: Session, arguments: DemoArgs) -> anyhow::Result<E
         &mut config.gateway.listen,
         &mut config.sql.listen,
         &mut config.mcp.listen,
+        &mut config.dashboard.listen,
     ];
     for listen in listening.into_iter().chain(&mut config.dispatcher.otlp_grpc_listen) {
         let port = listen.port().checked_add(arguments.port_offset);

@@ -27,8 +27,10 @@ use std::sync::Arc;
 
 use agents::AgentSettings;
 use agents::compliance::ComplianceSettings;
+use dashboard::DashboardSettings;
 use embedding::ModelsSettings;
 use gateway::GatewaySettings;
+use live::LiveSettings;
 use mcp::McpSettings;
 use model::{Signer, topics};
 use operators::correlate::CorrelateSettings;
@@ -104,6 +106,8 @@ pub struct Config {
     pub notify: NotifySettings,
     pub heartbeat: HeartbeatSettings,
     pub gateway: GatewaySettings,
+    pub dashboard: DashboardSettings,
+    pub live: LiveSettings,
     pub shared: SharedSettings,
     pub sql: SqlServerSettings,
     pub mcp: McpSettings,
@@ -273,6 +277,11 @@ impl Config {
         ];
         let grpc = self.dispatcher.otlp_grpc_listen;
         listeners.extend(grpc.map(|address| ("dispatcher.otlp_grpc_listen", address)));
+        listeners.extend(
+            self.dashboard
+                .enabled
+                .then_some(("dashboard.listen", self.dashboard.listen)),
+        );
         listeners.extend(self.sql.enabled.then_some(("sql.listen", self.sql.listen)));
         listeners.extend(self.mcp.enabled.then_some(("mcp.listen", self.mcp.listen)));
         listeners

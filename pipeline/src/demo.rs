@@ -34,6 +34,7 @@ pub struct Summary {
     pub incidents: Vec<IncidentRow>,
     pub dispatcher: Option<SocketAddr>,
     pub gateway: Option<SocketAddr>,
+    pub dashboard: Option<SocketAddr>,
     /// From the first notification until everything stood in the tables.
     pub seconds: f64,
 }
@@ -79,6 +80,7 @@ pub async fn demo(
             incidents,
             dispatcher: addresses.dispatcher,
             gateway: addresses.gateway,
+            dashboard: addresses.dashboard,
             seconds: began.elapsed().as_secs_f64(),
         });
     }
@@ -189,8 +191,15 @@ pub fn show(
         out,
         "  aegis{option} sql \"select severity, count(*) from incidents group by 1\""
     )?;
+    if !keeps_running {
+        writeln!(
+            out,
+            "  aegis{option} run                       then http://127.0.0.1:3000: the dashboard"
+        )?;
+    }
     if keeps_running {
         let shown = |address: Option<SocketAddr>| address.map(|a| a.to_string()).unwrap_or_default();
+        writeln!(out, "  http://{}    the dashboard", shown(summary.dashboard))?;
         writeln!(out, "  http://{}/api/v1/incidents and /metrics", shown(summary.gateway))?;
         writeln!(
             out,

@@ -3,15 +3,13 @@
 mod beside;
 mod overview;
 mod proposals;
-mod queries;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use gateway::Readiness;
+use gateway::{Queries, Readiness};
 use mcp::{Audit, Desk, Limits, McpServer, Runbooks};
-use sql::Recent;
 
 use crate::orders::LogOrders;
 use crate::reads::CachedReads;
@@ -20,20 +18,19 @@ use crate::world::World;
 pub use beside::Beside;
 pub use overview::Standings;
 pub use proposals::LogProposals;
-pub use queries::TableQueries;
 
 /// The log of calls in the data folder.
 pub fn calls_path(data_dir: &Path) -> PathBuf {
     data_dir.join("mcp-calls.jsonl")
 }
 
-/// Listens. `recent`: the newest signals, where somebody reads them.
+/// Listens.
 pub async fn open(
     world: &World,
     reads: Arc<CachedReads>,
     orders: LogOrders,
     readiness: Readiness,
-    recent: Option<Recent>,
+    queries: Arc<dyn Queries>,
 ) -> anyhow::Result<McpServer> {
     let (config, settings) = (&world.config, &world.config.mcp);
     let path = calls_path(&config.data.dir);
@@ -42,7 +39,7 @@ pub async fn open(
     let desk = Desk {
         incidents: reads.clone(),
         responses: reads,
-        queries: Arc::new(TableQueries::new(config, recent, world.flush.clone())),
+        queries,
         overview: Arc::new(Standings::new(world, readiness)),
         // A further family of observing tools is one more line.
         observing: vec![Arc::new(Beside::new(world.observe.clone()))],

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use dashboard::Dashboard;
 use gateway::{Changes, Gateway, Readiness, Shown};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::topics;
@@ -33,9 +34,12 @@ use crate::duty::Duty;
 use crate::gaps::GapCloser;
 use crate::heartbeat::Heartbeat;
 use crate::letters::DeskLetters;
+use crate::live_endpoint;
 use crate::logging;
+use crate::map::Map;
 use crate::mcp_endpoint;
 use crate::orders::LogOrders;
+use crate::queries::TableQueries;
 use crate::readiness::watch_health;
 use crate::reads::{CachedReads, StoreReads};
 use crate::recollection::StoreRecollection;
@@ -54,6 +58,9 @@ use crate::world::World;
 /// Bytes that may wait for their sync before senders are told to come back. Higher: more heap under a slow disk.
 const INGRESS_LIMIT: usize = 64 << 20;
 
+/// Rows of an answer to `POST /api/v1/sql`: more make pages slow, and are for `aegis sql`.
+const DASHBOARD_ROWS: usize = 5_000;
+
 /// Where a running Aegis listens; `None` for a role that this process does not have.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Addresses {
@@ -65,6 +72,8 @@ pub struct Addresses {
     pub sql: Option<SocketAddr>,
     /// The Model Context Protocol.
     pub mcp: Option<SocketAddr>,
+    /// The page for people.
+    pub dashboard: Option<SocketAddr>,
 }
 
 /// One layer of the process: it stops as a whole, after the layers above it.
@@ -146,6 +155,37 @@ async fn run_until(
         false => sink,
     };
     sinks = sinks.into_iter().map(tells).collect();
+    let looked_at = roles.has(Role::Gateway) || roles.has(Role::Dispatcher);
+    let runtime = &world.runtime;
+    let map = Arc::new(Map::new(
+        runtime.log.clone(),
+        runtime.health.clone(),
+        runtime.clock.clone(),
+        world.topology.signer.clone(),
+        prometheus.clone(),
+    ));
+    if looked_at {
+        let (map, closing) = (map.clone(), last.stop.clone());
+        last.tasks.spawn(async move {
+            map.keep(closing).await;
+            Ok(())
+        });
+    }
+    let seen_at = world.config.gateway.seen_at(world.config.dashboard.listen);
+    let live = match looked_at && world.config.live.enabled {
+        true => {
+            let door = gateway::Door::new(&seen_at, shared.sessions.clone(), changes.clone());
+            let live = live_endpoint::open(&world, &shared, door, map.clone(), last.stop.clone()).await?;
+            Some(Arc::new(live))
+        }
+        false => None,
+    };
+    if let Some(live) = live.clone() {
+        last.tasks.spawn(async move {
+            live.run().await;
+            Ok(())
+        });
+    }
     let mut duty = |job: &str| {
         let (duty, keeping) = Duty::of(job, &shared, &world.store, last.stop.clone());
         last.tasks.spawn(async move {
@@ -238,7 +278,10 @@ async fn run_until(
         };
         let dispatcher = WebhookSource::bind(world.config.dispatcher.clone()).await?;
         let dispatcher = dispatcher.with_logs(logs.clone());
-        let dispatcher = dispatcher.with_answers(Arc::new(answers));
+        let mut dispatcher = dispatcher.with_answers(Arc::new(answers));
+        if let Some(live) = &live {
+            dispatcher = dispatcher.with_routes(live.routes());
+        }
         addresses.dispatcher = Some(dispatcher.local_addr());
         addresses.otlp_grpc = dispatcher.grpc_addr();
         if world.config.sources.kubernetes.configured() {
@@ -298,6 +341,21 @@ async fn run_until(
         };
         let reads = StoreReads::new(world.store.clone()).with_similar(world.similar.clone());
         let reads = Arc::new(CachedReads::new(reads, &shared, ttl, changes.clone()));
+        let mut recent = None;
+        let mut endpoint = None;
+        if world.config.sql.enabled {
+            let opened = SqlEndpoint::open(&world).await?;
+            recent = Some(opened.recent());
+            endpoint = Some(opened);
+        }
+        let queries = |max_rows| {
+            Arc::new(TableQueries::new(
+                &world.config,
+                recent.clone(),
+                world.flush.clone(),
+                max_rows,
+            ))
+        };
         let shown = Shown {
             metrics: prometheus,
             readiness: readiness.clone(),
@@ -308,21 +366,31 @@ async fn run_until(
             sessions: shared.sessions.clone(),
             changes: changes.clone(),
             compliance: Arc::new(compliance),
+            pipeline: map,
+            queries: queries(DASHBOARD_ROWS),
         };
+        if world.config.dashboard.enabled {
+            let mut beside = gateway::api(&seen_at, shown.clone())?;
+            if let Some(live) = &live {
+                beside = beside.merge(live.routes());
+            }
+            let page = Dashboard::bind(&world.config.dashboard, beside).await?;
+            addresses.dashboard = Some(page.local_addr());
+            let closing = last.stop.clone();
+            last.tasks.spawn(async move { Ok(page.serve(closing).await?) });
+        }
         let gateway = Gateway::bind(world.config.gateway.clone(), shown).await?;
         addresses.gateway = Some(gateway.local_addr());
         let closing = last.stop.clone();
         last.tasks.spawn(async move { Ok(gateway.serve(closing).await?) });
-        let mut recent = None;
-        if world.config.sql.enabled {
-            let endpoint = SqlEndpoint::open(&world).await?;
+        if let Some(endpoint) = endpoint {
             addresses.sql = Some(endpoint.local_addr()?);
-            recent = Some(endpoint.recent());
             let closing = last.stop.clone();
             last.tasks.spawn(endpoint.serve(closing));
         }
         if world.config.mcp.enabled {
-            let server = mcp_endpoint::open(&world, reads, orders, readiness.clone(), recent).await?;
+            let queries = queries(usize::try_from(world.config.mcp.max_rows).unwrap_or(usize::MAX));
+            let server = mcp_endpoint::open(&world, reads, orders, readiness.clone(), queries).await?;
             addresses.mcp = Some(server.local_addr());
             let closing = last.stop.clone();
             last.tasks.spawn(async move { Ok(server.serve(closing).await?) });

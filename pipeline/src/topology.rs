@@ -53,6 +53,8 @@ type CheckFuture<'a> = std::pin::Pin<Box<dyn Future<Output = Result<RestoreCheck
 pub struct StageEntry {
     pub name: &'static str,
     pub input: &'static str,
+    /// Topics that it writes data to, besides dead letters and accounting.
+    pub outputs: &'static [&'static str],
     pub make: fn(&Topology, &Config) -> Box<dyn AnyStage>,
 }
 
@@ -113,6 +115,7 @@ pub const STAGES: &[StageEntry] = &[
     StageEntry {
         name: "normalize",
         input: topics::EVENTS_RAW,
+        outputs: &[topics::SIGNALS],
         make: |topology, config| {
             let settings = config.normalize.clone();
             let make = move || Normalize::new(settings.clone());
@@ -122,6 +125,7 @@ pub const STAGES: &[StageEntry] = &[
     StageEntry {
         name: "templates",
         input: topics::LOGS,
+        outputs: &[topics::SIGNALS, topics::LINES],
         make: |topology, config| {
             let (settings, environment) = (config.templates.clone(), config.normalize.environment.clone());
             let make = move || Templates::new(&settings, &environment);
@@ -131,6 +135,12 @@ pub const STAGES: &[StageEntry] = &[
     StageEntry {
         name: "dedupe",
         input: topics::SIGNALS,
+        outputs: &[
+            topics::TRANSITIONS,
+            topics::DEPLOYMENTS,
+            topics::COMPLIANCE,
+            topics::LATE,
+        ],
         make: |topology, config| {
             let settings = config.dedupe.clone();
             let make = move || Dedupe::new(&settings);
@@ -140,6 +150,7 @@ pub const STAGES: &[StageEntry] = &[
     StageEntry {
         name: "correlate",
         input: topics::TRANSITIONS,
+        outputs: &[topics::INCIDENTS, topics::NOTIFICATIONS, topics::LATE],
         make: |topology, config| {
             let settings = config.correlate.clone();
             let make = move || Correlate::new(&settings);
@@ -152,6 +163,12 @@ pub const STAGES: &[StageEntry] = &[
     StageEntry {
         name: "crew",
         input: topics::INCIDENTS,
+        outputs: &[
+            topics::INCIDENTS,
+            topics::TRANSITIONS,
+            topics::REMEDIATIONS,
+            topics::NOTIFICATIONS,
+        ],
         make: |topology, config| {
             let (settings, signer) = (config.crew.clone(), topology.signer.clone());
             let make = move || Crew::new(&settings, signer.clone());
@@ -164,6 +181,12 @@ pub const STAGES: &[StageEntry] = &[
     StageEntry {
         name: "gate",
         input: topics::REMEDIATIONS,
+        outputs: &[
+            topics::REMEDIATIONS,
+            topics::INCIDENTS,
+            topics::LEDGER,
+            topics::NOTIFICATIONS,
+        ],
         make: |topology, config| {
             let (settings, policy, signer) = (config.gate.clone(), topology.policy.clone(), topology.signer.clone());
             let topic = topology.layout.name(topics::REMEDIATIONS);

@@ -8,4 +8,4 @@ mod stop;
 pub use agents::AgentsWork;
 pub use compliance::{ComplianceWork, authentic};
 pub use own_logs::OwnLogs;
-pub use stop::switch;
+pub use stop::{is_order, switch};

@@ -21,6 +21,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("shared", &["stream"]),
     // Nothing that acts is within its reach: not the tools, not the sinks.
     ("mcp", &["model", "stream", "gateway"]),
+    ("live", &["model", "stream", "gateway", "shared"]),
+    // A page and a door: whoever opens it says what stands beside the page.
+    ("dashboard", &["stream"]),
     (
         "pipeline",
         &[
@@ -34,6 +37,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "gateway",
             "shared",
             "mcp",
+            "live",
+            "dashboard",
             "tools",
             "agents",
             "telemetry",

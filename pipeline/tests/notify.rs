@@ -55,7 +55,7 @@ async fn next(bodies: &mut mpsc::UnboundedReceiver<String>) -> String {
 fn config(folder: &Path, extra: &str) -> Config {
     let file = folder.join("aegis.toml");
     let text = format!(
-        "[data]\ndir = \"{}/data\"\n[topics]\npartitions = 2\n[dispatcher]\nlisten = \"127.0.0.1:0\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n[sql]\nlisten = \"127.0.0.1:0\"\n[mcp]\nlisten = \"127.0.0.1:0\"\n{extra}",
+        "[data]\ndir = \"{}/data\"\n[topics]\npartitions = 2\n[dispatcher]\nlisten = \"127.0.0.1:0\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n[sql]\nlisten = \"127.0.0.1:0\"\n[mcp]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"127.0.0.1:0\"\n{extra}",
         folder.display()
     );
     std::fs::write(&file, text).unwrap();

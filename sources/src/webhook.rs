@@ -91,6 +91,7 @@ pub struct WebhookSource {
     clock: Arc<dyn Clock>,
     logs: Option<Ingress>,
     answers: Option<Arc<dyn slack::Answers>>,
+    beside: Router,
 }
 
 /// A port that was taken.
@@ -131,6 +132,7 @@ impl WebhookSource {
             clock: Arc::new(WallClock),
             logs: None,
             answers: None,
+            beside: Router::new(),
         })
     }
 
@@ -153,6 +155,11 @@ impl WebhookSource {
             answers: Some(answers),
             ..self
         }
+    }
+
+    /// Serves further routes at the same port, which are none of its business.
+    pub fn with_routes(self, beside: Router) -> Self {
+        WebhookSource { beside, ..self }
     }
 
     /// Where it listens; tells the port when `listen` asks for port 0.
@@ -180,12 +187,13 @@ impl Source for WebhookSource {
             clock,
             logs,
             answers,
+            beside,
         } = *self;
         let slack = slack::routes(&settings.slack, answers, clock.clone());
         let dispatcher = Dispatcher::new(&settings, ingress, clock).map_err(|error| error.to_string())?;
         let dispatcher = Arc::new(dispatcher);
         let router = routes(&settings, &dispatcher, logs.as_ref()).map_err(|error| error.to_string())?;
-        let router = slack.merge(router);
+        let router = slack.merge(beside).merge(router);
         let limits = server::Limits {
             connections: settings.max_connections,
             per_address: settings.max_connections_per_address,

@@ -156,6 +156,7 @@ pub fn where_to_look(site: &Site, look: &Look) {
     println!("  {aegis} remediation list");
     println!("  {aegis} ledger verify");
     println!("  {aegis} audit conservation");
+    println!("  http://{}/incidents/{}", site.dashboard, look.id());
     println!("  http://{}/api/v1/incidents/{}", site.gateway, look.id());
     println!("  http://{}/graph", site.prometheus);
     println!("\nRunning until Ctrl-C.");

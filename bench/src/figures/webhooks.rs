@@ -145,7 +145,7 @@ async fn start_aegis(arguments: &Arguments, folder: &Path) -> anyhow::Result<Rec
         &config,
         format!(
             "[data]\ndir = \"{}\"\n[dispatcher]\nlisten = \"{dispatcher}\"\n[dispatcher.grafana]\nsecrets = [\"{SECRET}\"]\n\
-             [gateway]\nlisten = \"{gateway}\"\n[sql]\nenabled = false\n[mcp]\nenabled = false\n{more}",
+             [gateway]\nlisten = \"{gateway}\"\n[sql]\nenabled = false\n[mcp]\nenabled = false\n[dashboard]\nenabled = false\n[live]\nenabled = false\n{more}",
             data.display()
         ),
     )?;

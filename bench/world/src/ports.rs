@@ -55,7 +55,9 @@ mod tests {
 
     #[test]
     fn they_are_free_and_different_and_below_those_that_are_handed_out() {
-        let threads: Vec<_> = (0..4).map(|_| thread::spawn(|| free_addresses::<256>().unwrap())).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|_| thread::spawn(|| free_addresses::<256>().unwrap()))
+            .collect();
         let addresses: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         let different: HashSet<_> = addresses.iter().collect();
         assert_eq!(different.len(), addresses.len());

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use gateway::{IncidentReads, OrderError, ReadError, ResponseReads};
+use gateway::{IncidentReads, OrderError, Queries, ReadError, ResponseReads};
 use model::{Action, IncidentId};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::audit::Audit;
@@ -35,31 +35,6 @@ pub struct Desk {
     /// Largest answer, in bytes of JSON or text.
     pub max_answer: usize,
     pub call_timeout: Duration,
-}
-
-/// The rows of an answer.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rows {
-    pub columns: Vec<String>,
-    /// By column; a value that is absent is NULL.
-    pub rows: Vec<Map<String, Value>>,
-}
-
-/// Why a query was not answered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
-    /// It is wrong, not allowed, or asks for too much.
-    #[error("{0}")]
-    Refused(String),
-    /// Trying again later may work.
-    #[error("unavailable: {0}")]
-    Unavailable(String),
-}
-
-/// Answers SQL, read-only, with bounds on rows and memory.
-#[async_trait]
-pub trait Queries: Send + Sync + 'static {
-    async fn query(&self, sql: &str) -> Result<Rows, QueryError>;
 }
 
 /// How the pipeline is.

@@ -36,7 +36,7 @@ mod views;
 pub use audit::{Audit, Call, read as read_calls};
 pub use desk::{
     Desk, ObserveError, Observing, ObservingTool, Overview, PipelineStatus, ProposalRequest, Proposals, Proposed,
-    Queries, QueryError, Rows, SinkState, StageTrouble,
+    SinkState, StageTrouble,
 };
 pub use handler::Aegis;
 pub use http::{McpError, McpServer, router};

@@ -3,6 +3,7 @@
 
 use axum::extract::Query;
 use axum::http::Uri;
+use chrono::{DateTime, Utc};
 use model::{Severity, Status};
 use uuid::Uuid;
 
@@ -34,9 +35,18 @@ pub fn parse(query: &str) -> Result<(IncidentFilter, Page), Problem> {
                 filter.severity.replace(severity).is_some()
             }
             "service" => filter.service.replace(value).is_some(),
+            "text" if value.len() > MAX_TEXT => {
+                let detail = format!("it has {} bytes, at most {MAX_TEXT} are taken", value.len());
+                return Err(Problem::bad(field, detail));
+            }
+            "text" => filter.text.replace(value).is_some(),
+            "since" => filter.since.replace(time(field, &value)?).is_some(),
+            "until" => filter.until.replace(time(field, &value)?).is_some(),
             "limit" | "offset" => paging.take(field, &value)?,
             _ => {
-                let detail = format!("unknown parameter {field:?}: known are status, severity, service, limit, offset");
+                let detail = format!(
+                    "unknown parameter {field:?}: known are status, severity, service, text, since, until, limit, offset"
+                );
                 return Err(Problem::bad(field, detail));
             }
         };
@@ -45,6 +55,17 @@ pub fn parse(query: &str) -> Result<(IncidentFilter, Page), Problem> {
         }
     }
     Ok((filter, paging.page()))
+}
+
+fn time(field: &str, value: &str) -> Result<DateTime<Utc>, Problem> {
+    let parsed = DateTime::parse_from_rfc3339(value);
+    let bad = |_| {
+        Problem::bad(
+            field,
+            format!("{value:?} is no time of RFC 3339, such as 2026-05-01T08:00:00Z"),
+        )
+    };
+    parsed.map(|time| time.to_utc()).map_err(bad)
 }
 
 /// The query string of runs, remediations and dead letters.

@@ -35,6 +35,14 @@ fn understood() {
 }
 
 #[test]
+fn words_and_times() {
+    let (filter, _) = parse("text=disk%20full&since=2026-05-01T08:00:00Z&until=2026-05-01T10:00:00%2B01:00").unwrap();
+    assert_eq!(filter.text.as_deref(), Some("disk full"));
+    let (since, until) = (filter.since.unwrap(), filter.until.unwrap());
+    assert_eq!((until - since).num_hours(), 1);
+}
+
+#[test]
 fn texts_that_are_looked_for() {
     assert_eq!(similar_to("text=disk%20full"), Ok(("disk full".to_owned(), 5)));
     assert_eq!(similar_to("limit=50&text=x"), Ok(("x".to_owned(), 50)));
@@ -78,5 +86,8 @@ fn refused() {
     check("offset=100001", "offset");
     check("limit=99999999999999999999", "limit");
     check("state=open", "state");
+    check("since=yesterday", "since");
+    check("until=1", "until");
+    check(&format!("text={}", "x".repeat(4_001)), "text");
     check("status=open&status=open", "status");
 }

@@ -6,8 +6,9 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use gateway::{
-    ComplianceReads, ControlView, LetterPlace, LetterView, Letters, OrderError, Orders, Page, Proposed, ReadError,
-    RemediationView, ResponseFilter, ResponseReads, StepView, Suggestion,
+    ComplianceReads, ControlView, LetterPlace, LetterView, Letters, OrderError, Orders, Page, PipelineReads,
+    PipelineView, Proposed, Queries, QueryError, ReadError, RemediationView, ResponseFilter, ResponseReads, Rows,
+    StepView, Suggestion,
 };
 use model::investigation::RunVerb;
 use model::{ComplianceRecord, IncidentId};
@@ -50,6 +51,34 @@ impl ComplianceReads for Nothing {
 
     async fn evidence(&self, control: &str) -> Result<Option<Vec<u8>>, ReadError> {
         Ok((control == "SOC2:CC8.1").then(|| b"{}\n".to_vec()))
+    }
+}
+
+/// A pipeline that has not read its orders yet.
+#[async_trait]
+impl PipelineReads for Nothing {
+    async fn pipeline(&self) -> PipelineView {
+        PipelineView::default()
+    }
+
+    async fn stopped(&self) -> Option<bool> {
+        None
+    }
+}
+
+/// Answers a question about `n`, refuses one about `x`, and is away for others.
+#[async_trait]
+impl Queries for Nothing {
+    async fn query(&self, sql: &str) -> Result<Rows, QueryError> {
+        match sql {
+            "SELECT n" => Ok(Rows {
+                columns: vec!["n".to_owned()],
+                types: vec!["Int64".to_owned()],
+                rows: vec![serde_json::Map::new()],
+            }),
+            "SELECT x" => Err(QueryError::Refused("there is no column x".to_owned())),
+            _ => Err(QueryError::Unavailable("no route to 10.1.2.3".to_owned())),
+        }
     }
 }
 

@@ -148,6 +148,12 @@ impl<'a> Checks<'a> {
         }
         let gateway = &self.config.gateway;
         let tokens = !gateway.read_tokens.is_empty() || !gateway.tokens.is_empty();
+        for fault in self.config.dashboard.faults(tokens) {
+            self.component_fault("dashboard", &fault);
+        }
+        for fault in self.config.live.faults() {
+            self.component_fault("live", &fault);
+        }
         for fault in self.config.mcp.faults(tokens) {
             self.component_fault("mcp", &fault);
         }

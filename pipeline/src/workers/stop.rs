@@ -24,7 +24,7 @@ pub async fn switch(log: &Arc<dyn Log>, signer: &Signer) -> anyhow::Result<Switc
                 && let Ok(event) = serde_json::from_slice::<RemediationEvent>(&record.value)
                 && let RemediationFact::StopSwitch { on, .. } = event.fact
             {
-                here.hear(on, event.at, authentic(signer, record));
+                here.hear(on, event.at, is_order(signer, record));
             }
             ControlFlow::Continue(())
         })
@@ -34,7 +34,8 @@ pub async fn switch(log: &Arc<dyn Log>, signer: &Signer) -> anyhow::Result<Switc
     Ok(all)
 }
 
-fn authentic(signer: &Signer, record: &Record) -> bool {
+/// Whether somebody of this installation gave the order.
+pub fn is_order(signer: &Signer, record: &Record) -> bool {
     let message = Message {
         topic: topics::REMEDIATIONS,
         key: record.key.as_deref().unwrap_or_default(),

@@ -162,6 +162,8 @@ pub struct Aegis {
     pub endpoint: u16,
     /// The Model Context Protocol.
     pub mcp: u16,
+    /// The page for people.
+    pub dashboard: u16,
     pub program: Option<Program>,
     environment: Vec<(String, String)>,
 }
@@ -174,7 +176,7 @@ impl Aegis {
 
     /// As [`Aegis::new`]; what comes before the first table's head in `extra` belongs to `[dispatcher]`.
     pub fn with_dispatcher(folder: &Path, extra: &str) -> Self {
-        let (dispatcher, gateway, endpoint, mcp) = (free_port(), free_port(), free_port(), free_port());
+        let [dispatcher, gateway, endpoint, mcp, dashboard] = std::array::from_fn(|_| free_port());
         std::fs::create_dir_all(folder).expect("folder");
         let config = format!(
             "[data]\ndir = \"{0}/data\"\n[gateway]\nlisten = \"127.0.0.1:{gateway}\"\n[dispatcher]\nlisten = \"127.0.0.1:{dispatcher}\"\n{extra}",
@@ -189,9 +191,11 @@ impl Aegis {
             environment: vec![
                 ("AEGIS_SQL__LISTEN".to_owned(), format!("127.0.0.1:{endpoint}")),
                 ("AEGIS_MCP__LISTEN".to_owned(), format!("127.0.0.1:{mcp}")),
+                ("AEGIS_DASHBOARD__LISTEN".to_owned(), format!("127.0.0.1:{dashboard}")),
             ],
             endpoint,
             mcp,
+            dashboard,
         }
     }
 

@@ -174,7 +174,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits:
     if limits.headers != HEADERS {
         server.max_headers(limits.headers);
     }
-    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
+    // What is upgraded (Socket.IO) is no longer counted here: it has limits of its own.
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {

@@ -70,6 +70,7 @@ pub struct Site {
     pub story: Story,
     pub dispatcher: SocketAddr,
     pub gateway: SocketAddr,
+    pub dashboard: SocketAddr,
     pub prometheus: SocketAddr,
     programs: Programs,
     processes: Vec<Process>,
@@ -88,7 +89,7 @@ impl Site {
         options: &Options,
         mut tell: impl FnMut(&str),
     ) -> anyhow::Result<Self> {
-        let [dispatcher, gateway, prometheus, alertmanager] = free_addresses()?;
+        let [dispatcher, gateway, dashboard, prometheus, alertmanager] = free_addresses()?;
         let story = options.story;
         let scenario = story.scenario(options.pace.0, options.pace.1);
         let world = World::new(scenario.clone());
@@ -99,6 +100,7 @@ impl Site {
             story,
             dispatcher,
             gateway,
+            dashboard,
             prometheus,
             programs: programs.clone(),
             processes: Vec::new(),
@@ -254,7 +256,8 @@ impl Site {
 
     fn settings(&self, more: &str) -> String {
         let (folder, world) = (self.folder.display(), self._running.url());
-        let (dispatcher, gateway, prometheus) = (self.dispatcher, self.gateway, self.prometheus);
+        let (dispatcher, gateway, dashboard, prometheus) =
+            (self.dispatcher, self.gateway, self.dashboard, self.prometheus);
         let kubernetes = match &self.cluster {
             Some((cluster, _)) => tools(cluster, &self.folder),
             None => format!("[tools.kubernetes]\nurl = \"{world}\""),
@@ -270,6 +273,8 @@ secrets = ["{HOOK_SECRET}"]
 listen = "127.0.0.1:0"
 [mcp]
 listen = "127.0.0.1:0"
+[dashboard]
+listen = "{dashboard}"
 [gateway]
 listen = "{gateway}"
 [tools.prometheus]

@@ -1,11 +1,12 @@
 //! SQL over the tables, read-only.
 
+use gateway::QueryError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::answer::Failure;
-use crate::desk::{Desk, QueryError};
+use crate::desk::Desk;
 
 /// Longest text of a query, in bytes.
 const LONGEST: usize = 20_000;

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use gateway::{
     Caller, EventView, Fix, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, LetterView, MatchedFeature,
-    OrderError, Page, ReadError, RemediationView, ResponseFilter, ResponseReads, Role, SimilarAnswer, SimilarIncident,
-    StepView,
+    OrderError, Page, Queries, QueryError, ReadError, RemediationView, ResponseFilter, ResponseReads, Role, Rows,
+    SimilarAnswer, SimilarIncident, StepView,
 };
 use mcp::{
     Aegis, Audit, Call, Desk, Limits, ObserveError, Observing, ObservingTool, Overview, PipelineStatus,
-    ProposalRequest, Proposals, Proposed, Queries, QueryError, Rows, Runbooks, SinkState, read_calls,
+    ProposalRequest, Proposals, Proposed, Runbooks, SinkState, read_calls,
 };
 use model::{CanonicalKey, EpisodeId, Fact, IncidentId, Member, Severity, SignalId, Status};
 use serde_json::{Map, Value, json};
@@ -366,10 +366,12 @@ impl Queries for World {
         match sql {
             "select title" | "select title from incidents limit 3" => Ok(Rows {
                 columns: vec!["title".to_owned()],
+                types: vec!["Utf8".to_owned()],
                 rows: vec![row(HOSTILE)],
             }),
             "select everything" => Ok(Rows {
                 columns: vec!["title".to_owned()],
+                types: vec!["Utf8".to_owned()],
                 rows: vec![row(&"x".repeat(1_000)); 200],
             }),
             "drop" => Err(QueryError::Refused("DROP is not allowed here".to_owned())),

@@ -1,5 +1,5 @@
-//! SQL for MCP clients: the engine of `aegis sql` and of the wire protocol with bounds of its own, on a thread of its own, opened by the
-//! first query. The bytes of dead letters are not among its columns: whoever may read lists may not read those.
+//! SQL for MCP clients and for the dashboard: the engine of `aegis sql` and of the wire protocol with bounds of its own, on a thread of its
+//! own, opened by the first query. The bytes of dead letters are not among its columns: whoever may read lists may not read those.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::json::writer::JsonArray;
 use arrow::json::{Writer, WriterBuilder};
 use async_trait::async_trait;
-use mcp::{Queries, QueryError, Rows};
+use gateway::{Queries, QueryError, Rows};
 use serde_json::{Map, Value};
 use sinks::archive::Flush;
 use sql::{Engine, EngineOptions, Recent, SqlError};
@@ -30,15 +30,18 @@ pub struct TableQueries {
     config: Config,
     recent: Option<Recent>,
     flush: Arc<Flush>,
+    max_rows: usize,
     opened: OnceCell<(Engine, OwnThreads)>,
 }
 
 impl TableQueries {
-    pub fn new(config: &Config, recent: Option<Recent>, flush: Arc<Flush>) -> Self {
+    /// Answers with more than `max_rows` rows are refused.
+    pub fn new(config: &Config, recent: Option<Recent>, flush: Arc<Flush>, max_rows: usize) -> Self {
         TableQueries {
             config: config.clone(),
             recent,
             flush,
+            max_rows,
             opened: OnceCell::new(),
         }
     }
@@ -47,7 +50,7 @@ impl TableQueries {
         let open = async || {
             let options = EngineOptions {
                 memory_bytes: MEMORY,
-                max_rows: usize::try_from(self.config.mcp.max_rows).unwrap_or(usize::MAX),
+                max_rows: self.max_rows,
                 threads: Some(1),
             };
             let (source, archive) = (sql_endpoint::source(&self.config), sql_endpoint::archive(&self.config));
@@ -86,8 +89,10 @@ impl Queries for TableQueries {
                 "two columns are called {twice:?}: give each a name of its own with AS"
             )));
         }
+        let types = schema.fields().iter().map(|field| field.data_type().to_string());
         Ok(Rows {
             rows: rows(&batches)?,
+            types: types.collect(),
             columns,
         })
     }

@@ -1,0 +1,48 @@
+// A client of Socket.IO as people write them, with the library that they use. Tells on stdout, a line of JSON each, what it hears.
+//
+//   node client.mjs MODULES URL NAMESPACE [TOKEN]
+//
+// It keeps the cursor of the last message and gives it when it connects again. Words on stdin: `cut` closes the connection under it, `stall` reads
+// nothing from it any more, `cuts N` cuts it about every N milliseconds, `calm` no more.
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+
+const [modules, url, namespace, token] = process.argv.slice(2);
+const { io } = createRequire(`${modules}/`)("socket.io-client");
+
+const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
+
+let cursor;
+const socket = io(url + namespace, {
+  auth: (answer) => answer({ token, cursor }),
+  reconnectionDelay: 20,
+  reconnectionDelayMax: 200,
+  randomizationFactor: 0.5,
+});
+socket.on("connect", () => say({ connected: socket.id }));
+socket.on("connect_error", (error) => {
+  say({ refused: error.message });
+  // Refused by the namespace and not by the network: the library leaves it at that.
+  if (!socket.active) setTimeout(() => socket.connect(), 200);
+});
+socket.on("disconnect", (reason) => {
+  say({ disconnected: reason });
+  if (reason === "io server disconnect") setTimeout(() => socket.connect(), 50);
+});
+socket.on("snapshot", (state) => {
+  cursor = state.cursor;
+  say({ snapshot: state });
+});
+socket.on("delta", (delta) => {
+  cursor = delta.cursor;
+  say({ delta });
+});
+
+let cuts;
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const [word, number] = line.split(" ");
+  if (word === "cut") socket.io.engine?.close();
+  if (word === "stall") socket.io.engine?.transport?.ws?._socket?.pause();
+  if (word === "cuts") cuts = setInterval(() => socket.io.engine?.close(), Number(number) * (0.5 + Math.random()));
+  if (word === "calm") clearInterval(cuts);
+}).on("close", () => process.exit(0));
