@@ -9,7 +9,7 @@ BENCH_ALERTS ?= 1000000
 BENCH_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aegis/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-oom build test test-long test-kubernetes simulate fuzz bench lint docs
+.PHONY: help run demo-oom build web test test-long test-kubernetes simulate fuzz bench lint docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,12 +20,17 @@ run: build ## install what is missing, build, run the demo on the embedded log
 demo-oom: ## one incident from its cause to its postmortem, beside a real Prometheus (DEMO_OOM=--ask, --keep; AEGIS_TEST_KUBERNETES)
 	scripts/install-tools.sh
 	scripts/services/prometheus.sh install
+	scripts/web.sh build
 	cargo build --release --workspace --bin aegis --bin bench
 	eval "$$(scripts/services/prometheus.sh env)" && "$(CARGO_TARGET_DIR)/release/bench" demo-oom $(DEMO_OOM)
 
-build: ## install what is missing and build the binary aegis
+build: ## install what is missing and build the binary aegis, with its dashboard where Node is there
 	scripts/install-tools.sh
+	scripts/web.sh build
 	cargo build --release --workspace --bin aegis
+
+web: ## the dashboard's files, for the next build to take in; installs Node where it is missing
+	scripts/web.sh require
 
 test: ## every test, against real Kafka, PostgreSQL, TimescaleDB, Prometheus and Alertmanager
 	scripts/install-tools.sh

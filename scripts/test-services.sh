@@ -60,6 +60,8 @@ up() {
     "$here/services/mcp.sh" install
     "$here/services/terraform.sh" install
     "$here/services/models.sh" install
+    "$here/web.sh" require
+    "$here/web.sh" browser
 
     root=$(mktemp -d "${TMPDIR:-/tmp}/aegis-services.XXXXXX")
     # PostgreSQL runs as another user when this runs as root, and has to get through.
@@ -76,7 +78,8 @@ up() {
             "$here/services/compose.sh" env &&
             "$here/services/mcp.sh" env &&
             "$here/services/terraform.sh" env &&
-            "$here/services/models.sh" env
+            "$here/services/models.sh" env &&
+            "$here/web.sh" env
     } >"$state/env.new"; then
         rm -f "$state/env.new"
         down

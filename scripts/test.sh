@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test, in tiers: services, build, unit, integration, examples. A failing tier does not hide the others; only a build
+# Every test, in tiers: services, build, unit, integration, examples, web, browser. A failing tier does not hide the others; only a build
 # that fails ends the run, as there is nothing to run then. The servers are stopped whatever happens. The last line
 # is "N passed, N failed" and nothing else.
 #
@@ -26,7 +26,7 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# tier NAME COMMAND...: runs it, counts cargo's "test result:" lines, prints name, seconds and count.
+# tier NAME COMMAND...: runs it, counts what cargo, Vitest and Playwright say at their ends, prints name, seconds and count.
 tier() {
     local name=$1 started=$SECONDS rc=0 ok bad
     shift
@@ -35,11 +35,22 @@ tier() {
     # Cargo ends each test binary with: test result: ok. 3 passed; 0 failed; 0 ignored; ...
     ok=$(awk '/^test result: /{ for (i = 2; i <= NF; i++) if ($i ~ /^passed/) n += $(i - 1) } END { print n + 0 }' "$scratch/$name.log")
     bad=$(awk '/^test result: /{ for (i = 2; i <= NF; i++) if ($i ~ /^failed/) n += $(i - 1) } END { print n + 0 }' "$scratch/$name.log")
+    # Vitest: "Tests  3 passed (3)"; Playwright: "  3 passed (1.2m)", and "  1 failed" before it.
+    if [ "$ok" -eq 0 ] && [ "$bad" -eq 0 ]; then
+        ok=$(counted passed "$scratch/$name.log")
+        bad=$(counted failed "$scratch/$name.log")
+    fi
     if [ "$rc" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
     passed=$((passed + ok))
     failed=$((failed + bad))
     summary+=("$(printf '%-12s %5d s  %d passed, %d failed' "$name" $((SECONDS - started)) "$ok" "$bad")")
     return "$rc"
+}
+
+# counted WORD LOG: the numbers before WORD on lines that begin with a count, without colours.
+counted() {
+    sed 's/\x1b\[[0-9;]*m//g; s/^ *Tests *//; s/|/ /g' "$2" |
+        awk -v word="$1" '$1 ~ /^[0-9]+$/ { for (i = 2; i <= NF; i++) if ($i == word && $(i - 1) ~ /^[0-9]+$/) n += $(i - 1) } END { print n + 0 }'
 }
 
 # All tiers see the servers, so that no test skips itself for want of one. `--test '*'` is the files of the tests/
@@ -54,8 +65,10 @@ if tier build cargo test --release --workspace --no-run; then
     tier integration cargo test --release --workspace --test '*' --no-fail-fast
     # Among them what must not compile: an approval that somebody forged.
     tier examples cargo test --release --workspace --doc --no-fail-fast
+    tier web scripts/web.sh check
+    tier browser scripts/web.sh browse
 else
-    summary+=("unit, integration, examples: not run, the workspace does not compile")
+    summary+=("unit, integration, examples, web, browser: not run, the workspace does not compile")
 fi
 
 printf '\n'
