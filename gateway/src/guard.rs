@@ -153,7 +153,6 @@ mod tests {
         for (host, ours) in [
             ("127.0.0.1:8000", true),
             ("[::1]:8000", true),
-            ("::1", true),
             ("LocalHost", true),
             ("aegis.localhost:3000", true),
             ("10.1.2.3", true),

@@ -38,11 +38,16 @@ socket.on("delta", (delta) => {
   say({ delta });
 });
 
+// Only what is connected is cut: a connection that is closed while it opens is one that the library gives up.
+const cut = () => {
+  if (socket.connected) socket.io.engine.close();
+};
+
 let cuts;
 createInterface({ input: process.stdin }).on("line", (line) => {
   const [word, number] = line.split(" ");
-  if (word === "cut") socket.io.engine?.close();
+  if (word === "cut") cut();
   if (word === "stall") socket.io.engine?.transport?.ws?._socket?.pause();
-  if (word === "cuts") cuts = setInterval(() => socket.io.engine?.close(), Number(number) * (0.5 + Math.random()));
+  if (word === "cuts") cuts = setInterval(cut, Number(number) * (0.5 + Math.random()));
   if (word === "calm") clearInterval(cuts);
 }).on("close", () => process.exit(0));
