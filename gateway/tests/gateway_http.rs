@@ -214,7 +214,8 @@ async fn problems() {
         json!({"status": 400, "field": "id", "detail": "\"x\" is not a UUID"}),
     )
     .await;
-    let detail = "unknown parameter \"sevirity\": known are status, severity, service, text, since, until, limit, offset";
+    let detail =
+        "unknown parameter \"sevirity\": known are status, severity, service, text, since, until, limit, offset";
     check(
         three(),
         "/api/v1/incidents?sevirity=critical",
