@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# The pictures of docs/images, from the running product: the incident of `make demo-oom` before a person grants its remediation, and the pipeline
-# that it went through.
+# The pictures of docs/images, from the running product: the incident of `make demo-oom`, and the pipeline that it went through.
 #
 # Needs what `make demo-oom` and `make web` have built, and Chromium.
 set -euo pipefail
