@@ -6,38 +6,20 @@ mod acts;
 use std::sync::Arc;
 
 use acts::{Notebook, Nothing};
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use gateway::{
-    ApiToken, Changes, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError,
-    Readiness, ReadinessBounds, Role, Shown, router,
-};
+use gateway::{ApiToken, Changes, GatewaySettings, Readiness, ReadinessBounds, Role, Shown, router};
 use http_body_util::BodyExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use model::IncidentId;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-
-struct NoIncidents;
-
-#[async_trait]
-impl IncidentReads for NoIncidents {
-    async fn incidents(&self, _: &IncidentFilter, _: Page) -> Result<Vec<IncidentView>, ReadError> {
-        Ok(Vec::new())
-    }
-
-    async fn incident(&self, _: IncidentId) -> Result<Option<IncidentDetail>, ReadError> {
-        Ok(None)
-    }
-}
 
 fn app(settings: &GatewaySettings) -> Router {
     let shown = Shown {
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         readiness: Readiness::new(ReadinessBounds::default()),
-        incidents: Arc::new(NoIncidents),
+        incidents: Arc::new(Nothing),
         responses: Arc::new(Nothing),
         orders: Arc::new(Notebook::default()),
         letters: Arc::new(Notebook::default()),

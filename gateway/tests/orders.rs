@@ -6,40 +6,22 @@ mod acts;
 use std::sync::Arc;
 
 use acts::{Notebook, Nothing};
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use gateway::{
-    ApiToken, Changes, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError,
-    Readiness, ReadinessBounds, Role, Shown, openapi, router,
-};
+use gateway::{ApiToken, Changes, GatewaySettings, Readiness, ReadinessBounds, Role, Shown, openapi, router};
 use http_body_util::BodyExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use model::IncidentId;
 use serde_json::Value;
 use tower::ServiceExt as _;
 use uuid::Uuid;
-
-struct NoIncidents;
-
-#[async_trait]
-impl IncidentReads for NoIncidents {
-    async fn incidents(&self, _: &IncidentFilter, _: Page) -> Result<Vec<IncidentView>, ReadError> {
-        Ok(Vec::new())
-    }
-
-    async fn incident(&self, _: IncidentId) -> Result<Option<IncidentDetail>, ReadError> {
-        Ok(None)
-    }
-}
 
 fn app(settings: &GatewaySettings) -> (Router, Arc<Notebook>) {
     let notebook = Arc::new(Notebook::default());
     let shown = Shown {
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         readiness: Readiness::new(ReadinessBounds::default()),
-        incidents: Arc::new(NoIncidents),
+        incidents: Arc::new(Nothing),
         responses: Arc::new(Nothing),
         orders: notebook.clone(),
         letters: notebook.clone(),

@@ -11,13 +11,9 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
-use gateway::{
-    ApiToken, Changes, GatewaySettings, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, Page, ReadError,
-    Readiness, ReadinessBounds, Role, SessionSettings, Shown, router,
-};
+use gateway::{ApiToken, Changes, GatewaySettings, Readiness, ReadinessBounds, Role, SessionSettings, Shown, router};
 use http_body_util::BodyExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use model::IncidentId;
 use serde_json::{Value, json};
 use shared::{Session, SessionId, SessionSecret, Sessions, Shared, SharedError, Terms};
 use stream::human::HumanDuration;
@@ -25,19 +21,6 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-struct NoIncidents;
-
-#[async_trait]
-impl IncidentReads for NoIncidents {
-    async fn incidents(&self, _: &IncidentFilter, _: Page) -> Result<Vec<IncidentView>, ReadError> {
-        Ok(Vec::new())
-    }
-
-    async fn incident(&self, _: IncidentId) -> Result<Option<IncidentDetail>, ReadError> {
-        Ok(None)
-    }
-}
 
 /// One instance of several.
 struct Instance {
@@ -54,7 +37,7 @@ impl Instance {
         let shown = Shown {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             readiness: Readiness::new(ReadinessBounds::default()),
-            incidents: Arc::new(NoIncidents),
+            incidents: Arc::new(Nothing),
             responses: Arc::new(Nothing),
             orders: orders.clone(),
             letters: orders.clone(),

@@ -6,15 +6,26 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use gateway::{
-    ComplianceReads, ControlView, LetterPlace, LetterView, Letters, OrderError, Orders, Page, PipelineReads,
-    PipelineView, Proposed, Queries, QueryError, ReadError, RemediationView, ResponseFilter, ResponseReads, Rows,
-    StepView, Suggestion,
+    ComplianceReads, ControlView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, LetterPlace, LetterView,
+    Letters, OrderError, Orders, Page, PipelineReads, PipelineView, Proposed, Queries, QueryError, ReadError,
+    RemediationView, ResponseFilter, ResponseReads, Rows, StepView, Suggestion,
 };
 use model::investigation::RunVerb;
 use model::{ComplianceRecord, IncidentId};
 use uuid::Uuid;
 
 pub struct Nothing;
+
+#[async_trait]
+impl IncidentReads for Nothing {
+    async fn incidents(&self, _: &IncidentFilter, _: Page) -> Result<Vec<IncidentView>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    async fn incident(&self, _: IncidentId) -> Result<Option<IncidentDetail>, ReadError> {
+        Ok(None)
+    }
+}
 
 #[async_trait]
 impl ResponseReads for Nothing {
