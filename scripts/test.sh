@@ -32,6 +32,7 @@ tier() {
     shift
     printf '\n== %s: %s\n' "$name" "$*"
     "$@" 2>&1 | tee "$scratch/$name.log" || rc=1
+    [ "$rc" -eq 0 ] || faults "$name" "$scratch/$name.log"
     # Cargo ends each test binary with: test result: ok. 3 passed; 0 failed; 0 ignored; ...
     ok=$(awk '/^test result: /{ for (i = 2; i <= NF; i++) if ($i ~ /^passed/) n += $(i - 1) } END { print n + 0 }' "$scratch/$name.log")
     bad=$(awk '/^test result: /{ for (i = 2; i <= NF; i++) if ($i ~ /^failed/) n += $(i - 1) } END { print n + 0 }' "$scratch/$name.log")
@@ -45,6 +46,17 @@ tier() {
     failed=$((failed + bad))
     summary+=("$(printf '%-12s %5d s  %d passed, %d failed' "$name" $((SECONDS - started)) "$ok" "$bad")")
     return "$rc"
+}
+
+# faults NAME LOG: the failed tests of a tier with what they said, so that they stand at the end of a long output as well.
+faults() {
+    local found
+    found=$(sed 's/\x1b\[[0-9;]*m//g' "$2" | awk '
+        /^test .* FAILED$/ || /^ *(✘|×) / || /^ *FAIL / || /^error(\[|:)/ { print; next }
+        /panicked at / { print; said = 3; next }
+        said > 0 { print; said-- }
+        /^ *(Error|AssertionError|TimeoutError): / { print }' | cut -c1-400 | head -n 60)
+    [ -z "$found" ] || printf '%s:\n%s\n' "$1" "$found" >>"$scratch/faults"
 }
 
 # counted WORD LOG: the numbers before WORD on lines that begin with a count, without colours.
@@ -71,6 +83,10 @@ else
     summary+=("unit, integration, examples, web, browser: not run, the workspace does not compile")
 fi
 
+if [ -f "$scratch/faults" ]; then
+    printf '\n== what failed\n'
+    cat "$scratch/faults"
+fi
 printf '\n'
 printf '%s\n' "${summary[@]}"
 # Nothing ran: that is not a success.

@@ -557,10 +557,10 @@ async fn a_store_and_a_model_that_are_gone_cost_time_and_nothing_else() {
     until(|| caught_up(&bench, &[4, 2])).await;
     // Hanging: what asks is held, and the sink goes on when it wakes.
     bench.store.set(Fault::Hangs);
+    let calls = bench.store.calls.load(Ordering::SeqCst);
     bench
         .tell(&opened(5, "mem-9", "memory usage high on cache", "cache", 40))
         .await;
-    let calls = bench.store.calls.load(Ordering::SeqCst);
     until(|| bench.store.calls.load(Ordering::SeqCst) > calls).await;
     bench.store.set(Fault::None);
     until(|| caught_up(&bench, &[5, 2])).await;
