@@ -12,6 +12,9 @@ use crate::subject::Subject;
 /// Most points of a curve. More cost time on both sides and show nothing new.
 const POINTS: i64 = 1_000;
 
+/// Most points of a curve that a finding carries, for who draws it.
+const DRAWN: usize = 60;
+
 /// A value at one time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Level {
@@ -36,6 +39,19 @@ impl Level {
 }
 
 impl Curve {
+    /// `[[seconds since the epoch, value], …]`, oldest first: of each stretch of equal length the highest value, so that no peak is lost.
+    pub fn drawn(&self) -> Vec<(i64, f64)> {
+        let stretch = self.points.len().div_ceil(DRAWN).max(1);
+        let highest = |points: &[Point]| {
+            points
+                .iter()
+                .copied()
+                .max_by(|one, other| one.value.total_cmp(&other.value))
+        };
+        let drawn = self.points.chunks(stretch).filter_map(highest);
+        drawn.map(|point| (point.at.timestamp(), point.value)).collect()
+    }
+
     pub fn cite(&self, shown: &str) -> Citation {
         Citation::new("prometheus", &self.expression, (self.from, self.to), shown)
     }
@@ -140,4 +156,31 @@ fn filled(template: &str, settings: &AgentSettings, subject: &Subject<'_>) -> As
 /// Spans of settings are at most days: see [`AgentSettings::faults`].
 pub fn span(length: std::time::Duration) -> TimeDelta {
     TimeDelta::from_std(length).unwrap_or(TimeDelta::days(7))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_curve_is_short_and_keeps_its_peak() {
+        let at = |n: i64| DateTime::from_timestamp(1_795_478_400 + n * 60, 0).unwrap();
+        let curve = |count: i64| Curve {
+            expression: "x".to_owned(),
+            from: at(0),
+            to: at(count),
+            points: (0..count)
+                .map(|n| Point {
+                    at: at(n),
+                    value: if n == 137 { 99.0 } else { (n % 7) as f64 },
+                })
+                .collect(),
+        };
+        let drawn = curve(1_000).drawn();
+        assert!(drawn.len() <= DRAWN && drawn.len() > DRAWN / 2, "{}", drawn.len());
+        assert!(drawn.contains(&(at(137).timestamp(), 99.0)));
+        assert!(drawn.is_sorted_by_key(|(at, _)| *at));
+        assert_eq!(curve(3).drawn().len(), 3);
+        assert!(curve(0).drawn().is_empty());
+    }
 }

@@ -197,6 +197,7 @@ fn metric_change(measured: &Measured, curve: &Curve, rise: &Rise, settings: &Age
         facts: map(json!({
             "symptom": symptom.as_str(), "onset": rise.onset, "usual": rise.usual, "level": rise.level,
             "peak": rise.peak, "factor": rise.factor(), "saturated": leveled && rise.peak >= critical,
+            "points": curve.drawn(), "leveled": leveled,
         })),
         citations: vec![curve.cite(&shown)],
     }
@@ -225,7 +226,7 @@ fn traffic_before(
         summary: format!("Traffic rose {times}, {minutes} min before {of}"),
         facts: map(json!({
             "onset": rise.onset, "factor": factor, "lag_s": lag.num_seconds(), "lag_minutes": minutes,
-            "before": if measured { "symptom" } else { "alert" },
+            "before": if measured { "symptom" } else { "alert" }, "points": curve.drawn(),
         })),
         citations: vec![curve.cite(&format!(
             "usual {:.2}/s, from {} on {:.2}/s",

@@ -8,6 +8,7 @@ pub mod letters;
 mod looks;
 mod query;
 mod sessions;
+mod silences;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +54,7 @@ pub fn routes(shown: &Shown, desk: SessionDesk, sign_in: bool) -> Router {
         .merge(looks::routes(shown.responses.clone()))
         .merge(acts::routes(shown.orders.clone()))
         .merge(letters::routes(shown.letters.clone()))
+        .merge(silences::routes(shown.silences.clone()))
         .merge(sessions::routes(desk.clone()))
         .merge(changes::routes(desk))
         .merge(compliance::routes(shown.compliance.clone()))

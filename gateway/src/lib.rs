@@ -12,6 +12,7 @@
 //!   GET /api/v1/compliance        controls; /{control} records, /{control}/evidence the pack
 //!   GET /api/v1/incidents/{id}/similar   past incidents like it, what they share and what fixed them
 //!   GET /api/v1/similar           ?text= &limit=
+//!   /api/v1/silences              look, POST one; /{id}/end ends it
 //!   GET /api/v1/openapi.json      every route below /api/v1, with its role, in OpenAPI 3.1
 //! ```
 //!
@@ -37,6 +38,7 @@ mod responses;
 mod roles;
 mod sessions;
 mod settings;
+mod silences;
 mod similar;
 mod tokens;
 mod traced;
@@ -80,6 +82,7 @@ pub use responses::{LetterView, RemediationView, ResponseFilter, ResponseReads, 
 pub use roles::{ApiToken, Caller, Role};
 pub use sessions::{CSRF_HEADER, OwnSession, SessionView};
 pub use settings::{GatewaySettings, SessionSettings};
+pub use silences::{SilenceBody, SilenceFilter, SilenceView, Silences, SilencesView};
 pub use similar::{Fix, MatchedFeature, SimilarAnswer, SimilarIncident};
 pub use tokens::Tokens;
 
@@ -97,6 +100,7 @@ pub struct Shown {
     pub responses: Arc<dyn ResponseReads>,
     pub orders: Arc<dyn Orders>,
     pub letters: Arc<dyn Letters>,
+    pub silences: Arc<dyn Silences>,
     pub sessions: Arc<dyn Sessions>,
     /// Somebody must run it.
     pub changes: Arc<Changes>,

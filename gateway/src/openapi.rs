@@ -17,6 +17,7 @@ use crate::reads::{IncidentDetail, IncidentView};
 use crate::responses::{LetterView, RemediationView, StepView};
 use crate::roles::Role;
 use crate::sessions::{OwnSession, SessionView};
+use crate::silences::{SilenceBody, SilenceView, SilencesView};
 use crate::similar::SimilarAnswer;
 
 /// One operation.
@@ -128,6 +129,33 @@ const OPERATIONS: &[Operation] = &[
         query: &[],
         body: Some(of::<ProposeBody>),
         answer: of::<Proposed>,
+    },
+    Operation {
+        method: "get",
+        path: "/silences",
+        summary: "Silences that hold or are to come, the one declared last first",
+        role: Role::Viewer,
+        query: &["all", "incident"],
+        body: None,
+        answer: of::<SilencesView>,
+    },
+    Operation {
+        method: "post",
+        path: "/silences",
+        summary: "Holds back what people are told about certain incidents, for a while",
+        role: Role::Responder,
+        query: &[],
+        body: Some(of::<SilenceBody>),
+        answer: of::<SilenceView>,
+    },
+    Operation {
+        method: "post",
+        path: "/silences/{id}/end",
+        summary: "Ends a silence before its time",
+        role: Role::Responder,
+        query: &[],
+        body: None,
+        answer: of::<SilenceView>,
     },
     Operation {
         method: "get",
@@ -435,6 +463,8 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let (code, meaning) = match (operation.method, operation.path) {
         ("post", "/sessions") => ("201", "Signed in"),
         ("post", "/sql") => ("200", "Answered"),
+        ("post", "/silences") => ("201", "Declared"),
+        ("post", "/silences/{id}/end") => ("200", "Ended"),
         ("post", _) => ("202", "Accepted"),
         ("delete", "/sessions") => ("200", "Ended"),
         ("delete", _) => ("204", "Ended"),

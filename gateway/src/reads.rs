@@ -37,7 +37,7 @@ pub struct IncidentFilter {
     pub status: Option<Status>,
     pub severity: Option<Severity>,
     pub service: Option<String>,
-    /// Words that title, service or root cause hold, in any case.
+    /// Words; each is held by title, service, root cause, environment or source, in any case.
     pub text: Option<String>,
     /// Not before this, by `created_at`.
     pub since: Option<DateTime<Utc>>,

@@ -23,6 +23,7 @@ fn app(settings: &GatewaySettings) -> Router {
         responses: Arc::new(Nothing),
         orders: Arc::new(Notebook::default()),
         letters: Arc::new(Notebook::default()),
+        silences: Arc::new(Nothing),
         sessions: shared::Shared::in_process().sessions,
         changes: Changes::new(shared::Shared::in_process().pubsub),
         compliance: Arc::new(Nothing),

@@ -121,6 +121,7 @@ fn shown(incidents: Memory) -> Shown {
         responses: Arc::new(acts::Nothing),
         orders: Arc::new(acts::Notebook::default()),
         letters: Arc::new(acts::Notebook::default()),
+        silences: Arc::new(acts::Nothing),
         sessions: shared::Shared::in_process().sessions,
         changes: Changes::new(shared::Shared::in_process().pubsub),
         compliance: Arc::new(acts::Nothing),

@@ -25,6 +25,7 @@ fn app(settings: &GatewaySettings) -> (Router, Arc<Notebook>) {
         responses: Arc::new(Nothing),
         orders: notebook.clone(),
         letters: notebook.clone(),
+        silences: Arc::new(Nothing),
         sessions: shared::Shared::in_process().sessions,
         changes: Changes::new(shared::Shared::in_process().pubsub),
         compliance: Arc::new(Nothing),
@@ -139,6 +140,57 @@ async fn every_order_needs_its_role() {
             } else {
                 3
             }
+        );
+    }
+}
+
+#[tokio::test]
+async fn silences_need_a_responder_and_say_what_is_wrong() {
+    let (app, _) = app(&settings());
+    let body = r#"{"services":["api"],"duration":"2h","comment":"a move"}"#;
+    let end = format!("/api/v1/silences/{}/end", id(1));
+    for role in [Role::Viewer, Role::Responder, Role::Approver, Role::Admin] {
+        let token = Some(role.as_str());
+        assert_eq!(
+            ask(&app, "GET", "/api/v1/silences?all=true", token, "").await.0,
+            StatusCode::OK
+        );
+        let may = role >= Role::Responder;
+        // The desk of this test takes none.
+        let expected = |code| if may { code } else { StatusCode::FORBIDDEN };
+        let (declared, _) = ask(&app, "POST", "/api/v1/silences", token, body).await;
+        assert_eq!(declared, expected(StatusCode::CONFLICT));
+        assert_eq!(
+            ask(&app, "POST", &end, token, "").await.0,
+            expected(StatusCode::NOT_FOUND)
+        );
+    }
+    assert_eq!(
+        ask(&app, "POST", "/api/v1/silences", None, body).await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    for (method, path, body, word) in [
+        ("POST", "/api/v1/silences", r#"{"services":["api"]}"#, "comment"),
+        (
+            "POST",
+            "/api/v1/silences",
+            r#"{"severities":["loud"],"comment":"x"}"#,
+            "severities",
+        ),
+        (
+            "POST",
+            "/api/v1/silences",
+            r#"{"service":"api","comment":"x"}"#,
+            "service",
+        ),
+        ("POST", "/api/v1/silences/seven/end", "", "UUID"),
+        ("GET", "/api/v1/silences?all=maybe", "", "maybe"),
+        ("GET", "/api/v1/silences?of=me", "", "incident"),
+    ] {
+        let (status, text) = ask(&app, method, path, Some("admin"), body).await;
+        assert!(
+            status.is_client_error() && text.contains(word),
+            "{path} {body}: {status} {text}"
         );
     }
 }

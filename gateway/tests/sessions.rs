@@ -41,6 +41,7 @@ impl Instance {
             responses: Arc::new(Nothing),
             orders: orders.clone(),
             letters: orders.clone(),
+            silences: Arc::new(Nothing),
             sessions,
             changes: changes.clone(),
             compliance: Arc::new(Nothing),

@@ -26,6 +26,7 @@ pub mod remediation;
 pub mod severity;
 pub mod signal;
 pub mod signing;
+pub mod silence;
 pub mod topics;
 pub mod trace;
 pub mod weakness;

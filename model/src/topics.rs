@@ -40,6 +40,9 @@ pub const DEAD_LETTER: &str = "dead-letter";
 /// One accounting record per stage, partition and commit.
 pub const ACCOUNTING: &str = "accounting";
 
+/// Silences, said by people. One partition, kept for ever; like `topology` it is not of the dataflow, and in no generation.
+pub const SILENCES: &str = "silences";
+
 /// Every topic, in the order of the dataflow.
 pub const ALL: &[&str] = &[
     EVENTS_RAW,

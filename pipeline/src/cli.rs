@@ -20,6 +20,7 @@ pub mod render;
 pub mod repartition;
 mod response;
 mod run;
+pub mod silences;
 pub mod similar;
 pub mod sinks;
 mod sql;
@@ -47,6 +48,7 @@ pub use propose::{ProposeArgs, ProposedAction};
 pub use repartition::RepartitionArgs;
 pub use response::{ApproveArgs, DenyArgs, LedgerArgs, LedgerCommand, RemediationArgs, RemediationCommand, RunsArgs};
 pub use run::{DemoArgs, Role, RunArgs};
+pub use silences::{SilencesArgs, SilencesCommand};
 pub use similar::{FetchArgs, ModelsArgs, ModelsCommand, SimilarArgs};
 pub use sinks::{RebuildArgs, SinksArgs, SinksCommand, SinksListArgs};
 pub use sql::SqlArgs;
@@ -113,6 +115,7 @@ pub enum Command {
     Mcp(McpArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
+    Silences(SilencesArgs),
     Propose(ProposeArgs),
     Approve(ApproveArgs),
     Deny(DenyArgs),
@@ -141,6 +144,7 @@ pub enum Work {
     Mcp(McpArgs),
     Runs(RunsArgs),
     Remediation(RemediationArgs),
+    Silences(SilencesArgs),
     Propose(ProposeArgs),
     Approve(ApproveArgs),
     Deny(DenyArgs),
@@ -221,6 +225,7 @@ fn carry_out(
         Command::DeadLetters(args) => Work::DeadLetters(args),
         Command::Runs(args) => Work::Runs(args),
         Command::Remediation(args) => Work::Remediation(args),
+        Command::Silences(args) => Work::Silences(args),
         Command::Propose(args) => Work::Propose(args),
         Command::Approve(args) => Work::Approve(args),
         Command::Deny(args) => Work::Deny(args),

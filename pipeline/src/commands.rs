@@ -10,6 +10,7 @@ mod mcp;
 mod propose;
 mod repartition;
 mod response;
+mod silences;
 mod similar;
 mod sinks;
 
@@ -47,6 +48,7 @@ pub fn carry_out(session: Session, work: Work) -> anyhow::Result<Exit> {
             Work::Mcp(arguments) => mcp::carry_out(session, arguments).await,
             Work::Runs(arguments) => response::runs(session, arguments).await,
             Work::Remediation(arguments) => response::remediation(session, arguments).await,
+            Work::Silences(arguments) => silences::carry_out(session, arguments).await,
             Work::Propose(arguments) => propose::carry_out(session, arguments).await,
             Work::Approve(arguments) => response::approve(session, arguments).await,
             Work::Deny(arguments) => response::deny(session, arguments).await,

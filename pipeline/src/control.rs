@@ -29,6 +29,7 @@ use crate::ingest::{LogSender, append, append_lines};
 use crate::ledger::{self, LedgerReport};
 use crate::letters;
 use crate::orders::{self, LogOrders};
+use crate::silences::{self, SilenceDesk};
 use crate::similar::{self, Similar};
 use crate::standings::{Standing, standings};
 
@@ -52,6 +53,7 @@ pub struct Door {
     pub log: Arc<dyn Log>,
     pub orders: LogOrders,
     pub compliance: ComplianceDesk,
+    pub silences: Arc<SilenceDesk>,
     pub layout: Layout,
     /// The archive's folder, where there is one.
     pub archive_dir: Option<PathBuf>,
@@ -104,6 +106,7 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
         .with_context(|| format!("cannot restrict {}", path.display()))?;
     let letters = letters::routes(door.log.clone(), door.clock.clone());
     let orders = orders::routes(door.orders.clone());
+    let silences = silences::routes(door.silences.clone());
     let similar = similar::routes(door.similar.clone());
     let app = Router::new()
         .route("/ingest", post(ingest))
@@ -117,6 +120,7 @@ pub async fn serve(data_dir: &Path, door: Door, stop: CancellationToken) -> anyh
         .with_state(door)
         .merge(letters)
         .merge(orders)
+        .merge(silences)
         .merge(similar)
         .layer(DefaultBodyLimit::max(MAX_FILE_BYTES));
     axum::serve(listener, app)

@@ -31,6 +31,7 @@ pub mod repartition;
 pub mod retention;
 pub mod run;
 pub mod scan;
+pub mod silences;
 pub mod similar;
 pub mod sql_endpoint;
 pub mod standings;

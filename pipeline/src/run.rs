@@ -13,7 +13,7 @@ use gateway::{Changes, Gateway, Readiness, Shown};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::topics;
 use shared::Shared;
-use sinks::notify::Http;
+use sinks::notify::{Http, Quiet};
 use sinks::sql::{RetentionSettings, SqlSink};
 use sources::kubernetes::KubernetesSource;
 use sources::webhook::WebhookSource;
@@ -171,6 +171,12 @@ async fn run_until(
             Ok(())
         });
     }
+    let silences = world.silences();
+    let (keeping, closing) = (silences.clone(), last.stop.clone());
+    last.tasks.spawn(async move {
+        keeping.keep(closing).await;
+        Ok(())
+    });
     let seen_at = world.config.gateway.seen_at(world.config.dashboard.listen);
     let live = match looked_at && world.config.live.enabled {
         true => {
@@ -196,7 +202,8 @@ async fn run_until(
     };
     if roles.has(Role::Workers) {
         let switch = workers::switch(&world.runtime.log, &world.topology.signer).await?;
-        sinks.extend(world.workers(&world.topology.layout, switch)?);
+        let quiet: Arc<dyn Quiet> = silences.clone();
+        sinks.extend(world.workers(&world.topology.layout, switch, &quiet)?);
     }
     for sink in sinks {
         let (runtime, stop) = (world.runtime.clone(), outlets.stop.clone());
@@ -323,6 +330,7 @@ async fn run_until(
         log: world.runtime.log.clone(),
         orders: orders.clone(),
         compliance: compliance.clone(),
+        silences: silences.clone(),
         layout: world.topology.layout.clone(),
         archive_dir: archive_dir(&world.config),
         similar: world.similar.clone(),
@@ -363,6 +371,7 @@ async fn run_until(
             responses: reads.clone(),
             orders: Arc::new(orders.clone()),
             letters: Arc::new(DeskLetters::new(world.runtime.log.clone(), world.runtime.clock.clone())),
+            silences,
             sessions: shared.sessions.clone(),
             changes: changes.clone(),
             compliance: Arc::new(compliance),

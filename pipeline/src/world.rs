@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use model::remediation::Switch;
 use sinks::Notify;
 use sinks::archive::{ArchiveSink, Flush};
+use sinks::notify::Quiet;
 use sinks::remediate::Remediate;
 use sinks::sql::{SqlSink, Store};
 use sinks::worker::Worker;
@@ -24,6 +25,7 @@ use tools::observe::Observe;
 use crate::cli::Exit;
 use crate::config::{Config, LogKind};
 use crate::generations::{self, GenerationLog, GenerationSink, History, Layout, What};
+use crate::silences::{self, SilenceDesk};
 use crate::similar::Similar;
 use crate::topology::{Drive, STAGES, Topology, dead_letters};
 use crate::upgrade;
@@ -104,6 +106,7 @@ impl World {
             }
         }
         opened.log.ensure_topics(&specs).await?;
+        silences::ensure_topic(&opened.raw).await?;
         if opened.history.current.is_none() {
             generations::write(&opened.raw, What::Founded(opened.layout.clone())).await?;
         }
@@ -164,9 +167,21 @@ impl World {
         self.sinks_of(&self.topology.layout)
     }
 
+    /// The silences of this installation. Somebody must keep it.
+    pub fn silences(&self) -> Arc<SilenceDesk> {
+        let (log, store) = (self.runtime.log.clone(), self.store.clone());
+        let (clock, signer) = (self.runtime.clock.clone(), self.topology.signer.clone());
+        Arc::new(SilenceDesk::new(log, store, clock, signer))
+    }
+
     /// What works on records of generation `layout` and writes its answers to the log; one line each. `switch`: how the stop switch
-    /// stands.
-    pub fn workers(&self, layout: &Layout, switch: Switch) -> anyhow::Result<Vec<Box<dyn Sink>>> {
+    /// stands; `quiet` knows the silences.
+    pub fn workers(
+        &self,
+        layout: &Layout,
+        switch: Switch,
+        quiet: &Arc<dyn Quiet>,
+    ) -> anyhow::Result<Vec<Box<dyn Sink>>> {
         let (log, clock) = (self.runtime.log.clone(), self.runtime.clock.clone());
         let (signer, observe) = (self.topology.signer.clone(), self.observe.clone());
         let agents = AgentsWork::new(
@@ -184,7 +199,9 @@ impl World {
         if self.config.compliance.enabled {
             workers.push(Box::new(Worker::new(compliance, self.store.clone(), log.clone())));
         }
-        for notify in Notify::all(&self.config.notify, &self.store, &self.runtime.clock).map_err(anyhow::Error::msg)? {
+        for notify in
+            Notify::all(&self.config.notify, &self.store, &self.runtime.clock, quiet).map_err(anyhow::Error::msg)?
+        {
             workers.push(Box::new(Worker::new(notify, self.store.clone(), log.clone())));
         }
         Ok(workers

@@ -11,9 +11,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::alerts::alert;
-use support::{Aegis, http, required, wait_for};
+use support::server::Server;
+use support::{Aegis, database, http, required, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Any incident's name will do to look at it.
+const INCIDENT: &str = "0198f0c2-7a55-5b5e-9a55-3f1d5a0a6e11";
+const ANN_AND_BOB: &str = "[gateway.tokens.ann]\ntoken = \"token-of-ann\"\nrole = \"viewer\"\n\
+                           [gateway.tokens.bob]\ntoken = \"token-of-bob\"\nrole = \"viewer\"\n";
 
 /// A Node process with `socket.io-client`.
 struct Client {
@@ -71,6 +76,22 @@ impl Client {
                 )
             })
             .collect()
+    }
+
+    /// Who looks at [`INCIDENT`], as it heard last; nobody while it looks at another.
+    fn looking(&self) -> Vec<String> {
+        let heard = self.heard("looking").into_iter().next_back();
+        let Some(last) = heard.filter(|last| last["incident"] == INCIDENT) else {
+            return Vec::new();
+        };
+        let names = last["names"].as_array().unwrap();
+        names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn sees(&self, names: &[&str]) {
+        wait_for(&format!("{names:?}"), PATIENCE, || {
+            (self.looking() == names).then_some(())
+        });
     }
 }
 
@@ -275,4 +296,120 @@ fn who_reads_nothing_is_dropped_and_holds_up_nobody() {
         (aegis.metric("aegis_live_dropped_total{reason=\"slow\"}") >= 1.0).then_some(())
     });
     assert!(stuck.facts().len() < 5_000, "it was not stuck");
+}
+
+/// Both connected, neither looking.
+fn ann_and_bob(modules: &str, anns: &Aegis, bobs: &Aegis) -> (Client, Client) {
+    let ann = Client::start(modules, anns.dispatcher, "/incidents", Some("token-of-ann"));
+    let bob = Client::start(modules, bobs.dashboard, "/incidents", Some("token-of-bob"));
+    for client in [&ann, &bob] {
+        client.first("snapshot");
+    }
+    (ann, bob)
+}
+
+#[test]
+fn who_looks_at_an_incident_hears_who_else_does() {
+    let Some(modules) = modules() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut aegis = Aegis::new(folder.path(), ANN_AND_BOB);
+    aegis.start();
+    let (mut ann, mut bob) = ann_and_bob(&modules, &aegis, &aegis);
+    let look = format!("look {INCIDENT}");
+    ann.tell(&look);
+    ann.sees(&["ann"]);
+    bob.tell(&look);
+    for client in [&ann, &bob] {
+        client.sees(&["ann", "bob"]);
+    }
+    // What is none changes nothing.
+    bob.tell("look everything");
+    bob.tell("leave");
+    ann.sees(&["ann"]);
+    // Of many changes the last counts.
+    for number in 0..200 {
+        bob.tell(&format!("look 0198f0c2-7a55-5b5e-9a55-{number:012}"));
+    }
+    bob.tell(&look);
+    ann.sees(&["ann", "bob"]);
+    bob.sees(&["ann", "bob"]);
+    // Whoever is cut off comes back.
+    let before = bob.heard("looking").len();
+    bob.tell("cut");
+    wait_for("bob to come back", PATIENCE, || {
+        (bob.heard("connected").len() == 2 && bob.heard("looking").len() > before).then_some(())
+    });
+    for client in [&ann, &bob] {
+        client.sees(&["ann", "bob"]);
+    }
+    drop(bob);
+    ann.sees(&["ann"]);
+    assert_eq!(aegis.metric("aegis_live_looking"), 1.0);
+    ann.tell("leave");
+    wait_for("nobody to look", PATIENCE, || {
+        (aegis.metric("aegis_live_looking") == 0.0).then_some(())
+    });
+}
+
+#[test]
+fn who_looks_is_known_on_every_instance_and_comes_back_with_redis() {
+    let Some(modules) = modules() else { return };
+    let (Some(kafka), Some(postgres), Some(_)) = (
+        required("AEGIS_TEST_KAFKA"),
+        required("AEGIS_TEST_POSTGRES"),
+        required("AEGIS_TEST_REDIS"),
+    ) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    // Of its own: it dies.
+    let (redis, redis_url) = Server::start("redis", folder.path(), "AEGIS_TEST_REDIS");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime.block_on(database(&postgres, "live"));
+    let prefix = format!("{}.", uuid::Uuid::new_v4().simple());
+    let config = format!(
+        "[snapshots]\nurl = \"file://{}\"\n[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap_servers = [\"{kafka}\"]\n\
+         topic_prefix = \"{prefix}\"\nsession_timeout_ms = 6000\n[topics]\npartitions = 2\n[store]\nurl = \"{store}\"\n\
+         [shared]\nredis_url = {{ env = \"THE_REDIS\" }}\nprefix = \"{prefix}\"\n{ANN_AND_BOB}",
+        folder.path().join("snapshots").display()
+    );
+    let [mut one, mut two] = ["one", "two"]
+        .map(|name| Aegis::new(&folder.path().join(name), &config).env("THE_REDIS", redis_url.trim_matches('\'')));
+    one.start();
+    two.start();
+    let (mut ann, mut bob) = ann_and_bob(&modules, &one, &two);
+    let look = format!("look {INCIDENT}");
+    ann.tell(&look);
+    ann.sees(&["ann"]);
+    for _ in 0..2 {
+        bob.tell(&look);
+        for client in [&ann, &bob] {
+            client.sees(&["ann", "bob"]);
+        }
+        bob.tell("leave");
+        ann.sees(&["ann"]);
+    }
+    bob.tell(&look);
+    ann.sees(&["ann", "bob"]);
+
+    // Without Redis each is told of its own instance's people; incidents come to both.
+    let has_it = |client: &Client| {
+        let deltas = client.heard("delta");
+        deltas.iter().any(|delta| delta["data"]["incident"]["service"] == "s7")
+    };
+    let sent = std::cell::Cell::new(false);
+    redis.outage(|| {
+        if !sent.replace(true) {
+            send(&one, 7);
+        }
+        ann.looking() == ["ann"] && bob.looking() == ["bob"] && has_it(&ann) && has_it(&bob)
+    });
+    for client in [&ann, &bob] {
+        client.sees(&["ann", "bob"]);
+        assert_eq!(client.heard("connected").len(), 1, "it had to connect again");
+    }
+
+    // It dies without a word.
+    two.kill();
+    ann.sees(&["ann"]);
 }

@@ -12,12 +12,17 @@
 //! * at most `per_minute` messages a minute. What is over is held in the store and told in one summary when the minute is over, also
 //!   after a restart. What waits for an answer, and what ends a page, is never held.
 //!
+//! While a silence holds, what is said about the incidents it names is kept in the store, the newest word about each matter
+//! (`notify_silenced`), and told when no silence holds it any more and the incident is still open. What ends a page or a message that was
+//! sent goes out all the same.
+//!
 //! A message that is not taken within `attempts` tries is a dead letter of stage `sink.notify-NAME`, from where it can be replayed to this
 //! receiver alone; while a receiver is down each further message is tried once. The count of messages is in memory and per process.
 
 mod card;
 mod client;
 mod outward;
+mod quiet;
 mod settings;
 mod slack;
 
@@ -38,6 +43,7 @@ use uuid::Uuid;
 pub use card::escaped;
 pub use client::{Failed, Http};
 pub use outward::signature;
+pub use quiet::{Loud, Quiet};
 pub use settings::{NotifySettings, ReceiverKind, ReceiverSettings, RouteSettings};
 
 use crate::sql::{Store, StoreError, Thread};
@@ -56,7 +62,7 @@ pub struct Notify {
     name: String,
     desk: Arc<Desk>,
     settings: NotifySettings,
-    /// Tells summaries; ends with this.
+    /// Tells summaries, and what silences held back; ends with this.
     _summaries: JoinSet<()>,
 }
 
@@ -64,10 +70,13 @@ struct Desk {
     outward: Outward,
     store: Store,
     clock: Arc<dyn Clock>,
+    quiet: Arc<dyn Quiet>,
     /// Held while a message is sent: one at a time, in order.
     turn: Mutex<Turn>,
     /// Something may wait for a summary.
     held: AtomicBool,
+    /// Something may wait for a silence to end.
+    silenced: AtomicBool,
 }
 
 #[derive(Default)]
@@ -79,8 +88,13 @@ struct Turn {
 }
 
 impl Notify {
-    /// The workers of all receivers of `settings`.
-    pub fn all(settings: &NotifySettings, store: &Store, clock: &Arc<dyn Clock>) -> Result<Vec<Notify>, String> {
+    /// The workers of all receivers of `settings`; `quiet` knows the silences.
+    pub fn all(
+        settings: &NotifySettings,
+        store: &Store,
+        clock: &Arc<dyn Clock>,
+        quiet: &Arc<dyn Quiet>,
+    ) -> Result<Vec<Notify>, String> {
         let http = Http::new()?;
         let mut all = Vec::new();
         for (name, receiver) in &settings.receivers {
@@ -92,12 +106,15 @@ impl Notify {
                 },
                 store: store.clone(),
                 clock: clock.clone(),
+                quiet: quiet.clone(),
                 turn: Mutex::default(),
                 // Of the run before.
                 held: AtomicBool::new(true),
+                silenced: AtomicBool::new(true),
             });
             let mut summaries = JoinSet::new();
             summaries.spawn(desk.clone().summaries());
+            summaries.spawn(desk.clone().ends_of_silences());
             all.push(Notify {
                 name: format!("notify-{name}"),
                 desk,
@@ -130,7 +147,11 @@ impl Work for Notify {
         } else if self.desk.age(&n) > self.settings.fresh_within.get() {
             Ok("stale")
         } else {
-            self.desk.traced(&n).await
+            match self.desk.hold_back(&n).await {
+                Ok(true) => Ok("silenced"),
+                Ok(false) => self.desk.traced(&n).await,
+                Err(detail) => Err(detail),
+            }
         };
         let word = match &outcome {
             Ok(word) => word,
@@ -221,6 +242,7 @@ impl Desk {
         }
         turn.sent += 1;
         patiently(|| self.save(n, "sent", "")).await?;
+        patiently(|| self.told(n)).await?;
         failpoint::hit_by("notify.after", receiver);
         Ok("sent")
     }

@@ -13,7 +13,7 @@ use axum::routing::post;
 use model::{IncidentId, Notification, Severity, Status, ids, topics};
 use serde_json::{Value, json};
 use sinks::Store;
-use sinks::notify::{Notify, NotifySettings, ReceiverKind, ReceiverSettings, RouteSettings, signature};
+use sinks::notify::{Loud, Notify, NotifySettings, Quiet, ReceiverKind, ReceiverSettings, RouteSettings, signature};
 use sinks::worker::Worker;
 use stream::human::HumanDuration;
 use stream::log::memory::MemoryLog;
@@ -188,11 +188,16 @@ struct Run {
 
 impl Run {
     async fn new(settings: &NotifySettings, store: &Store) -> Self {
+        Run::among(settings, store, Arc::new(Loud)).await
+    }
+
+    /// With silences.
+    async fn among(settings: &NotifySettings, store: &Store, quiet: Arc<dyn Quiet>) -> Self {
         store.migrate().await.unwrap();
         let clock = Arc::new(ManualClock::at(NOW));
         let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
         let dynamic: Arc<dyn Clock> = clock.clone();
-        let workers = Notify::all(settings, store, &dynamic).unwrap();
+        let workers = Notify::all(settings, store, &dynamic, &quiet).unwrap();
         let workers = workers
             .into_iter()
             .map(|one| Worker::new(one, store.clone(), log.clone()))
@@ -514,4 +519,157 @@ fn routes() {
         "{faults:?}"
     );
     assert!(faults.iter().any(|f| f.starts_with("receivers.all.url")), "{faults:?}");
+}
+
+/// Silences that a test changes: each is the name of an incident that it holds back.
+#[derive(Default)]
+struct Hush(Mutex<Vec<(Uuid, &'static str)>>);
+
+impl Hush {
+    fn hold(&self, number: u128, incident: &'static str) {
+        self.0.lock().unwrap().push((Uuid::from_u128(number), incident));
+    }
+
+    fn end(&self, number: u128) {
+        self.0.lock().unwrap().retain(|(id, _)| *id != Uuid::from_u128(number));
+    }
+}
+
+#[async_trait::async_trait]
+impl Quiet for Hush {
+    async fn over(&self, subject: model::silence::Subject<'_>) -> Option<Uuid> {
+        let all = self.0.lock().unwrap();
+        let one = all
+            .iter()
+            .find(|(_, incident)| subject.incident == IncidentId(ids::derived(incident)));
+        one.map(|(id, _)| *id)
+    }
+
+    async fn holds(&self, silence: Uuid) -> bool {
+        self.0.lock().unwrap().iter().any(|(id, _)| *id == silence)
+    }
+}
+
+async fn until(what: &str, reached: impl Fn() -> bool) {
+    let waiting = async {
+        while !reached() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("it does not come to: {what}"));
+}
+
+/// Longer than a look at what waits.
+async fn a_while() {
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+}
+
+#[tokio::test]
+async fn a_silence_holds_back_and_when_it_is_over_what_is_open_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&store(&folder)).await.unwrap();
+    let (slack, duty) = (StandIn::start().await, StandIn::start().await);
+    let settings = settings(&[
+        ("ops", receiver(ReceiverKind::Slack, &slack.url)),
+        ("page", receiver(ReceiverKind::PagerDuty, &duty.url)),
+    ]);
+    let hush = Arc::new(Hush::default());
+    hush.hold(1, "stays open");
+    hush.hold(1, "ends in between");
+    let mut run = Run::among(&settings, &store, hush.clone()).await;
+    let facts = [
+        fact("stays open", 1, "opened"),
+        fact("ends in between", 1, "opened"),
+        fact("another", 1, "opened"),
+    ];
+    assert!(run.tell(&facts).await.is_empty());
+    assert!(run.tell(&[fact("stays open", 2, "escalated")]).await.is_empty());
+    assert!(run.tell(&[fact("ends in between", 2, "resolved")]).await.is_empty());
+    a_while().await;
+    // Slack heard of the one that nobody silenced; PagerDuty also that something ended.
+    assert_eq!(slack.paths(), ["chat.postMessage"]);
+    assert!(slack.body(0).to_string().contains("another is down"));
+    assert_eq!(duty.paths().len(), 2);
+    assert_eq!(duty.body(1)["event_action"], "resolve");
+    // A second process stands beside it, as after a restart, and one more silence holds it for a while.
+    let second = Run::among(&settings, &store, hush.clone()).await;
+    hush.hold(2, "stays open");
+    hush.end(1);
+    a_while().await;
+    assert_eq!(slack.paths().len(), 1, "the other one holds it");
+    hush.end(2);
+    until("the words at both", || {
+        slack.paths().len() >= 2 && duty.paths().len() >= 3
+    })
+    .await;
+    a_while().await;
+    assert_eq!((slack.paths().len(), duty.paths().len()), (2, 3), "each once");
+    let card = slack.body(1).to_string();
+    assert!(card.contains("stays open is down"), "{card}");
+    assert_eq!(duty.body(2)["event_action"], "trigger");
+    // What is read again after a crash is known.
+    run.workers.clear();
+    let mut again = second;
+    again.next = 10;
+    assert!(again.tell(&[fact("stays open", 2, "escalated")]).await.is_empty());
+    assert_eq!((slack.paths().len(), duty.paths().len()), (2, 3));
+}
+
+#[tokio::test]
+async fn the_end_of_what_has_a_message_is_told_in_a_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&store(&folder)).await.unwrap();
+    let (slack, web) = (StandIn::start().await, StandIn::start().await);
+    let settings = settings(&[
+        ("ops", receiver(ReceiverKind::Slack, &slack.url)),
+        ("hook", receiver(ReceiverKind::Webhook, &web.url)),
+    ]);
+    let hush = Arc::new(Hush::default());
+    let mut run = Run::among(&settings, &store, hush.clone()).await;
+    run.tell(&[fact("a", 1, "opened")]).await;
+    hush.hold(1, "a");
+    run.tell(&[fact("a", 2, "escalated"), waiting("a", "waiting")]).await;
+    assert_eq!(
+        (slack.paths().len(), web.paths().len()),
+        (1, 1),
+        "a silence holds back questions as well"
+    );
+    run.tell(&[fact("a", 4, "resolved")]).await;
+    let last = slack.asked.lock().unwrap().messages["1.000000"].to_string();
+    assert!(last.contains("[RESOLVED]"), "{last}");
+    assert_eq!(web.paths().len(), 2);
+    hush.end(1);
+    let before = slack.paths().len();
+    a_while().await;
+    assert_eq!(
+        (slack.paths().len(), web.paths().len()),
+        (before, 2),
+        "nothing of it waits any more"
+    );
+}
+
+#[tokio::test]
+async fn what_a_silence_held_back_waits_for_a_receiver_that_is_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&store(&folder)).await.unwrap();
+    let web = StandIn::start().await;
+    let hook = ReceiverSettings {
+        attempts: 1,
+        ..receiver(ReceiverKind::Webhook, &web.url)
+    };
+    let hush = Arc::new(Hush::default());
+    hush.hold(1, "a");
+    let mut run = Run::among(&settings(&[("hook", hook)]), &store, hush.clone()).await;
+    run.tell(&[fact("a", 1, "opened")]).await;
+    web.say(500, None, json!({}));
+    hush.end(1);
+    until("the first try", || web.paths().len() == 1).await;
+    a_while().await;
+    assert_eq!(web.paths().len(), 1, "whoever has it keeps it for a while");
+    run.clock.set(Instant(NOW.0 + 300_000_000));
+    until("the second try", || web.paths().len() == 2).await;
+    a_while().await;
+    assert_eq!(web.paths().len(), 2);
 }

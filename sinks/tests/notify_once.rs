@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::{IncidentId, Notification, Severity, Status, ids, topics};
 use sinks::Store;
-use sinks::notify::{Notify, NotifySettings, ReceiverKind, ReceiverSettings, RouteSettings};
+use sinks::notify::{Loud, Notify, NotifySettings, Quiet, ReceiverKind, ReceiverSettings, RouteSettings};
 use sinks::worker::Worker;
 use stream::human::HumanDuration;
 use stream::log::memory::MemoryLog;
@@ -13,6 +13,10 @@ use stream::time::WallClock;
 use stream::{Clock, Log, LogId, Offset, Record, Sink, SinkBatch, TopicPartition};
 use world::slack::Message;
 use world::{Fault, FaultKind, Running, Scenario, System, World};
+
+fn loud() -> Arc<dyn Quiet> {
+    Arc::new(Loud)
+}
 
 /// A worker of one receiver beside a Slack.
 struct Site {
@@ -63,7 +67,10 @@ impl Site {
     async fn tell(&mut self, fact: &Notification) -> bool {
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
-        let notify = Notify::all(&self.settings, &self.store, &clock).unwrap().pop().unwrap();
+        let notify = Notify::all(&self.settings, &self.store, &clock, &loud())
+            .unwrap()
+            .pop()
+            .unwrap();
         let mut worker = Worker::new(notify, self.store.clone(), log);
         let record = Record {
             offset: Offset(self.next),
@@ -241,7 +248,7 @@ async fn a_summary_that_stands_is_not_told_again() {
     // The life before posted it and died.
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     site.lose_answers(1);
-    let first = Notify::all(&site.settings, &site.store, &clock).unwrap();
+    let first = Notify::all(&site.settings, &site.store, &clock, &loud()).unwrap();
     until("the summary", || site.stands().0.len() == 1).await;
     drop(first);
     // One more comes, then the next life.
@@ -254,7 +261,7 @@ async fn a_summary_that_stands_is_not_told_again() {
         .save_delivery("ops", &late, "held", "the late line", now)
         .await
         .unwrap();
-    let second = Notify::all(&site.settings, &site.store, &clock).unwrap();
+    let second = Notify::all(&site.settings, &site.store, &clock, &loud()).unwrap();
     until("the rest", || site.stands().0.len() == 2).await;
     let texts: Vec<String> = site
         .stands()

@@ -421,6 +421,8 @@ async fn a_merge_moves_the_members(database: Database) {
     for (text, found) in [
         (title.to_uppercase().as_str(), 1),
         ("CHECKOUT", 1),
+        (&format!("Checkout  {}", title.chars().take(4).collect::<String>()), 1),
+        ("checkout nowhere", 0),
         ("%", 0),
         ("_", 0),
         ("!", 0),

@@ -69,6 +69,10 @@ async fn the_whole_story() {
     let change = told.finding(FindingKind::MetricChange).unwrap();
     assert_eq!(change.facts["onset"], serde_json::json!(at(-5)));
     let traffic = told.finding(FindingKind::TrafficBeforeSymptom).unwrap();
+    for (finding, least) in [(change, 20), (traffic, 20)] {
+        let points = finding.facts["points"].as_array().expect("a curve to draw");
+        assert!((least..=60).contains(&points.len()), "{}", points.len());
+    }
     assert_eq!(traffic.facts["lag_minutes"], 10);
     assert_eq!(traffic.facts["factor"], 3.0);
     assert_eq!(told.finding(FindingKind::UnhealthyPods).unwrap().facts["oom_killed"], 1);

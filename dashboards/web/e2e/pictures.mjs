@@ -9,6 +9,7 @@ const site = new URL(incident).origin;
 const views = [
   ["incidents", `${site}/incidents?status=all`, "dark"],
   ["incident", incident, "dark"],
+  ["control", `${site}/control`, "light"],
   ["agents", `${site}/agents`, "light"],
   ["pipeline", `${site}/pipeline`, "dark"],
   ["analytics", `${site}/analytics`, "light"],

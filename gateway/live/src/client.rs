@@ -1,6 +1,7 @@
 //! One client of one namespace: a snapshot, or what it missed; then what comes, for as long as it takes it.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use crate::door::Admitted;
 use crate::history::Found;
 use crate::look::{Missed, back};
+use crate::presence::Looks;
 use crate::project::Message;
 use crate::{Adapter, Cursor, Inner, Namespace};
 
@@ -70,6 +72,7 @@ pub async fn serve(inner: &Inner, namespace: Namespace, socket: SocketRef<Adapte
         () = gone.cancelled() => End::Gone,
         () = inner.stop.cancelled() => End::Stopping,
         () = still_admitted(inner, &socket, &admitted) => End::Unauthorized,
+        never = looks(inner, &socket, &admitted) => match never {},
     };
     metrics::gauge!("aegis_live_clients", "namespace" => name).decrement(1.0);
     let reason = match end {
@@ -105,6 +108,19 @@ async fn still_admitted(inner: &Inner, socket: &SocketRef<Adapter>, admitted: &A
     }
 }
 
+/// Where clients may look at something.
+async fn looks(inner: &Inner, socket: &SocketRef<Adapter>, admitted: &Admitted) -> Infallible {
+    match socket.extensions.get::<Looks>() {
+        Some(looks) => {
+            inner
+                .presence
+                .follow(socket, admitted.caller.name.as_deref(), looks)
+                .await
+        }
+        None => std::future::pending().await,
+    }
+}
+
 struct Client<'a> {
     inner: &'a Inner,
     namespace: Namespace,
@@ -125,7 +141,7 @@ impl Client<'_> {
     }
 
     /// The state again and again.
-    async fn sample(&self) -> Result<std::convert::Infallible, End> {
+    async fn sample(&self) -> Result<Infallible, End> {
         let mut event = "snapshot";
         loop {
             let state = self.snapshot().await;
@@ -146,7 +162,7 @@ impl Client<'_> {
         }
     }
 
-    async fn follow(&self, topic: &'static str, cursor: Option<&str>) -> Result<std::convert::Infallible, End> {
+    async fn follow(&self, topic: &'static str, cursor: Option<&str>) -> Result<Infallible, End> {
         let partitions = loop {
             match self.inner.stands.log.partitions(topic).await {
                 Ok(count) => break count as usize,

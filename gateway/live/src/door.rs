@@ -15,7 +15,7 @@ use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{Adapter, Inner, Namespace, client};
+use crate::{Adapter, Inner, Namespace, client, presence};
 
 /// What a client says when it connects.
 #[derive(Clone, Default, Deserialize)]
@@ -70,6 +70,9 @@ pub async fn open(io: &SocketIo<Adapter>, namespace: Namespace, inner: Arc<Inner
                 tracing::debug!(%why, namespace = namespace.path(), "client refused");
             })?;
             socket.extensions.insert(admitted);
+            if namespace == Namespace::Incidents {
+                socket.extensions.insert(presence::listen(&socket));
+            }
             Ok::<(), Refused>(())
         }
     };

@@ -18,6 +18,9 @@
 //! | `/remediations` | `remediations` | facts about remediations, the stop switch |
 //! | `/pipeline` | – | the state of the pipeline, each second |
 //!
+//! On `/incidents` clients say what they look at, and hear who else does (`presence.rs`): the one thing that is of the moment, and not of
+//! the log.
+//!
 //! Nobody is waited for: a client that does not take what it is sent within ten seconds is dropped, and comes back with its cursor.
 
 mod client;
@@ -26,6 +29,7 @@ mod door;
 mod driver;
 mod history;
 mod look;
+mod presence;
 mod project;
 mod settings;
 mod tail;
@@ -47,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 
 use driver::SharedDriver;
 use history::History;
+use presence::Presence;
 
 pub use cursor::Cursor;
 pub use settings::LiveSettings;
@@ -143,6 +148,7 @@ struct Inner {
     settings: LiveSettings,
     incidents: History,
     remediations: History,
+    presence: Presence,
     clients: Arc<Semaphore>,
     /// Clients that are read to from the log itself.
     catching_up: Semaphore,
@@ -178,6 +184,7 @@ impl Live {
             catching_up: Semaphore::new(CATCHING_UP),
             incidents: History::new(bytes),
             remediations: History::new(bytes),
+            presence: Presence::new(stands.pubsub.clone()),
             stands,
             settings,
             stop,
@@ -206,9 +213,11 @@ impl Live {
         tokio::select! {
             () = tail::feed(&inner.stands.log, incidents, &inner.incidents) => {}
             () = tail::feed(&inner.stands.log, remediations, &inner.remediations) => {}
+            () = inner.presence.run(&self.io) => {}
             () = inner.stop.cancelled() => {}
         }
         self.io.close().await;
+        inner.presence.stop().await;
     }
 }
 

@@ -194,7 +194,7 @@ pub(super) fn words(field: &str, text: &str) -> Result<(), Problem> {
     }
 }
 
-fn uuid(id: &str) -> Result<Uuid, Problem> {
+pub(super) fn uuid(id: &str) -> Result<Uuid, Problem> {
     Uuid::parse_str(id).map_err(|_| Problem::bad("id", format!("{id:?} is not a UUID")))
 }
 
@@ -208,7 +208,7 @@ pub(super) fn ordered(result: Result<(), OrderError>) -> Result<Response, Proble
     Ok((StatusCode::ACCEPTED, body).into_response())
 }
 
-fn problem(error: OrderError) -> Problem {
+pub(super) fn problem(error: OrderError) -> Problem {
     match error {
         OrderError::NotFound(what) => Problem::new(StatusCode::NOT_FOUND, format!("there is no {what}")),
         OrderError::Conflict(why) => Problem::new(StatusCode::CONFLICT, why),

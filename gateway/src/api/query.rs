@@ -4,12 +4,13 @@
 use axum::extract::Query;
 use axum::http::Uri;
 use chrono::{DateTime, Utc};
-use model::{Severity, Status};
+use model::{IncidentId, Severity, Status};
 use uuid::Uuid;
 
 use crate::problem::Problem;
 use crate::reads::{IncidentFilter, Page};
 use crate::responses::ResponseFilter;
+use crate::silences::SilenceFilter;
 
 const DEFAULT_LIMIT: u32 = 50;
 /// Higher: answers of many megabytes.
@@ -92,6 +93,30 @@ pub fn response(query: &str) -> Result<(ResponseFilter, Page), Problem> {
         }
     }
     Ok((filter, paging.page()))
+}
+
+/// The query string of silences: `all` and `incident`.
+pub fn silences(query: &str) -> Result<SilenceFilter, Problem> {
+    let mut filter = SilenceFilter::default();
+    for (name, value) in pairs(query)? {
+        let field = name.as_str();
+        match field {
+            "all" => {
+                let bad = |_| Problem::bad(field, format!("{value:?} is neither true nor false"));
+                filter.all = value.parse().map_err(bad)?;
+            }
+            "incident" if filter.incident.is_none() => {
+                let bad = |_| Problem::bad(field, format!("{value:?} is not a UUID"));
+                filter.incident = Some(IncidentId(Uuid::parse_str(&value).map_err(bad)?));
+            }
+            "incident" => return Err(Problem::bad(field, "incident is given twice")),
+            _ => {
+                let detail = format!("unknown parameter {field:?}: known are all, incident");
+                return Err(Problem::bad(field, detail));
+            }
+        }
+    }
+    Ok(filter)
 }
 
 /// Most past incidents that are compared for one answer.

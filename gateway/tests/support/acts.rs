@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use gateway::{
     ComplianceReads, ControlView, IncidentDetail, IncidentFilter, IncidentReads, IncidentView, LetterPlace, LetterView,
     Letters, OrderError, Orders, Page, PipelineReads, PipelineView, Proposed, Queries, QueryError, ReadError,
-    RemediationView, ResponseFilter, ResponseReads, Rows, StepView, Suggestion,
+    RemediationView, ResponseFilter, ResponseReads, Rows, SilenceBody, SilenceFilter, SilenceView, Silences, StepView,
+    Suggestion,
 };
 use model::investigation::RunVerb;
 use model::{ComplianceRecord, IncidentId};
@@ -47,6 +48,21 @@ impl ResponseReads for Nothing {
 
     async fn letters(&self, _: Option<&str>, _: Page) -> Result<Vec<LetterView>, ReadError> {
         Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl Silences for Nothing {
+    async fn list(&self, _: SilenceFilter) -> Result<Option<Vec<SilenceView>>, ReadError> {
+        Ok(Some(Vec::new()))
+    }
+
+    async fn declare(&self, _: SilenceBody, _: &str) -> Result<SilenceView, OrderError> {
+        Err(OrderError::Conflict("there are enough".to_owned()))
+    }
+
+    async fn end(&self, id: Uuid, _: &str) -> Result<SilenceView, OrderError> {
+        Err(OrderError::NotFound(format!("silence {id}")))
     }
 }
 

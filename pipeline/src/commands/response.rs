@@ -145,16 +145,16 @@ async fn ordered(session: &Session, request: impl FnOnce(String) -> OrderRequest
     Ok(Exit::Done)
 }
 
+/// Who sits here, as orders name people.
+pub(super) fn user() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let user = user.ok().filter(|name| !name.is_empty());
+    format!("human:{}", user.unwrap_or_else(|| "unnamed".to_owned()))
+}
+
 /// Gives an order through the running aegis, or on a log that many may use.
 pub(super) async fn order(session: &Session, request: impl FnOnce(String) -> OrderRequest) -> anyhow::Result<Taken> {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    let by = format!(
-        "human:{}",
-        user.ok()
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "unnamed".to_owned())
-    );
-    let request = request(by);
+    let request = request(user());
     match reach(&session.config).await? {
         Reach::Daemon(client) => client.post("/orders", &request).await,
         Reach::Open(log) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use model::remediation::Switch;
+use sinks::notify::Quiet;
 use stream::log::{Commit, CommitError, MemberEvent};
 use stream::{Log, Offset, SinkBatch, TopicPartition};
 
@@ -75,10 +76,12 @@ pub async fn stand(log: &Arc<dyn Log>, group: &str, topic: &str, offsets: &[Offs
 /// Lets the stores of all sinks stand at the opening of `layout`, without a row.
 pub async fn sinks(world: &World, layout: &Layout, opening: &Opening) -> anyhow::Result<()> {
     let id = world.runtime.log.id();
+    // Nobody keeps it, so it says nothing of any silence and nothing is told here.
+    let quiet: Arc<dyn Quiet> = world.silences();
     for mut sink in world
         .sinks_of(layout)?
         .into_iter()
-        .chain(world.workers(layout, Switch::default())?)
+        .chain(world.workers(layout, Switch::default(), &quiet)?)
     {
         let name = sink.name().to_owned();
         for topic in sink.topics() {

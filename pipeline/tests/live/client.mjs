@@ -2,8 +2,9 @@
 //
 //   node client.mjs MODULES URL NAMESPACE [TOKEN]
 //
-// It keeps the cursor of the last message and gives it when it connects again. Words on stdin: `cut` closes the connection under it, `stall` reads
-// nothing from it any more, `cuts N` cuts it about every N milliseconds, `calm` no more.
+// It keeps the cursor of the last message and gives it when it connects again, and says again what it looks at. Words on stdin: `cut` closes the
+// connection under it, `stall` reads nothing from it any more, `cuts N` cuts it about every N milliseconds, `calm` no more; `look UUID` looks at an
+// incident, `leave` at none.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
@@ -19,7 +20,16 @@ const socket = io(url + namespace, {
   reconnectionDelayMax: 200,
   randomizationFactor: 0.5,
 });
-socket.on("connect", () => say({ connected: socket.id }));
+let incident = null;
+const look = (at) => {
+  incident = at;
+  if (socket.connected) socket.emit("look", { incident });
+};
+socket.on("connect", () => {
+  say({ connected: socket.id });
+  if (incident) look(incident);
+});
+socket.on("looking", (looking) => say({ looking }));
 socket.on("connect_error", (error) => {
   say({ refused: error.message });
   // Refused by the namespace and not by the network: the library leaves it at that.
@@ -46,6 +56,8 @@ const cut = () => {
 let cuts;
 createInterface({ input: process.stdin }).on("line", (line) => {
   const [word, number] = line.split(" ");
+  if (word === "look") look(number);
+  if (word === "leave") look(null);
   if (word === "cut") cut();
   if (word === "stall") socket.io.engine?.transport?.ws?._socket?.pause();
   if (word === "cuts") cuts = setInterval(cut, Number(number) * (0.5 + Math.random()));

@@ -227,7 +227,7 @@ impl Store {
             .map(|_| ())
     }
 
-    async fn change(&self, doing: &str, sql: &'static str, args: &[Value]) -> Result<u64, StoreError> {
+    pub(super) async fn change(&self, doing: &str, sql: &'static str, args: &[Value]) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
         let changed = tx.execute(doing, sql, args).await?;
         tx.commit().await?;

@@ -85,7 +85,7 @@ pub struct IncidentFilter {
     pub status: Option<Status>,
     pub severity: Option<Severity>,
     pub service: Option<String>,
-    /// Words that title, service or root cause hold, in any case.
+    /// Words; each is held by title, service, root cause, environment or source, in any case.
     pub text: Option<String>,
     /// Not before this, by `created_at`.
     pub since: Option<DateTime<Utc>>,
@@ -277,16 +277,21 @@ impl IncidentFilter {
                 terms.push(format!("created_at {compared} ${}", args.len()));
             }
         }
-        if let Some(text) = &self.text {
-            args.push(Value::text(&holding(text)));
+        // More words than this narrow nothing any more.
+        let words = self.text.iter().flat_map(|text| text.split_whitespace()).take(WORDS);
+        for word in words {
+            args.push(Value::text(&holding(word)));
             let at = args.len();
-            let holds = ["title", "service", "root_cause"]
+            let holds = ["title", "service", "root_cause", "environment", "source"]
                 .map(|column| format!("LOWER({column}) LIKE LOWER(${at}) ESCAPE '!'"));
             terms.push(format!("({})", holds.join(" OR ")));
         }
         (terms.join(" AND "), args)
     }
 }
+
+/// Words of a search that are looked for.
+const WORDS: usize = 16;
 
 /// A pattern of LIKE for whatever holds `text`.
 fn holding(text: &str) -> String {

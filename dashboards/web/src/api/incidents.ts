@@ -6,6 +6,10 @@ export interface IncidentQuery {
   status?: string;
   severity?: string;
   service?: string;
+  /** Words. */
+  text?: string;
+  /** A time of RFC 3339. */
+  since?: string;
   limit?: number;
   offset?: number;
 }

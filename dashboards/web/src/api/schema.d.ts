@@ -368,6 +368,119 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/silences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Silences that hold or are to come, the one declared last first
+         * @description Role: viewer
+         */
+        get: {
+            parameters: {
+                query?: {
+                    all?: string;
+                    incident?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Found */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SilencesView"];
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        /**
+         * Holds back what people are told about certain incidents, for a while
+         * @description Role: responder
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SilenceBody"];
+                };
+            };
+            responses: {
+                /** @description Declared */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SilenceView"];
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/silences/{id}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ends a silence before its time
+         * @description Role: responder
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Ended */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SilenceView"];
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/runs": {
         parameters: {
             query?: never;
@@ -1694,6 +1807,80 @@ export interface components {
          * @enum {string}
          */
         WorkloadKind: "deployment" | "statefulset" | "daemonset";
+        /** @description Answer of the list, the one declared last first. */
+        SilencesView: {
+            silences: components["schemas"]["SilenceView"][];
+        };
+        /** @description One silence. */
+        SilenceView: {
+            /** Format: uuid */
+            id: string;
+            incidents: string[];
+            services: string[];
+            environments: string[];
+            severities: string[];
+            title?: string | null;
+            /** Format: date-time */
+            starts_at: string;
+            /**
+             * Format: date-time
+             * @description When it ended or will.
+             */
+            ends_at: string;
+            /**
+             * @description `pending`, `active` or `ended`.
+             * @enum {string}
+             */
+            state: "pending" | "active" | "ended";
+            /** @description `human:NAME`. */
+            by: string;
+            comment: string;
+            /** Format: date-time */
+            created_at: string;
+            /** @description Who ended it before its time. */
+            ended_by?: string | null;
+        };
+        /** @description Body of a new silence. Every criterion that is given must be met by an incident; of a list, one of its words. */
+        SilenceBody: {
+            /** @default [] */
+            incidents: string[];
+            /** @default [] */
+            services: string[];
+            /** @default [] */
+            environments: string[];
+            /**
+             * @description `info`, `warning`, `critical`.
+             * @default []
+             */
+            severities: string[];
+            /**
+             * @description The incident's title has this in it, in capitals or not.
+             * @default null
+             */
+            title: string | null;
+            /**
+             * Format: date-time
+             * @description Absent: now.
+             * @default null
+             */
+            starts_at: string | null;
+            /**
+             * Format: date-time
+             * @description This, or `duration`.
+             * @default null
+             */
+            ends_at: string | null;
+            /**
+             * @description From the start on: `30m`, `2h`.
+             * @default null
+             */
+            duration: string | null;
+            /**
+             * @description Why, for whoever wonders.
+             * @default
+             */
+            comment: string;
+        };
         /** @description One step of an investigation. */
         StepView: {
             /** Format: uuid */

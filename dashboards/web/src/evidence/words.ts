@@ -53,3 +53,10 @@ export function ruleName(rule: string): string {
 export function count(number: number, one: string, many = `${one}s`): string {
   return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 }
+
+/** `a, b or c`. */
+export function listed(words: readonly string[], last: "and" | "or"): string {
+  const before = words.slice(0, -1);
+  const end = words.at(-1) ?? "";
+  return before.length === 0 ? end : `${before.join(", ")} ${last} ${end}`;
+}

@@ -6,7 +6,9 @@ import { Channel, type Delta, type Message } from "./channel";
 /** A connection of which the test is the server. */
 class FakeSocket {
   active = true;
+  connected = false;
   connects = 0;
+  readonly heard: unknown[] = [];
   private readonly handlers = new Map<string, (argument: unknown) => void>();
   on(event: string, handler: (argument: unknown) => void): void {
     this.handlers.set(event, handler);
@@ -15,12 +17,18 @@ class FakeSocket {
     this.connects += 1;
   }
   disconnect(): void {
+    this.connected = false;
     this.handlers.clear();
   }
   removeAllListeners(): void {
     this.handlers.clear();
   }
+  emit(event: string, argument: unknown): void {
+    this.heard.push([event, argument]);
+  }
   tell(event: string, argument: unknown = undefined): void {
+    if (event === "connect") this.connected = true;
+    if (event === "disconnect") this.connected = false;
     this.handlers.get(event)?.(argument);
   }
 }
@@ -154,5 +162,53 @@ describe("channel", () => {
     channel.connect();
     expect(sockets).toHaveLength(2);
     expect(authNow()).toEqual({ latest: true });
+  });
+
+  it("says what it is to keep saying once to each connection, and takes it back", () => {
+    const { channel, socket } = setUp();
+    channel.subscribe(() => undefined);
+    const take = channel.keepSaying("look", 1, null);
+    expect(socket().heard).toEqual([]);
+    socket().tell("connect");
+    expect(socket().heard).toEqual([["look", 1]]);
+    socket().tell("disconnect", "transport close");
+    socket().tell("connect");
+    expect(socket().heard.splice(0)).toEqual([
+      ["look", 1],
+      ["look", 1],
+    ]);
+    take();
+    take();
+    expect(socket().heard.splice(0)).toEqual([["look", null]]);
+    socket().tell("disconnect", "transport close");
+    socket().tell("connect");
+    expect(socket().heard).toEqual([]);
+  });
+
+  it("says it at once where it is connected, and nothing while it is cut", () => {
+    const { channel, socket } = setUp();
+    channel.subscribe(() => undefined);
+    socket().tell("connect");
+    const take = channel.keepSaying("look", 1, null);
+    expect(socket().heard.splice(0)).toEqual([["look", 1]]);
+    socket().tell("disconnect", "transport close");
+    take();
+    expect(socket().heard).toEqual([]);
+  });
+
+  it("hears other things on every connection", () => {
+    const { channel, sockets, socket } = setUp();
+    const heard: unknown[] = [];
+    channel.subscribe(() => undefined);
+    const deafen = channel.hear("looking", (argument) => heard.push(argument));
+    socket().tell("looking", 1);
+    channel.forget();
+    channel.connect();
+    expect(sockets).toHaveLength(2);
+    socket().tell("looking", 2);
+    deafen();
+    socket().tell("looking", 3);
+    expect(heard).toEqual([1, 2]);
+    expect(channel.get()).toMatchObject({ ready: false, state: [] });
   });
 });

@@ -5,6 +5,9 @@
  * messages it has. The cursor of the newest message goes along when connecting again; messages that are still waiting
  * are folded first, so that the server's next message follows on the state. A channel that nobody looks at is closed
  * after a while and keeps its state and cursor, to be asked for the rest when somebody looks again.
+ *
+ * Besides, a channel carries what is no part of that state and not kept anywhere: what the page says of itself
+ * (`keepSaying`), and what the server answers to it (`hear`).
  */
 import type { Socket } from "socket.io-client";
 
@@ -38,6 +41,11 @@ export interface Wiring {
   schedule(callback: () => void): void;
 }
 
+interface Said {
+  event: string;
+  argument: unknown;
+}
+
 /** How long an unwatched channel stays connected: long enough for a change of views. */
 const LINGER_MS = 15_000;
 /** Before connecting again by hand, where the client library does not do it of its own accord. */
@@ -53,6 +61,8 @@ export class Channel<S> {
   private again: ReturnType<typeof setTimeout> | undefined;
   private readonly listeners = new Set<() => void>();
   private readonly taps = new Set<(deltas: readonly Delta[]) => void>();
+  private readonly said = new Set<Said>();
+  private readonly heard = new Map<string, Set<(argument: unknown) => void>>();
 
   constructor(
     readonly namespace: string,
@@ -81,6 +91,28 @@ export class Channel<S> {
     return () => this.taps.delete(callback);
   }
 
+  /** Calls back with what the server says under another name than those of the state. */
+  hear(event: string, callback: (argument: unknown) => void): () => void {
+    let callbacks = this.heard.get(event);
+    if (callbacks === undefined) {
+      callbacks = new Set();
+      this.heard.set(event, callbacks);
+      if (this.socket !== null) this.listen(this.socket, event);
+    }
+    callbacks.add(callback);
+    return () => callbacks.delete(callback);
+  }
+
+  /** Says something to the server, again after every connect, until it is taken back with the last word. */
+  keepSaying(event: string, argument: unknown, last: unknown): () => void {
+    const said: Said = { event, argument };
+    this.said.add(said);
+    this.say(said);
+    return () => {
+      if (this.said.delete(said)) this.say({ event, argument: last });
+    };
+  }
+
   /** Forgets everything: what one person saw is not for the next. */
   forget(): void {
     this.close();
@@ -99,7 +131,11 @@ export class Channel<S> {
     });
     this.socket = socket;
     this.set({ ...this.view, connection: "connecting" });
-    socket.on("connect", () => this.set({ ...this.view, connection: "live" }));
+    for (const event of this.heard.keys()) this.listen(socket, event);
+    socket.on("connect", () => {
+      this.set({ ...this.view, connection: "live" });
+      for (const said of this.said) this.say(said);
+    });
     socket.on("snapshot", (snapshot: { cursor: string }) => {
       this.cursorIs(snapshot.cursor);
       // Whatever waited before is part of it.
@@ -122,6 +158,17 @@ export class Channel<S> {
       }
     });
     socket.connect();
+  }
+
+  private listen(socket: Socket, event: string): void {
+    socket.on(event, (argument: unknown) => {
+      for (const callback of this.heard.get(event) ?? []) callback(argument);
+    });
+  }
+
+  private say({ event, argument }: Said): void {
+    // Where it is not connected the library would keep it, and it would be said twice after the connect.
+    if (this.socket?.connected === true) this.socket.emit(event, argument);
   }
 
   private connectAgain(socket: Socket): void {

@@ -1,5 +1,6 @@
 import { useSearchParams } from "react-router";
 
+import { useSilences } from "../../silences/useSilences";
 import { Badge } from "../../ui/Badge";
 import { Page } from "../../ui/Page";
 import { Tabs } from "../../ui/Tabs";
@@ -7,17 +8,19 @@ import { Approvals } from "./Approvals";
 import { History } from "./History";
 import { Letters } from "./Letters";
 import { Senders } from "./Senders";
+import { Silences } from "./Silences";
 import { StopSwitch, useStopped } from "./StopSwitch";
 import { useFreshRemediations, useRemediations } from "./useRemediations";
 
 const FIRST = "approvals";
 
-/** What people decide: approvals, the stop switch, dead letters. */
+/** What people decide: approvals, the stop switch, silences, dead letters. */
 export default function Control() {
   const [params, setParams] = useSearchParams();
   useFreshRemediations();
   const { stopped } = useStopped();
   const waiting = useRemediations("waiting").data?.pages.flatMap((page) => page.remediations).length ?? 0;
+  const silent = useSilences(false).data?.filter(({ state }) => state === "active").length ?? 0;
   const tabs = [
     {
       id: FIRST,
@@ -26,6 +29,7 @@ export default function Control() {
     },
     { id: "history", label: "History", content: <History /> },
     { id: "stop", label: "Stop switch", content: <StopSwitch /> },
+    { id: "silences", label: silent === 0 ? "Silences" : `Silences (${silent})`, content: <Silences /> },
     { id: "senders", label: "Senders", content: <Senders /> },
     { id: "letters", label: "Dead letters", content: <Letters /> },
   ];

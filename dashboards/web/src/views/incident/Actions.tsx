@@ -7,9 +7,10 @@ import type { IncidentView } from "../../api/shapes";
 import { Button, RoleButton } from "../../ui/Button";
 import { Dialog } from "../../ui/Dialog";
 import { toast } from "../../ui/toasts";
+import { SilenceAction } from "./SilenceAction";
 import styles from "./incident.module.css";
 
-/** What a person does about an incident: take it on, and say that it is over. */
+/** What a person does about an incident: take it on, have quiet about it, and say that it is over. */
 export function Actions({ incident }: { incident: IncidentView }) {
   const client = useQueryClient();
   const [resolving, setResolving] = useState(false);
@@ -39,6 +40,7 @@ export function Actions({ incident }: { incident: IncidentView }) {
       <RoleButton role="responder" unavailable={over} busy={take.isPending} onClick={() => take.mutate()}>
         Acknowledge
       </RoleButton>
+      <SilenceAction incident={incident} unavailable={over} />
       <RoleButton role="responder" look="primary" unavailable={over} onClick={() => setResolving(true)}>
         Resolve…
       </RoleButton>

@@ -11,11 +11,13 @@ import { type Tab, Tabs } from "../../ui/Tabs";
 import { ErrorState, Skeleton } from "../../ui/states";
 import { useClock } from "../../ui/useNow";
 import { Actions } from "./Actions";
+import { AlsoHere } from "./AlsoHere";
 import { Measurements } from "./Measurements";
 import { Members } from "./Members";
 import { PostmortemView } from "./PostmortemView";
 import { Raw } from "./Raw";
 import { Remediations } from "./Remediations";
+import { Silenced } from "./Silenced";
 import { Similar } from "./Similar";
 import { Steps } from "./Steps";
 import { Suspects } from "./Suspects";
@@ -124,6 +126,7 @@ export default function IncidentDetailView() {
             <StatusBadge status={incident.status} />
             <Headline incident={incident} />
           </div>
+          <AlsoHere incident={id} />
           {incident.root_cause !== null && (
             <p className="wrap">
               <span className="muted">Cause:</span> {incident.root_cause}
@@ -148,6 +151,7 @@ export default function IncidentDetailView() {
         </div>
       }
     >
+      <Silenced incident={id} />
       <Tabs
         label="Parts of the incident"
         tabs={tabs}

@@ -33,8 +33,14 @@ describe("filter", () => {
   });
 
   it("asks the gateway for what it can do", () => {
-    expect(queryOf({ ...NONE, text: "x" })).toEqual({});
-    expect(queryOf({ ...NONE, status: "open", service: "cart" })).toEqual({ status: "open", service: "cart" });
+    const now = Date.parse("2026-12-01T12:00:00Z");
+    expect(queryOf(NONE, now)).toEqual({});
+    expect(queryOf({ ...NONE, text: " disk full " }, now)).toEqual({ text: "disk full" });
+    expect(queryOf({ ...NONE, status: "open", service: "cart", since: "1h" }, now)).toEqual({
+      status: "open",
+      service: "cart",
+      since: "2026-12-01T11:00:00.000Z",
+    });
   });
 
   it.each<[Partial<Filter>, boolean]>([

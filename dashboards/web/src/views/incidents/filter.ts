@@ -1,4 +1,5 @@
 /** Which incidents are shown: kept in the address, so that a list can be sent to somebody. Pure. */
+import type { IncidentQuery } from "../../api/incidents";
 import type { IncidentView } from "../../api/shapes";
 
 export type StatusChoice = "active" | "open" | "investigating" | "resolved" | "all";
@@ -33,12 +34,16 @@ export function paramsOf(filter: Filter): URLSearchParams {
   return params;
 }
 
-/** The part of it that the gateway can do. */
-export function queryOf({ status, severity, service }: Filter): { status?: string; severity?: string; service?: string } {
+/** The part of it that the gateway can do: all of it, but for ids, and states that are several. `now` in milliseconds. */
+export function queryOf({ status, severity, service, text, since }: Filter, now: number): IncidentQuery {
+  const from = sinceAt(since, now);
+  const words = text.trim();
   return {
     ...(status === "all" || status === "active" ? {} : { status }),
     ...(severity === "" ? {} : { severity }),
     ...(service === "" ? {} : { service }),
+    ...(words === "" ? {} : { text: words }),
+    ...(from === null ? {} : { since: from }),
   };
 }
 
