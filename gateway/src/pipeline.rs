@@ -16,6 +16,8 @@ pub struct PipelineView {
     pub stages: Vec<StageState>,
     pub sinks: Vec<SinkPlaces>,
     pub senders: Vec<SenderState>,
+    /// Where this process takes what senders send, as `127.0.0.1:3001`; absent where it does not.
+    pub dispatcher: Option<String>,
     /// What works less well than it should, by name.
     pub degraded: BTreeMap<String, String>,
 }

@@ -4,7 +4,8 @@
 //! this process.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +37,7 @@ pub struct Map {
     clock: Arc<dyn Clock>,
     signer: Signer,
     metrics: PrometheusHandle,
+    dispatcher: OnceLock<SocketAddr>,
     seen: Mutex<Seen>,
 }
 
@@ -62,8 +64,14 @@ impl Map {
             clock,
             signer,
             metrics,
+            dispatcher: OnceLock::new(),
             seen: Mutex::default(),
         }
+    }
+
+    /// Says where senders may send to.
+    pub fn dispatcher_at(&self, address: SocketAddr) {
+        let _ = self.dispatcher.set(address);
     }
 
     /// Looks, until `stop`.
@@ -214,6 +222,7 @@ impl PipelineReads for Map {
             stages,
             sinks: sinks.collect(),
             senders: seen.senders.values().cloned().collect(),
+            dispatcher: self.dispatcher.get().map(SocketAddr::to_string),
             degraded: self.health.degradations(),
         }
     }

@@ -290,6 +290,7 @@ async fn run_until(
             dispatcher = dispatcher.with_routes(live.routes());
         }
         addresses.dispatcher = Some(dispatcher.local_addr());
+        map.dispatcher_at(dispatcher.local_addr());
         addresses.otlp_grpc = dispatcher.grpc_addr();
         if world.config.sources.kubernetes.configured() {
             let store = world.store.clone();

@@ -87,6 +87,28 @@ test("one is declared in the control panel, holds, and is ended there", async ({
   await expect(declared.getByRole("button")).toHaveCount(0);
 });
 
+test("one that is to come says when, and holds nothing back yet", async ({ page }) => {
+  await control(page, "responder");
+  await page.getByRole("button", { name: "New silence…" }).click();
+  const dialog = page.getByRole("dialog", { name: "New silence" });
+  await dialog.getByLabel("Title contains").fill("HighLatency");
+  const start = new Date(Date.now() + 26 * 3_600_000).toISOString();
+  await dialog.getByLabel("From").fill(start.slice(0, 16));
+  await dialog.getByLabel("Comment").fill("A load test tomorrow");
+  await dialog.getByRole("button", { name: "Silence", exact: true }).click();
+  await expect(dialog).toHaveCount(0);
+  const declared = page.getByRole("row").filter({ hasText: "A load test tomorrow" });
+  await expect(declared).toContainText("Pending");
+  await expect(declared).toContainText(/from .*\d\d:\d\d until/);
+  await page.goto("/incidents");
+  await incident(page, /HighLatency/);
+  await expect(banner(page)).toHaveCount(0);
+  await page.goto("/control?tab=silences");
+  await declared.getByRole("button", { name: "End…" }).click();
+  await page.getByRole("button", { name: "End silence" }).click();
+  await expect(declared).toHaveCount(0);
+});
+
 test("an incident is silenced alone, says so, and is let go again", async ({ page, aegis }) => {
   await signIn(page, "responder");
   await incident(page, /DiskFull/);

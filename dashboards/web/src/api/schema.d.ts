@@ -1966,6 +1966,8 @@ export interface components {
             stages: components["schemas"]["StageState"][];
             sinks: components["schemas"]["SinkPlaces"][];
             senders: components["schemas"]["SenderState"][];
+            /** @description Where this process takes what senders send, as `127.0.0.1:3001`; absent where it does not. */
+            dispatcher?: string | null;
             /** @description What works less well than it should, by name. */
             degraded: {
                 [key: string]: string;

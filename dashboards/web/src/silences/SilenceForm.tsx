@@ -51,6 +51,16 @@ export function SilenceForm({ id, incident, refused, onSend }: SilenceFormProps)
       {incident !== null && <Scope incident={incident} only={draft.incident} onChange={change} />}
       {draft.incident === null && <CriteriaFields draft={draft} faults={faults} onChange={change} />}
       <div className={styles.pair}>
+        <Labelled label="From" hint="Empty: now." fault={faults.from}>
+          {(labels) => (
+            <input
+              {...labels}
+              type="datetime-local"
+              value={draft.from}
+              onChange={(event) => change({ from: event.target.value })}
+            />
+          )}
+        </Labelled>
         <Labelled label="For" fault={draft.length === UNTIL ? undefined : faults.until}>
           {(labels) => (
             <select {...labels} value={draft.length} onChange={(event) => change({ length: event.target.value })}>

@@ -34,6 +34,11 @@ describe("check", () => {
       empty({ title: "disk", length: UNTIL, until: "2026-12-01T14:05" }),
       { title: "disk", duration: null, ends_at: new Date(2026, 11, 1, 14, 5).toISOString() },
     ],
+    [
+      "a start",
+      empty({ title: "disk", from: "2026-12-02T22:00" }),
+      { title: "disk", starts_at: new Date(2026, 11, 2, 22, 0).toISOString() },
+    ],
     ["a comment without space around it", empty({ title: "disk", comment: " a move\n" }), { title: "disk" }],
   ])("sends %s", (_, draft, part) => {
     expect(check(draft, NOW)).toEqual({ body: { ...BODY, ...part } });
@@ -44,6 +49,7 @@ describe("check", () => {
     ["spaces", empty({ title: " ", services: { chosen: [], typed: " " }, comment: " " }), ["services", "comment"]],
     ["no reason", about({ comment: "" }), ["comment"]],
     ["no end", about({ length: UNTIL, until: "" }), ["until"]],
+    ["an end before the start", about({ from: "2026-12-02T22:00", length: UNTIL, until: "2026-12-02T21:00" }), ["until"]],
     ["an end that is past", about({ length: UNTIL, until: "2026-12-01T12:00" }), ["until"]],
   ])("does not send %s", (_, draft, fields) => {
     const checked = check(draft, NOW);

@@ -33,13 +33,15 @@ export interface Draft {
   environments: Names;
   severities: readonly string[];
   title: string;
+  /** When it begins, as `until`; empty: now. */
+  from: string;
   length: string;
   /** As the browser's field has it: `2026-12-01T14:05`, in the time of this place. */
   until: string;
   comment: string;
 }
 
-export type Field = "services" | "environments" | "severities" | "title" | "until" | "comment";
+export type Field = "services" | "environments" | "severities" | "title" | "from" | "until" | "comment";
 export type Faults = Partial<Record<Field | "form", string>>;
 
 function named(name: string | null): Names {
@@ -54,6 +56,7 @@ export function draftOf(incident: IncidentView | null, now: number): Draft {
     environments: named(incident?.environment ?? null),
     severities: [],
     title: "",
+    from: "",
     length: FIRST_LENGTH,
     until: fieldTime(now + FIRST_UNTIL_MS),
     comment: "",
@@ -79,6 +82,7 @@ export function check(draft: Draft, now: number): { body: SilenceBody } | { faul
   const severities = only === null ? [...draft.severities] : [];
   const words = only === null ? draft.title.trim() : "";
   const comment = draft.comment.trim();
+  const start = draft.from === "" ? null : Date.parse(draft.from);
   const end = draft.length === UNTIL ? Date.parse(draft.until) : null;
 
   const faults: Faults = {};
@@ -87,6 +91,8 @@ export function check(draft: Draft, now: number): { body: SilenceBody } | { faul
   }
   if (end !== null && Number.isNaN(end)) faults.until = "Say until when.";
   else if (end !== null && end <= now) faults.until = "This time is past.";
+  else if (end !== null && start !== null && end <= start) faults.until = "This is before it begins.";
+  if (start !== null && Number.isNaN(start)) faults.from = "Say from when, or leave it empty.";
   if (comment === "") faults.comment = "Say why, for whoever wonders.";
   if (Object.keys(faults).length > 0) return { faults };
 
@@ -97,7 +103,7 @@ export function check(draft: Draft, now: number): { body: SilenceBody } | { faul
       environments,
       severities,
       title: words === "" ? null : words,
-      starts_at: null,
+      starts_at: start === null ? null : new Date(start).toISOString(),
       ends_at: end === null ? null : new Date(end).toISOString(),
       duration: end === null ? draft.length : null,
       comment,
@@ -111,6 +117,7 @@ const FIELDS: Record<string, Field> = {
   environments: "environments",
   severities: "severities",
   title: "title",
+  starts_at: "from",
   ends_at: "until",
   duration: "until",
   comment: "comment",

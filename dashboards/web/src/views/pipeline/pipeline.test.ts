@@ -48,6 +48,7 @@ function view(second: number, items: number, position: number): PipelineView {
     ],
     sinks: [{ sink: "sql", partitions: [partition({ topic: "transitions", position })], trouble: null, waiting: null }],
     senders: [],
+    dispatcher: "127.0.0.1:3001",
     degraded: {},
   };
 }

@@ -8,6 +8,7 @@ const view = (senders: PipelineView["senders"]): PipelineView => ({
   stages: [],
   sinks: [],
   senders,
+  dispatcher: "127.0.0.1:3001",
   degraded: {},
 });
 

@@ -2,27 +2,24 @@ import { useId, useState } from "react";
 
 import { Page } from "../../ui/Page";
 import { Tabs } from "../../ui/Tabs";
+import { usePipeline } from "../pipeline/usePipeline";
 import { Arrival } from "./Arrival";
 import { Copy } from "./Copy";
-import { type Snippet, readAddress, snippets } from "./snippets";
+import { type Snippet, dispatcherFor, readAddress, snippets } from "./snippets";
 import styles from "./start.module.css";
-
-/** The dispatcher's port unless the settings say another. */
-const DISPATCHER_PORT = 3001;
-
-function usual(): string {
-  return `http://${window.location.hostname}:${DISPATCHER_PORT}`;
-}
 
 /** How to connect the first sender, and whether it has arrived. */
 export default function Start() {
-  const [typed, setTyped] = useState(usual);
+  const { latest } = usePipeline();
+  const usual = dispatcherFor(latest?.dispatcher ?? null, window.location.hostname);
+  const [written, setWritten] = useState<string | null>(null);
+  const typed = written ?? usual;
   const [chosen, setChosen] = useState("curl");
   const [openedAt] = useState(() => new Date());
   const field = useId();
   const hint = useId();
   const address = readAddress(typed);
-  const all = snippets(address ?? { base: usual(), hostPort: new URL(usual()).host }, openedAt);
+  const all = snippets(address ?? { base: usual, hostPort: new URL(usual).host }, openedAt);
   return (
     <Page title="Connect a sender">
       <Arrival />
@@ -35,15 +32,15 @@ export default function Start() {
           spellCheck={false}
           aria-invalid={address === null}
           aria-describedby={hint}
-          onChange={(event) => setTyped(event.target.value)}
+          onChange={(event) => setWritten(event.target.value)}
         />
         <p id={hint} className={address === null ? styles.refused : "muted small"}>
           {address === null ? (
             "Write it as http://HOST:PORT."
           ) : (
             <>
-              It listens on 127.0.0.1:{DISPATCHER_PORT} unless <code>[dispatcher] listen</code> says otherwise. Open it
-              to others only behind TLS and with credentials.
+              {latest !== null && <Listens at={latest.dispatcher} />}
+              Open it to others only behind TLS and with credentials.
             </>
           )}
         </p>
@@ -55,6 +52,15 @@ export default function Start() {
         tabs={all.map((snippet) => ({ id: snippet.id, label: snippet.name, content: <How snippet={snippet} /> }))}
       />
     </Page>
+  );
+}
+
+function Listens({ at }: { at: string | null }) {
+  if (at === null) return "The instance that shows this page takes nothing from senders: name one that does. ";
+  return (
+    <>
+      It listens on {at}, as <code>[dispatcher] listen</code> says.{" "}
+    </>
   );
 }
 

@@ -1,5 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { readAddress, snippets } from "./snippets";
+import { dispatcherFor, readAddress, snippets } from "./snippets";
+
+it.each<[string | null, string]>([
+  [null, "http://aegis.example:3001"],
+  ["127.0.0.1:4001", "http://aegis.example:4001"],
+  ["0.0.0.0:4001", "http://aegis.example:4001"],
+  ["[::]:4001", "http://aegis.example:4001"],
+  ["10.1.2.3:4001", "http://10.1.2.3:4001"],
+  ["[fd00::1]:4001", "http://[fd00::1]:4001"],
+])("the dispatcher that listens on %s is at %s", (listens, address) => {
+  expect(dispatcherFor(listens, "aegis.example")).toBe(address);
+});
 
 describe("readAddress", () => {
   it.each([

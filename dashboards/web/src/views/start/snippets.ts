@@ -32,6 +32,19 @@ export function readAddress(typed: string): Address | null {
   }
 }
 
+/** The dispatcher's port unless the settings say another. */
+const DISPATCHER_PORT = "3001";
+
+/**
+ * Where the dispatcher is for who sees this page at `host`: at the port on which it listens, at its own address only where that is
+ * one of a network. `listens` is null until it is known.
+ */
+export function dispatcherFor(listens: string | null, host: string): string {
+  const [, address, port] = /^(.*):(\d+)$/.exec(listens ?? "") ?? [null, "", DISPATCHER_PORT];
+  const anyOrOwn = ["", "0.0.0.0", "[::]", "127.0.0.1", "[::1]"].includes(address ?? "");
+  return `http://${anyOrOwn ? host : address}:${port}`;
+}
+
 /** An alert as Alertmanager sends it. The fingerprint makes it the same alert, however often it is sent. */
 const TEST_ALERT = (now: Date) =>
   JSON.stringify({
