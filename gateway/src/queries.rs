@@ -32,14 +32,12 @@ pub trait Queries: Send + Sync + 'static {
     async fn query(&self, sql: &str) -> Result<Rows, QueryError>;
 }
 
-/// An answer as the API shows it.
+/// An answer as the API shows it. One with too many rows is refused, not cut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QueryView {
     pub columns: Vec<ColumnView>,
     /// In the order of the columns.
     pub rows: Vec<Vec<Value>>,
-    /// Always false: an answer with too many rows is refused, not cut.
-    pub more: bool,
     pub elapsed_ms: u64,
 }
 
@@ -65,7 +63,6 @@ impl QueryView {
         QueryView {
             rows,
             columns: columns.map(|(name, kind)| ColumnView { name, kind }).collect(),
-            more: false,
             elapsed_ms,
         }
     }
@@ -88,7 +85,7 @@ mod tests {
             view,
             serde_json::json!({
                 "columns": [{"name": "b", "type": "Int64"}, {"name": "a", "type": "Utf8"}],
-                "rows": [[1, "x"], [null, "y"]], "more": false, "elapsed_ms": 3,
+                "rows": [[1, "x"], [null, "y"]], "elapsed_ms": 3,
             })
         );
     }

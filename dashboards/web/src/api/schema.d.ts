@@ -2061,13 +2061,11 @@ export interface components {
              */
             last_at?: string | null;
         };
-        /** @description An answer as the API shows it. */
+        /** @description An answer as the API shows it. One with too many rows is refused, not cut. */
         QueryView: {
             columns: components["schemas"]["ColumnView"][];
             /** @description In the order of the columns. */
             rows: unknown[][];
-            /** @description Always false: an answer with too many rows is refused, not cut. */
-            more: boolean;
             /** Format: uint64 */
             elapsed_ms: number;
         };

@@ -81,9 +81,9 @@ export function SqlPanel({ query, onClose }: SqlPanelProps) {
   );
 }
 
-function said({ rows, more, elapsed_ms }: SqlAnswer): string {
+function said({ rows, elapsed_ms }: SqlAnswer): string {
   const count = `${rows.length.toLocaleString()} ${rows.length === 1 ? "row" : "rows"}`;
-  return `${count} in ${Math.round(elapsed_ms)} ms${more ? "; there are more: add a LIMIT, or use psql" : ""}`;
+  return `${count} in ${Math.round(elapsed_ms)} ms`;
 }
 
 function Rows({ answer }: { answer: SqlAnswer }) {

@@ -59,7 +59,6 @@ describe("points", () => {
       ["2026-12-01T00:04:00Z", "change", 1],
       ["2020-01-01T00:00:00Z", "alert", 99],
     ],
-    more: false,
     elapsed_ms: 1,
   };
 

@@ -11,7 +11,6 @@ const NOW = Date.parse("2026-12-01T00:05:30Z");
 const answer = (names: string[], ...rows: unknown[][]): SqlAnswer => ({
   columns: names.map((name) => ({ name, type: "" })),
   rows,
-  more: false,
   elapsed_ms: 1,
 });
 

@@ -11,6 +11,7 @@ import { EmptyState, ErrorState, Skeleton } from "../../ui/states";
 import { Time } from "../../ui/Time";
 import { LetterDialog } from "./LetterDialog";
 import styles from "./control.module.css";
+import { useFreshLetters } from "./useFreshLetters";
 
 const PAGE = 100;
 
@@ -55,6 +56,7 @@ export function Letters() {
   const [active, setActive] = useState<string | null>(null);
   const [open, setOpen] = useState<string | null>(null);
   const select = useId();
+  useFreshLetters();
   const found = useInfiniteQuery({
     queryKey: ["letters", "list", status],
     queryFn: ({ pageParam, signal }) =>
