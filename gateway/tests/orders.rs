@@ -183,11 +183,18 @@ async fn silences_need_a_responder_and_say_what_is_wrong() {
             r#"{"service":"api","comment":"x"}"#,
             "service",
         ),
+        ("POST", "/api/v1/silences", r#"{"title":7,"comment":"x"}"#, "title"),
+        ("POST", "/api/v1/sql", "{}", "query"),
+        ("POST", "/api/v1/sql", r#"{"query":"select 1","rows":3}"#, "rows"),
         ("POST", "/api/v1/silences/seven/end", "", "UUID"),
         ("GET", "/api/v1/silences?all=maybe", "", "maybe"),
         ("GET", "/api/v1/silences?of=me", "", "incident"),
     ] {
         let (status, text) = ask(&app, method, path, Some("admin"), body).await;
+        if method == "POST" && !body.is_empty() {
+            let problem: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(problem["field"], word, "{text}");
+        }
         assert!(
             status.is_client_error() && text.contains(word),
             "{path} {body}: {status} {text}"

@@ -179,8 +179,28 @@ async fn stop(
 pub(super) fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
     match body {
         Ok(Json(body)) => Ok(body),
-        Err(rejection) => Err(Problem::new(rejection.status(), rejection.body_text())),
+        Err(rejection) => {
+            let text = rejection.body_text();
+            let field = field_of(&text).map(str::to_owned);
+            Err(Problem {
+                field,
+                ..Problem::new(rejection.status(), text)
+            })
+        }
     }
+}
+
+/// The field that the extractor complains of: it names the path to a value, or, for one that is not there, its name in the sentence.
+fn field_of(text: &str) -> Option<&str> {
+    let (_, said) = text.split_once("target type: ")?;
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let name = said.find(|c| !letter(c)).map_or(said, |end| &said[..end]);
+    let path = said[name.len()..].starts_with([':', '.', '[']);
+    if path && !name.is_empty() {
+        return Some(name);
+    }
+    let (_, named) = said.split_once("field `")?;
+    named.split_once('`').map(|(name, _)| name)
 }
 
 pub(super) fn words(field: &str, text: &str) -> Result<(), Problem> {
