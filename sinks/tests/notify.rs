@@ -612,7 +612,7 @@ async fn a_silence_holds_back_and_when_it_is_over_what_is_open_is_told_once() {
     // What is read again after a crash is known.
     run.workers.clear();
     let mut again = second;
-    again.next = 10;
+    again.next = run.next;
     assert!(again.tell(&[fact("stays open", 2, "escalated")]).await.is_empty());
     assert_eq!((slack.paths().len(), duty.paths().len()), (2, 3));
 }
@@ -624,7 +624,7 @@ async fn the_end_of_what_has_a_message_is_told_in_a_silence() {
     let (slack, web) = (StandIn::start().await, StandIn::start().await);
     let settings = settings(&[
         ("ops", receiver(ReceiverKind::Slack, &slack.url)),
-        ("hook", receiver(ReceiverKind::Webhook, &web.url)),
+        ("hook", receiver(ReceiverKind::Webhook, &format!("{}/hook", web.url))),
     ]);
     let hush = Arc::new(Hush::default());
     let mut run = Run::among(&settings, &store, hush.clone()).await;
@@ -657,7 +657,7 @@ async fn what_a_silence_held_back_waits_for_a_receiver_that_is_down() {
     let web = StandIn::start().await;
     let hook = ReceiverSettings {
         attempts: 1,
-        ..receiver(ReceiverKind::Webhook, &web.url)
+        ..receiver(ReceiverKind::Webhook, &format!("{}/hook", web.url))
     };
     let hush = Arc::new(Hush::default());
     hush.hold(1, "a");
