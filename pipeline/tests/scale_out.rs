@@ -1,13 +1,13 @@
 //! Two `aegis` processes share one Kafka and one PostgreSQL and die by turns, each time at another place. Afterwards
 //! every alert that was answered with 2xx stands once, and the books balance.
 //!
-//! Five runs of ten deaths, side by side; `AEGIS_TEST_LONG=1` makes it a hundred deaths a run.
+//! Five runs of ten deaths, three side by side; `AEGIS_TEST_LONG=1` makes it a hundred deaths a run.
 
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use support::alerts::{Promised, send, titles_of};
 use support::{Aegis, database, required, wait_for};
 
 const RUNS: usize = 5;
+/// Runs side by side: each is two processes with some forty clients of Kafka.
+const AT_ONCE: usize = 3;
 const DEATHS: usize = 10;
 const DEATHS_LONG: usize = 100;
 /// The shortest that the brokers allow by default: how long the group waits for a dead member.
@@ -143,15 +145,24 @@ fn new_process(folder: &Path, snapshots: &Path, kafka: &str, prefix: &str, url: 
     Aegis::new(folder, &extra).env("AEGIS_DATA__SNAPSHOT_EVERY", "1s")
 }
 
-/// All at once, whatever the number of threads for tests: what they do most is wait for groups to notice a death.
+/// Several at once, whatever the number of threads for tests: what they do most is wait for groups to notice a death.
 #[test]
 fn whoever_dies_where_every_alert_stands_once() {
+    let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for number in 0..RUNS {
-            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-            let thread = std::thread::Builder::new().name(format!("run {number}"));
-            let started = thread.spawn_scoped(scope, move || runtime.block_on(run(number)));
-            started.expect("a thread");
+        for place in 0..AT_ONCE {
+            let next = &next;
+            let runs = move || {
+                let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+                loop {
+                    match next.fetch_add(1, Ordering::SeqCst) {
+                        number if number < RUNS => runtime.block_on(run(number)),
+                        _ => return,
+                    }
+                }
+            };
+            let thread = std::thread::Builder::new().name(format!("place {place}"));
+            thread.spawn_scoped(scope, runs).expect("a thread");
         }
     });
 }

@@ -6,6 +6,7 @@
 
 mod asking;
 mod carry;
+mod ends;
 mod pace;
 mod saving;
 mod sink;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use stream::driver::{Mode, Runtime, Stage, StageError, run_sink, run_stage};
 use stream::health::Health;
 use stream::log::memory::{CommitFault, MemoryLog};
-use stream::log::{LogError, LogId, Topic};
+use stream::log::{Bounds, LogError, LogId, Member, Reader, Topic};
 use stream::operator::JsonRows;
 use stream::snapshot::MemorySnapshots;
 use stream::state::StateCell;
@@ -316,6 +316,87 @@ async fn bad_records_go_to_the_dead_letters_and_stop_nothing() {
         .unwrap();
     assert_eq!(read(&log, "out", 2).await, ["a:1", "a:2"]);
     assert_eq!(read(&log, "dead-letter", 1).await.len(), 1);
+}
+
+/// A log that at some point no longer says where partitions end.
+struct Mute {
+    log: MemoryLog,
+    mute: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait]
+impl Log for Mute {
+    fn id(&self) -> LogId {
+        self.log.id()
+    }
+
+    async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        self.log.ensure_topics(topics).await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        self.log.partitions(topic).await
+    }
+
+    async fn append(&self, to: &TopicPartition, records: Vec<NewRecord>) -> Result<Offset, LogError> {
+        self.log.append(to, records).await
+    }
+
+    async fn join(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Member>, LogError> {
+        self.log.join(group, topics).await
+    }
+
+    async fn reader(&self, partition: &TopicPartition, from: Offset) -> Result<Box<dyn Reader>, LogError> {
+        self.log.reader(partition, from).await
+    }
+
+    async fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, LogError> {
+        if self.mute.load(std::sync::atomic::Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.log.bounds(partition).await
+    }
+
+    async fn sync(&self) -> Result<(), LogError> {
+        self.log.sync().await
+    }
+
+    async fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>, LogError> {
+        self.log.committed(group, partition).await
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_say_where_partitions_end_holds_up_nobody() {
+    let (log, runtime) = world().await;
+    let mute = Arc::new(Mute {
+        log: log.clone(),
+        mute: false.into(),
+    });
+    let runtime = Runtime {
+        log: mute.clone(),
+        ..runtime
+    };
+    let health = runtime.health.clone();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(run_stage(stage(), runtime, Mode::Live, stop.clone()));
+    let all = async |n| {
+        while read(&log, "out", 2).await != expected(n) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    feed(&log, words(10)).await;
+    all(10).await;
+    while health.partitions().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    mute.mute.store(true, std::sync::atomic::Ordering::SeqCst);
+    // Long enough for it to ask and not to be answered.
+    tokio::time::sleep(3 * stream::driver::TICK).await;
+    feed(&log, words(20).into_iter().skip(10)).await;
+    tokio::time::timeout(Duration::from_secs(60), all(20)).await.expect("it goes on");
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(60), running).await.expect("it ends").unwrap().unwrap();
 }
 
 #[tokio::test]

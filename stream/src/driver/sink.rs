@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::ends::Ends;
 use super::pace::Pace;
 use super::{Mode, Runtime, TICK};
 use crate::failpoint;
@@ -63,6 +64,7 @@ async fn run(
         runtime,
         parts: BTreeMap::new(),
         pace: Pace::default(),
+        ends: Ends::default(),
     };
     let result = driver.run(mode, stop).await;
     if let Err(error) = &result {
@@ -94,6 +96,7 @@ struct Driver {
     runtime: Runtime,
     parts: BTreeMap<TopicPartition, Part>,
     pace: Pace,
+    ends: Ends,
 }
 
 impl Driver {
@@ -174,7 +177,7 @@ impl Driver {
             }
             if self.passed(ticked, TICK) {
                 ticked = self.monotonic();
-                self.report(member.as_mut()).await;
+                self.report(member.as_mut());
             }
         }
         self.write(member.as_mut(), &[], &stop).await?;
@@ -433,13 +436,13 @@ impl Driver {
         Ok(())
     }
 
-    async fn report(&self, member: &mut dyn Member) {
+    fn report(&mut self, member: &mut dyn Member) {
         let now = self.runtime.clock.now();
-        for (partition, part) in &self.parts {
-            let Ok(bounds) = self.runtime.log.bounds(partition).await else {
+        for (partition, bounds) in &self.ends.look(&self.runtime.log, self.parts.keys()) {
+            let Some(part) = self.parts.get(partition) else {
                 continue;
             };
-            let lag = super::lag(&*member, partition, part.next(), bounds);
+            let lag = super::lag(&*member, partition, part.next(), *bounds);
             let label = partition.to_string();
             metrics::gauge!("aegis_sink_lag", "sink" => self.sink.name().to_owned(), "partition" => label.clone())
                 .set(lag as f64);

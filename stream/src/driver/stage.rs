@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::asking::Asking;
+use super::ends::Ends;
 use super::pace::Pace;
 use super::saving::{Saving, checkpoint};
 use super::snapshots::{Restoration, Standing, restore};
@@ -70,6 +71,7 @@ pub async fn run_stage<O: Operator>(
         pace: Pace::default(),
         asking: Asking::default(),
         saving: Saving::default(),
+        ends: Ends::default(),
         snapshot_at: None,
     };
     let result = driver.run(mode, stop).await;
@@ -87,6 +89,7 @@ struct Driver<O: Operator> {
     pace: Pace,
     asking: Asking,
     saving: Saving,
+    ends: Ends,
     /// Monotonic.
     snapshot_at: Option<Duration>,
 }
@@ -409,7 +412,7 @@ impl<O: Operator> Driver<O> {
         if drained && matches!(self.flush(member, stop).await?, Flow::Rejoin) {
             return Ok(Flow::Rejoin);
         }
-        self.report(member).await;
+        self.report(member);
         let due = self
             .snapshot_at
             .is_none_or(|at| self.passed(at, self.runtime.snapshot_every));
@@ -442,13 +445,13 @@ impl<O: Operator> Driver<O> {
         Ok(Flow::Go)
     }
 
-    async fn report(&self, member: &mut dyn Member) {
+    fn report(&mut self, member: &mut dyn Member) {
         let now = self.runtime.clock.now();
-        for (partition, task) in &self.tasks {
-            let Ok(bounds) = self.runtime.log.bounds(partition).await else {
+        for (partition, bounds) in &self.ends.look(&self.runtime.log, self.tasks.keys()) {
+            let Some(task) = self.tasks.get(partition) else {
                 continue;
             };
-            let lag = super::lag(&*member, partition, task.position(), bounds);
+            let lag = super::lag(&*member, partition, task.position(), *bounds);
             let label = partition.to_string();
             metrics::gauge!("aegis_stage_lag", "stage" => self.name, "partition" => label.clone()).set(lag as f64);
             if self.stage.call.is_some() {
