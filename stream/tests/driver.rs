@@ -394,9 +394,15 @@ async fn a_log_that_does_not_say_where_partitions_end_holds_up_nobody() {
     // Long enough for it to ask and not to be answered.
     tokio::time::sleep(3 * stream::driver::TICK).await;
     feed(&log, words(20).into_iter().skip(10)).await;
-    tokio::time::timeout(Duration::from_secs(60), all(20)).await.expect("it goes on");
+    tokio::time::timeout(Duration::from_secs(60), all(20))
+        .await
+        .expect("it goes on");
     stop.cancel();
-    tokio::time::timeout(Duration::from_secs(60), running).await.expect("it ends").unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), running)
+        .await
+        .expect("it ends")
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]

@@ -23,11 +23,7 @@ pub(super) struct Ends {
 
 impl Ends {
     /// What was answered since the last look; asks again. An end may be as old as the last look.
-    pub fn look<'a>(
-        &mut self,
-        log: &Arc<dyn Log>,
-        partitions: impl Iterator<Item = &'a TopicPartition>,
-    ) -> Answers {
+    pub fn look<'a>(&mut self, log: &Arc<dyn Log>, partitions: impl Iterator<Item = &'a TopicPartition>) -> Answers {
         let mut answers = Vec::new();
         if let Some(asked) = self.asked.take() {
             match now(asked.into_inner().unwrap_or_else(PoisonError::into_inner)) {
@@ -62,6 +58,8 @@ fn ask(log: &Arc<dyn Log>, partitions: Vec<TopicPartition>) -> BoxFuture<'static
         let one = async |partition: &TopicPartition| log.bounds(partition).await.ok();
         let bounds = join_all(partitions.iter().map(one)).await;
         let answered = partitions.iter().cloned().zip(bounds);
-        answered.filter_map(|(partition, bounds)| Some((partition, bounds?))).collect()
+        answered
+            .filter_map(|(partition, bounds)| Some((partition, bounds?)))
+            .collect()
     })
 }
