@@ -143,14 +143,23 @@ impl Client {
     /// Polls until the last that it heard is this.
     async fn until(&self, wanted: impl Fn(&str) -> bool) {
         while !wanted(&self.heard.lock().unwrap()) {
-            let packets = self.ask("GET", "").await;
-            for packet in packets.split('\x1e') {
-                match packet {
-                    "2" => self.post("3").await,
-                    _ => packet.clone_into(&mut self.heard.lock().unwrap()),
+            self.poll().await;
+        }
+    }
+
+    /// What came, in order.
+    async fn poll(&self) -> Vec<String> {
+        let mut came = Vec::new();
+        for packet in self.ask("GET", "").await.split('\x1e') {
+            match packet {
+                "2" => self.post("3").await,
+                _ => {
+                    packet.clone_into(&mut self.heard.lock().unwrap());
+                    came.push(packet.to_owned());
                 }
             }
         }
+        came
     }
 
     async fn look(&self, incident: impl Serialize) {
@@ -158,12 +167,24 @@ impl Client {
         self.post(&format!("42/incidents,{event}")).await;
     }
 
+    /// Among what comes now, whatever comes behind it.
+    async fn hears_of(&self, names: &[&str]) {
+        let wanted = said(names);
+        let hearing = async { while !self.poll().await.contains(&wanted) {} };
+        let heard = tokio::time::timeout(PATIENCE, hearing).await;
+        heard.unwrap_or_else(|_| panic!("{wanted} is not heard, but {:?}", self.heard));
+    }
+
     async fn hears(&self, names: &[&str]) {
-        let looking = json!(["looking", { "incident": INCIDENT, "names": names }]);
-        let wanted = format!("42/incidents,{looking}");
+        let wanted = said(names);
         let heard = tokio::time::timeout(PATIENCE, self.until(|heard| heard == wanted)).await;
         heard.unwrap_or_else(|_| panic!("{wanted} is not heard, but {:?}", self.heard));
     }
+}
+
+fn said(names: &[&str]) -> String {
+    let looking = json!(["looking", { "incident": INCIDENT, "names": names }]);
+    format!("42/incidents,{looking}")
 }
 
 #[tokio::test]
@@ -179,7 +200,7 @@ async fn who_looks_is_known_on_both_and_without_the_other() {
     bob.look(INCIDENT).await;
     bob.hears(&["bob"]).await;
     ann.look(INCIDENT).await;
-    bob.hears(&["ann"]).await;
+    bob.hears_of(&["ann"]).await;
     two.knows(&["bob"]).await;
     pubsub.wordless.store(false, Ordering::SeqCst);
     for server in [&one, &two] {
