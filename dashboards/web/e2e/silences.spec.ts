@@ -98,7 +98,7 @@ test("one that is to come says when, and holds nothing back yet", async ({ page 
   await dialog.getByRole("button", { name: "Silence", exact: true }).click();
   await expect(dialog).toHaveCount(0);
   const declared = page.getByRole("row").filter({ hasText: "A load test tomorrow" });
-  await expect(declared).toContainText("Pending");
+  await expect(declared).toContainText("To come");
   await expect(declared).toContainText(/from .*\d\d:\d\d until/);
   await page.goto("/incidents");
   await incident(page, /HighLatency/);
