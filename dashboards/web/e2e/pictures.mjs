@@ -9,7 +9,7 @@ const site = new URL(incident).origin;
 const views = [
   ["incidents", `${site}/incidents?status=all`, "dark"],
   ["incident", incident, "dark"],
-  ["control", `${site}/control`, "light"],
+  ["control", `${site}/control?tab=history`, "light"],
   ["agents", `${site}/agents`, "light"],
   ["pipeline", `${site}/pipeline`, "dark"],
   ["analytics", `${site}/analytics`, "light"],
